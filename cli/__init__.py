@@ -1,0 +1,1 @@
+"""The `linesight` command: one thin file per verb."""

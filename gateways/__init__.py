@@ -1,0 +1,1 @@
+"""The plant's edge: the only code that touches cameras, sensors and PLCs."""

@@ -1,0 +1,131 @@
+"""MessagePack bytes and headers of every message, in both directions.
+
+Headers: `schema` (`Name/version`), `content-type`, W3C `traceparent`, and on frames `camera`, `session`, `sequence`,
+`part-id`, `station`, so that a body that cannot be decoded still has an owner.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.errors import Refused
+from schemas.frames import Frame, frame_id
+from schemas.reasons import RefusalReason
+from schemas.topics import CATALOGUE, Topic
+
+CONTENT_TYPE = b"application/msgpack"
+
+Headers = Sequence[tuple[str, bytes]]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    topic.name: msgspec.msgpack.Decoder(topic.message) for topic in CATALOGUE
+}
+
+
+class Encoded(NamedTuple):
+    """A record ready to be produced: value bytes and headers."""
+
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+class FrameOwner(NamedTuple):
+    """Whom a frame belongs to, as its headers say; enough to account for it without its body."""
+
+    station: str
+    camera: str
+    session: str
+    sequence: int
+    part_id: str
+    view: str
+    visit: int
+
+    @property
+    def frame_id(self) -> str:
+        """The frame's id."""
+        return frame_id(camera=self.camera, session=self.session, sequence=self.sequence)
+
+
+def new_traceparent() -> bytes:
+    """A fresh W3C trace context (version 00, sampled): https://www.w3.org/TR/trace-context/#traceparent-header."""
+    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01".encode()
+
+
+def encode(topic: Topic, message: Any, *, traceparent: bytes | None = None) -> Encoded:
+    """Value and headers of `message` for `topic`. Pass the `traceparent` of the record that caused it."""
+    headers = [
+        ("schema", f"{topic.schema}/{topic.version}".encode()),
+        ("content-type", CONTENT_TYPE),
+        ("traceparent", traceparent or new_traceparent()),
+    ]
+    if isinstance(message, Frame):
+        headers += [
+            ("station", message.station.encode()),
+            ("camera", message.camera.encode()),
+            ("session", message.session.encode()),
+            ("sequence", str(message.sequence).encode()),
+            ("part-id", message.part_id.encode()),
+            ("view", message.view.encode()),
+            ("visit", str(message.visit).encode()),
+        ]
+    return Encoded(_encoder.encode(message), headers)
+
+
+def decode(topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
+    """The message in a record of `topic`, typed.
+
+    Raises `Refused` with `unknown_schema`, `unknown_version`, `truncated`, `missing_field` or `wrong_type`.
+    A record without a `schema` header is refused: guessing a type from a body is how wrong data gets in.
+    """
+    _check_schema(topic, dict(headers))
+    if not value:
+        raise Refused(RefusalReason.TRUNCATED, f"empty body on {topic.name}; expected a MessagePack map")
+    try:
+        return _decoders[topic.name].decode(value)
+    except msgspec.ValidationError as error:
+        reason = RefusalReason.MISSING_FIELD if "missing required field" in str(error) else RefusalReason.WRONG_TYPE
+        raise Refused(reason, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(RefusalReason.TRUNCATED, f"not a MessagePack {topic.schema}: {error}") from error
+
+
+def _check_schema(topic: Topic, headers: Mapping[str, bytes]) -> None:
+    found = headers.get("schema", b"")
+    name, _, version = found.decode("utf-8", "replace").partition("/")
+    if name != topic.schema:
+        raise Refused(
+            RefusalReason.UNKNOWN_SCHEMA,
+            f"header schema is {found!r}; {topic.name} carries {topic.schema}/{topic.version}",
+        )
+    if not version.isdigit() or not 1 <= int(version) <= topic.version:
+        raise Refused(
+            RefusalReason.UNKNOWN_VERSION,
+            f"header schema is {found!r}; this reader knows {topic.schema}/1 to {topic.schema}/{topic.version}",
+        )
+
+
+def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> bytes | None:
+    """The trace context of a record, None where it has none."""
+    return dict(headers).get("traceparent")
+
+
+def frame_owner(headers: Iterable[tuple[str, bytes]]) -> FrameOwner | None:
+    """Whom a frame belongs to by its headers alone; None where they do not say."""
+    found = {key: value.decode("utf-8", "replace") for key, value in headers if value is not None}
+    try:
+        return FrameOwner(
+            station=found["station"],
+            camera=found["camera"],
+            session=found["session"],
+            sequence=int(found["sequence"]),
+            part_id=found["part-id"],
+            view=found.get("view", ""),
+            visit=int(found.get("visit", "1")),
+        )
+    except (KeyError, ValueError):
+        return None

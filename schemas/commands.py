@@ -1,0 +1,46 @@
+"""Commands to a PLC and what it answered."""
+
+from __future__ import annotations
+
+from schemas.message import Message
+from schemas.reasons import CommandKind, CommandOutcome, FailSafe, VerdictValue
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """A write to a PLC, as a transaction.
+
+    `id` is `verdict/<verdict id>` or `alert/<episode>`. The PLC must not execute it after `valid_until_ns`.
+    For kind `verdict`, `part_id`, `visit`, `verdict` and `action` are set; `reason_code` is machine readable.
+    """
+
+    station: str
+    kind: CommandKind
+    issued_at_ns: int
+    valid_until_ns: int
+    reason_code: str
+    part_id: str = ""
+    visit: int = 0
+    verdict: VerdictValue | None = None
+    action: FailSafe | None = None
+    arrived_at_ns: int = 0
+
+
+class CommandResult(Message, frozen=True, kw_only=True):
+    """What became of a command. `id` equals the command's id: one result per command.
+
+    `sequence` is the mailbox sequence number that was used (-1: never written). `written_at_ns` is the first write,
+    `acknowledged_at_ns` the PLC's echo as the gateway saw it; 0 where there was none.
+    """
+
+    station: str
+    kind: CommandKind
+    outcome: CommandOutcome
+    sequence: int
+    attempts: int
+    finished_at_ns: int
+    detail: str = ""
+    part_id: str = ""
+    visit: int = 0
+    arrived_at_ns: int = 0
+    written_at_ns: int = 0
+    acknowledged_at_ns: int = 0

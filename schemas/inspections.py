@@ -1,0 +1,77 @@
+"""What the inspect stage says about a frame: exactly one `Inspection` per frame, with the defects it found."""
+
+from __future__ import annotations
+
+from msgspec import field
+
+from schemas.message import Message, Value
+from schemas.reasons import FrameOutcome
+
+
+class Defect(Value, frozen=True, kw_only=True):
+    """One located, classified nonconformity on one view.
+
+    `box` is `(x1, y1, x2, y2)` in px of the frame as the camera gave it: x to the right, y down, `x1 <= x < x2`.
+    `polygon` is a closed outline of `(x, y)` points in the same px, empty where only a box is known.
+    `area_px` counts the differing pixels, not the area of the box. `score` is a probability in [0, 1].
+    """
+
+    class_name: str = field(name="class")
+    score: float
+    box: tuple[int, int, int, int]
+    area_px: float
+    polygon: tuple[tuple[float, float], ...] = ()
+
+
+class ModelUse(Value, frozen=True, kw_only=True):
+    """A model version that took part in an inspection, and the digest (`sha256:<hex>`) of its weights."""
+
+    model: str
+    version: int
+    digest: str
+
+
+class Timings(Value, frozen=True, kw_only=True):
+    """Where the time of one frame went, each in ms. `queue_ms` is from the broker's time to the start of the work."""
+
+    queue_ms: float = 0.0
+    decode_ms: float = 0.0
+    align_ms: float = 0.0
+    infer_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+class Inspection(Message, frozen=True, kw_only=True):
+    """The one outcome of a frame. `id` equals the frame's id, so a repeated record is recognised.
+
+    `outcome` is `inspected` (then `defects` may be empty, and `reason` is None) or `dropped` (then `reason` says why).
+    `frame_partition` and `frame_offset` name the record on `frames`, so that only pictures worth keeping are read again.
+    `anomaly_score` in [0, 1] is the largest defect score before thresholds; its distribution shows drift.
+    `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`.
+    """
+
+    station: str
+    camera: str
+    view: str
+    session: str
+    sequence: int
+    part_id: str
+    visit: int
+    outcome: FrameOutcome
+    reason: str | None = None
+    detail: str = ""
+    recipe: str = ""
+    defects: tuple[Defect, ...] = ()
+    anomaly_score: float = 0.0
+    models: tuple[ModelUse, ...] = ()
+    reference: str | None = None
+    image_sha256: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    captured_at_ns: int = 0
+    received_at_ns: int = 0
+    inspected_at_ns: int = 0
+    frame_partition: int = -1
+    frame_offset: int = -1
+    warnings: tuple[str, ...] = ()
+    timings: Timings = Timings()

@@ -1,0 +1,401 @@
+"""The plant description as objects: what a plant file (YAML, `schemas/plant_file.py`) may say.
+
+Every struct rejects unknown keys; every default is the value most plants want. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from schemas.reasons import FailSafe
+from schemas.topics import INLINE_LIMIT_BYTES
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in the plant file; unknown keys are refused."""
+
+
+# --- cameras -----------------------------------------------------------------------------------------------------
+
+
+class HttpSource(Section, tag_field="type", tag="http", frozen=True, kw_only=True):
+    """A camera that serves a picture per GET. `{trigger}` in `url` is replaced by the PLC's trigger count (hardware trigger);
+    without it the GET itself takes the picture (software trigger)."""
+
+    url: str
+    timeout_ms: int = 1000
+
+
+class FolderSource(Section, tag_field="type", tag="folder", frozen=True, kw_only=True):
+    """Pictures appear as files named `<trigger count>.<jpg|png|bmp>` in `path` (a camera that uploads by FTP, or a test)."""
+
+    path: str
+    timeout_ms: int = 1000
+
+
+class ExternalSource(Section, tag_field="type", tag="external", frozen=True, kw_only=True):
+    """The plant publishes this camera's frames to Kafka itself (`linesight publish`, `linesight inspect`, own gateways)."""
+
+
+CameraSource = HttpSource | FolderSource | ExternalSource
+
+
+class Camera(Section, frozen=True, kw_only=True):
+    """A camera and the views (positions) it takes of a part, in the order of their capture."""
+
+    name: str
+    views: tuple[str, ...]
+    source: CameraSource
+    max_width_px: int = 8192
+    max_height_px: int = 8192
+    max_image_bytes: int = 32_000_000
+
+
+# --- PLC ---------------------------------------------------------------------------------------------------------
+
+
+class PlcNodes(Section, frozen=True, kw_only=True):
+    """Node identifiers of one station in the PLC (`docs/connect-a-plc.md` explains each).
+
+    Given as OPC UA identifier without the namespace (`s=...` or `i=...`); the namespace comes by URI.
+    `{station}` is replaced by the station's name. Arrays of one group have equal length, newest entry last.
+    """
+
+    plc_heartbeat: str = "s={station}.Heartbeat.Plc"
+    gateway_heartbeat: str = "s={station}.Heartbeat.Gateway"
+    session: str = "s={station}.Session"
+    trigger_count: str = "s={station}.Arrivals.Count"
+    arrival_trigger_counts: str = "s={station}.Arrivals.TriggerCounts"
+    arrival_part_ids: str = "s={station}.Arrivals.PartIds"
+    arrival_visits: str = "s={station}.Arrivals.Visits"
+    arrival_recipes: str = "s={station}.Arrivals.Recipes"
+    arrival_batches: str = "s={station}.Arrivals.Batches"
+    arrival_times_ns: str = "s={station}.Arrivals.TimesNs"
+    departure_count: str = "s={station}.Departures.Count"
+    departure_counts: str = "s={station}.Departures.Counts"
+    departure_part_ids: str = "s={station}.Departures.PartIds"
+    departure_visits: str = "s={station}.Departures.Visits"
+    departure_lanes: str = "s={station}.Departures.Lanes"
+    departure_by_fail_safe: str = "s={station}.Departures.ByFailSafe"
+    departure_reject_confirmed: str = "s={station}.Departures.RejectConfirmed"
+    departure_times_ns: str = "s={station}.Departures.TimesNs"
+    line_mode: str = "s={station}.Line.Mode"
+    line_cause: str = "s={station}.Line.Cause"
+    recipe: str = "s={station}.Recipe"
+    command_id: str = "s={station}.Mailbox.CommandId"
+    command_kind: str = "s={station}.Mailbox.Kind"
+    command_part_id: str = "s={station}.Mailbox.PartId"
+    command_visit: str = "s={station}.Mailbox.Visit"
+    command_verdict: str = "s={station}.Mailbox.Verdict"
+    command_action: str = "s={station}.Mailbox.Action"
+    command_reason: str = "s={station}.Mailbox.Reason"
+    command_valid_until_ns: str = "s={station}.Mailbox.ValidUntilNs"
+    command_sequence: str = "s={station}.Mailbox.Sequence"
+    ack_sequence: str = "s={station}.Mailbox.AckSequence"
+    ack_command_id: str = "s={station}.Mailbox.AckCommandId"
+    ack_result: str = "s={station}.Mailbox.AckResult"
+    ack_time_ns: str = "s={station}.Mailbox.AckTimeNs"
+
+
+class Plc(Section, frozen=True, kw_only=True):
+    """One PLC, reached over OPC UA. `observe: true` reads everything and writes nothing (commissioning).
+
+    `security: none` is unencrypted and must be said; the default needs `certificate`, `private_key` and `server_certificate`.
+    """
+
+    name: str
+    endpoint: str
+    namespace: str = "urn:linesight:station"
+    security: Literal["basic256sha256", "none"] = "basic256sha256"
+    certificate: str | None = None
+    private_key: str | None = None
+    server_certificate: str | None = None
+    observe: bool = False
+    publishing_interval_ms: int = 20
+    heartbeat_ms: int = 500
+    acknowledge_timeout_ms: int = 500
+    nodes: PlcNodes = PlcNodes()
+
+
+# --- places ------------------------------------------------------------------------------------------------------
+
+
+class Station(Section, frozen=True, kw_only=True):
+    """A place where a part is inspected. `gate_after_ms` is the time from its arrival until it passes the reject gate:
+    a verdict that comes later is of no use to the machine."""
+
+    name: str
+    cameras: tuple[Camera, ...]
+    plc: str | None = None
+    gate_after_ms: int = 2000
+
+
+class Line(Section, frozen=True, kw_only=True):
+    """Stations in the order in which a part meets them."""
+
+    name: str
+    stations: tuple[Station, ...]
+
+
+class Channel(Section, frozen=True, kw_only=True):
+    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC."""
+
+    name: str
+    unit: str
+    node: str | None = None
+    sample_ms: int = 500
+
+
+class Asset(Section, frozen=True, kw_only=True):
+    """A machine with sensors, belonging to a line; read through a PLC, or published by the plant where `plc` is absent."""
+
+    name: str
+    line: str
+    channels: tuple[Channel, ...]
+    plc: str | None = None
+
+
+# --- recipes -----------------------------------------------------------------------------------------------------
+
+
+class ModelPin(Section, frozen=True, kw_only=True):
+    """A model of the Triton repository, pinned to a version."""
+
+    name: str
+    version: int = 1
+
+
+class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_only=True):
+    """Compare each view with its reference image, then classify what differs."""
+
+    compare: ModelPin = ModelPin(name="golden_compare")
+    classifier: ModelPin = ModelPin(name="defect_classifier")
+    difference_threshold: int = 64
+    minimum_area_px: float = 12.0
+    merge_distance_px: int = 4
+    box_margin_px: int = 8
+    max_candidates: int = 64
+    max_shift_px: float = 8.0
+
+
+class View(Section, frozen=True, kw_only=True):
+    """One picture that a part needs. `reference` is a file beside the plant file; without it every frame brings its own digest."""
+
+    name: str
+    reference: str | None = None
+    required: bool = True
+
+
+class DefectClass(Section, frozen=True, kw_only=True):
+    """When a defect of this class counts. `minimum_score` is a probability; `minimum_area_px` in px of the original frame."""
+
+    name: str
+    minimum_score: float = 0.5
+    minimum_area_px: float = 0.0
+
+
+class AnyDefect(Section, tag_field="type", tag="any_defect", frozen=True, kw_only=True):
+    """NOT_OK when at least one defect counts."""
+
+
+class KOfN(Section, tag_field="type", tag="k_of_n", frozen=True, kw_only=True):
+    """NOT_OK when at least `k` of the inspected views have a defect that counts."""
+
+    k: int
+
+
+class ScoreSum(Section, tag_field="type", tag="score_sum", frozen=True, kw_only=True):
+    """NOT_OK when the scores of the defects that count add up to at least `threshold`."""
+
+    threshold: float
+
+
+Voting = AnyDefect | KOfN | ScoreSum
+
+
+class Recipe(Section, frozen=True, kw_only=True):
+    """What to inspect for one product. Named `name@revision` in messages.
+
+    `deadline_ms` counts from the part's arrival (the broker's time); null sets none. `fail_safe` is what the plant does
+    with a part that could not be decided.
+    """
+
+    name: str
+    views: tuple[View, ...]
+    inspection: GoldenInspection
+    classes: tuple[DefectClass, ...]
+    revision: int = 1
+    voting: Voting = AnyDefect()
+    deadline_ms: int | None = 1000
+    fail_safe: FailSafe = FailSafe.REJECT
+    opportunities_per_part: int = 1
+
+    @property
+    def key(self) -> str:
+        """`name@revision`, as frames, arrivals and verdicts carry it."""
+        return f"{self.name}@{self.revision}"
+
+    @property
+    def required_views(self) -> tuple[str, ...]:
+        """Names of the views without which there is no OK."""
+        return tuple(view.name for view in self.views if view.required)
+
+
+# --- what follows the verdict ------------------------------------------------------------------------------------
+
+
+class AlertRule(Section, frozen=True, kw_only=True):
+    """What all alert rules share. `repeat_after_ms` null: said once until cleared."""
+
+    name: str
+    severity: Literal["info", "warning", "critical"] = "warning"
+    repeat_after_ms: int | None = 300_000
+    action: Literal["stop_line"] | None = None
+
+
+class DefectRateRule(AlertRule, tag_field="type", tag="defect_rate", frozen=True, kw_only=True):
+    """NOT_OK share of a station's last `window_ms` of parts at or above `raise_ratio`; cleared below `clear_ratio`."""
+
+    raise_ratio: float
+    clear_ratio: float
+    window_ms: int = 60_000
+    minimum_parts: int = 20
+    station: str | None = None
+
+
+class SilentCameraRule(AlertRule, tag_field="type", tag="silent_camera", frozen=True, kw_only=True):
+    """A camera gave no inspection for `after_ms` while parts arrived at its station."""
+
+    after_ms: int = 10_000
+
+
+class SilentStationRule(AlertRule, tag_field="type", tag="silent_station", frozen=True, kw_only=True):
+    """No part arrived at a station for `after_ms` while its line was running."""
+
+    after_ms: int = 60_000
+
+
+class MissingFramesRule(AlertRule, tag_field="type", tag="missing_frames", frozen=True, kw_only=True):
+    """A gap in a camera's sequence, seen by the inspect stage."""
+
+    clear_after_ms: int = 60_000
+
+
+class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=True, kw_only=True):
+    """The PLC's heartbeat stood still or the PLC is away (fault `heartbeat_lost` or `plc_away`)."""
+
+
+class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=True, kw_only=True):
+    """A channel outside `low..high`, or changing faster than `max_change_per_s` (in its unit per second)."""
+
+    asset: str
+    channel: str
+    low: float | None = None
+    high: float | None = None
+    max_change_per_s: float | None = None
+    clear_after_ms: int = 5_000
+
+
+Rule = DefectRateRule | SilentCameraRule | SilentStationRule | MissingFramesRule | PlcHeartbeatRule | SensorLimitRule
+
+
+class Webhook(Section, frozen=True, kw_only=True):
+    """A receiver of alerts: POST of the alert as JSON."""
+
+    url: str
+    timeout_ms: int = 2000
+    max_tries: int = 5
+
+
+class PChart(Section, frozen=True, kw_only=True):
+    """Baseline and confidence of the p-chart; limits are exact binomial."""
+
+    baseline_ratio: float = 0.05
+    confidence: float = 0.9973
+
+
+class StatisticsSettings(Section, frozen=True, kw_only=True):
+    """Event-time windows: lengths, grace after the watermark, and when an idle partition stops holding it back."""
+
+    windows_ms: tuple[int, ...] = (60_000, 3_600_000)
+    grace_ms: int = 5_000
+    idle_timeout_ms: int = 10_000
+    p_chart: PChart = PChart()
+
+
+class RecordSettings(Section, frozen=True, kw_only=True):
+    """Which pictures are kept: all of parts that are not OK, and this share of the OK ones, chosen by hash of the part id."""
+
+    ok_share_ratio: float = 0.02
+    retention_days: int = 365
+
+
+class RetrainingSettings(Section, frozen=True, kw_only=True):
+    """When a retraining trigger fires.
+
+    The score distribution of OK views since the last baseline is compared with the baseline (two-sample Kolmogorov-Smirnov);
+    `disagreement_ratio` of reviews against verdicts over the last `minimum_reviews` fires too. At most one in `minimum_interval_ms`.
+    """
+
+    baseline_views: int = 120
+    window_views: int = 120
+    p_value: float = 0.001
+    minimum_distance: float = 0.3
+    minimum_reviews: int = 10
+    disagreement_ratio: float = 0.2
+    minimum_interval_ms: int = 3_600_000
+
+
+class KafkaLayout(Section, frozen=True, kw_only=True):
+    """How this plant's topics are laid out."""
+
+    partitions: int = 4
+    inline_limit_bytes: int = INLINE_LIMIT_BYTES
+
+
+class Plant(Section, frozen=True, kw_only=True):
+    """A whole plant file. `plant` is the name and the prefix of every topic."""
+
+    plant: str
+    lines: tuple[Line, ...]
+    recipes: tuple[Recipe, ...]
+    plcs: tuple[Plc, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    alerts: tuple[Rule, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+    statistics: StatisticsSettings = StatisticsSettings()
+    record: RecordSettings = RecordSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
+    kafka: KafkaLayout = KafkaLayout()
+
+    @property
+    def stations(self) -> tuple[Station, ...]:
+        """All stations of all lines."""
+        return tuple(station for line in self.lines for station in line.stations)
+
+    @property
+    def cameras(self) -> dict[str, Camera]:
+        """All cameras by name (names are unique in a plant)."""
+        return {camera.name: camera for station in self.stations for camera in station.cameras}
+
+    def station(self, name: str) -> Station | None:
+        """The station of that name."""
+        return next((station for station in self.stations if station.name == name), None)
+
+    def station_of(self, camera: str) -> Station | None:
+        """The station that a camera belongs to."""
+        return next((s for s in self.stations if any(c.name == camera for c in s.cameras)), None)
+
+    def line_of(self, station: str) -> Line | None:
+        """The line that a station belongs to."""
+        return next((line for line in self.lines if any(s.name == station for s in line.stations)), None)
+
+    def recipe(self, key: str) -> Recipe | None:
+        """The recipe called `name@revision`."""
+        return next((recipe for recipe in self.recipes if recipe.key == key), None)
+
+    def plc(self, name: str) -> Plc | None:
+        """The PLC of that name."""
+        return next((plc for plc in self.plcs if plc.name == name), None)

@@ -1,0 +1,113 @@
+"""The fixed lists of reasons. A reason is a label value on counters, so every list is closed and short."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RefusalReason(StrEnum):
+    """Why a message can never succeed. It becomes a dead letter, a counter and, for a frame, its inspection."""
+
+    UNKNOWN_SCHEMA = "unknown_schema"
+    UNKNOWN_VERSION = "unknown_version"
+    TRUNCATED = "truncated"
+    WRONG_TYPE = "wrong_type"
+    MISSING_FIELD = "missing_field"
+    UNDECODABLE_IMAGE = "undecodable_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    SIZE_MISMATCH = "size_mismatch"
+    OBJECT_MISSING = "object_missing"
+    UNKNOWN_CAMERA = "unknown_camera"
+    UNKNOWN_STATION = "unknown_station"
+    UNKNOWN_RECIPE = "unknown_recipe"
+    UNKNOWN_PART = "unknown_part"
+    UNKNOWN_ASSET = "unknown_asset"
+    MISSING_REFERENCE = "missing_reference"
+    NOT_ALIGNED = "not_aligned"
+    MODEL_FAILED = "model_failed"
+    RECEIVER_REFUSED = "receiver_refused"
+
+
+class DropReason(StrEnum):
+    """Why a frame was dropped by a rule, not refused: by the spool, the gateway or the recipe."""
+
+    CAPTURE_FAILED = "capture_failed"
+    BROKER_AWAY = "broker_away"
+    SPOOL_FULL = "spool_full"
+    EXPIRED = "expired"
+    DEFERRED = "deferred"
+
+
+class FrameOutcome(StrEnum):
+    """How a frame ended."""
+
+    INSPECTED = "inspected"
+    DROPPED = "dropped"
+
+
+class VerdictValue(StrEnum):
+    """The OPC UA Machinery vocabulary for a result."""
+
+    OK = "OK"
+    NOT_OK = "NOT_OK"
+    NOT_DECIDABLE = "NOT_DECIDABLE"
+
+
+class VerdictReason(StrEnum):
+    """Why a part did not get OK, or what was noticed on the way."""
+
+    DEFECT = "defect"
+    DEADLINE = "deadline"
+    MISSING_VIEW = "missing_view"
+    VIEW_DROPPED = "view_dropped"
+    UNKNOWN_RECIPE = "unknown_recipe"
+    GATEWAY_AWAY = "gateway_away"
+    REVIEW = "review"
+
+
+class FailSafe(StrEnum):
+    """What the plant does with a part that has no OK or NOT_OK."""
+
+    REJECT = "reject"
+    PASS = "pass"
+    STOP_LINE = "stop_line"
+
+
+class CommandKind(StrEnum):
+    """What is asked of the PLC."""
+
+    VERDICT = "verdict"
+    STOP_LINE = "stop_line"
+
+
+class CommandOutcome(StrEnum):
+    """What became of a command. Only `acknowledged` means that the machine took it."""
+
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED_UNKNOWN_PART = "refused_unknown_part"
+    REFUSED_EXPIRED = "refused_expired"
+    REFUSED_STATE = "refused_state"
+    REFUSED_INVALID = "refused_invalid"
+    EXPIRED = "expired"
+    NOT_ACKNOWLEDGED = "not_acknowledged"
+    OBSERVED = "observed"
+
+
+class PlcAnswer(StrEnum):
+    """What stands in the result node of a PLC's mailbox. Wire values are the PLC's integer codes in `PLC_CODES`."""
+
+    ACCEPTED = "accepted"
+    UNKNOWN_PART = "unknown_part"
+    EXPIRED = "expired"
+    WRONG_STATE = "wrong_state"
+    INVALID = "invalid"
+
+
+PLC_CODES: dict[int, PlcAnswer] = {
+    1: PlcAnswer.ACCEPTED,
+    2: PlcAnswer.UNKNOWN_PART,
+    3: PlcAnswer.EXPIRED,
+    4: PlcAnswer.WRONG_STATE,
+    5: PlcAnswer.INVALID,
+}
+"""Integer result codes of the mailbox contract (docs/connect-a-plc.md)."""

@@ -1,0 +1,91 @@
+"""Settings of the surroundings, from the environment: Kafka, Triton, object store. Secrets do not print."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class KafkaSettings(BaseSettings):
+    """`KAFKA_*`: where the brokers are and how to log in. Names follow Kafka's own client settings."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_", frozen=True)
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_key_password: SecretStr | None = None
+    replication_factor: int = 1
+    min_insync_replicas: int = 1
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """TLS context with the CA and client certificate named in the environment; None without TLS."""
+        if not self.uses_tls:
+            return None
+        context = ssl.create_default_context(cafile=str(self.ssl_cafile) if self.ssl_cafile else None)
+        if self.ssl_certfile:
+            password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else None
+            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
+        return context
+
+    def client(self) -> dict[str, Any]:
+        """Keyword arguments that aiokafka and kafka-python clients share."""
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.security_protocol,
+        }
+        if self.uses_tls:
+            arguments["ssl_context"] = self.ssl_context()
+        if self.security_protocol.startswith("SASL"):
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            arguments["sasl_plain_username"] = self.sasl_username
+            arguments["sasl_plain_password"] = self.sasl_password.get_secret_value() if self.sasl_password else None
+        return arguments
+
+
+class TritonSettings(BaseSettings):
+    """`TRITON_*`: the inference server. `url` is `host:port` of its gRPC endpoint."""
+
+    model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True)
+
+    url: str = "127.0.0.1:8001"
+    timeout_ms: int = 2000
+    in_flight: int = 16
+
+
+class ObjectStoreSettings(BaseSettings):
+    """`OBJECT_STORE_*`: pictures and large frames. A folder by default; `s3://bucket` with endpoint and keys for the S3 API."""
+
+    model_config = SettingsConfigDict(env_prefix="OBJECT_STORE_", frozen=True)
+
+    url: str = "run/objects"
+    endpoint: str | None = None
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
+    secure: bool = True
+    retention_days: int = 365
+
+
+class StageSettings(BaseSettings):
+    """`LINESIGHT_*`: what a single process needs to know. `metrics_port` 0 takes a free port."""
+
+    model_config = SettingsConfigDict(env_prefix="LINESIGHT_", frozen=True)
+
+    run_dir: Path = Path("run")
+    metrics_port: int = 0
+    log_level: str = "INFO"
+    instance: str = "0"

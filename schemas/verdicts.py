@@ -1,0 +1,88 @@
+"""One verdict per part, and the flat defect events made from it."""
+
+from __future__ import annotations
+
+from msgspec import field
+
+from schemas.inspections import Defect, ModelUse
+from schemas.message import Message, Value
+from schemas.reasons import FailSafe, VerdictReason, VerdictValue
+
+
+class ViewResult(Value, frozen=True, kw_only=True):
+    """What one view gave the verdict. `inspection` is the inspection's id, None where the view is missing."""
+
+    view: str
+    inspection: str | None = None
+    outcome: str = "missing"
+    reason: str | None = None
+    image_sha256: str = ""
+    frame_partition: int = -1
+    frame_offset: int = -1
+    anomaly_score: float = 0.0
+    defects: tuple[Defect, ...] = ()
+
+
+class Verdict(Message, frozen=True, kw_only=True):
+    """The judgement of one part at one station on one visit.
+
+    `id` is `station/part_id/visit/revision`. Revision 1 is the line's own; a review makes revision 2 and so on: the
+    highest revision holds for records and statistics, only revision 1 ever went to the PLC.
+    `due_at_ns` is the deadline (None: the recipe sets none). `action` is what the plant is to do with the part.
+    """
+
+    station: str
+    line: str
+    part_id: str
+    visit: int
+    revision: int
+    verdict: VerdictValue
+    action: FailSafe
+    arrived_at_ns: int
+    decided_at_ns: int
+    recipe: str
+    batch: str = ""
+    reasons: tuple[VerdictReason, ...] = ()
+    detail: str = ""
+    due_at_ns: int | None = None
+    views: tuple[ViewResult, ...] = ()
+    models: tuple[ModelUse, ...] = ()
+    decided_by: str = "line"
+
+
+def verdict_id(*, station: str, part_id: str, visit: int, revision: int) -> str:
+    """The id to remove duplicates of a verdict by."""
+    return f"{station}/{part_id}/{visit}/{revision}"
+
+
+class DefectEvent(Message, frozen=True, kw_only=True):
+    """One defect, flat, for subscribers who want nothing else.
+
+    `id` is `<verdict id>/<n>`. Remove duplicates by `id`; a higher `revision` of the same (station, part_id, visit)
+    replaces all events of the lower one. `box` and `area_px` are in px of the original frame. `picture` is the link to the
+    kept picture: its key in the object store, named by the sha256 of its content.
+    """
+
+    line: str
+    station: str
+    part_id: str
+    visit: int
+    revision: int
+    verdict: VerdictValue
+    recipe: str
+    batch: str
+    camera: str
+    view: str
+    class_name: str = field(name="class")
+    score: float
+    box: tuple[int, int, int, int]
+    area_px: float
+    decided_at_ns: int
+    captured_at_ns: int
+    picture: str
+    models: tuple[ModelUse, ...] = ()
+
+
+def picture_key(image_sha256: str) -> str:
+    """Key of a kept picture in the object store: content-addressed, fanned out by its first two hex digits."""
+    return f"pictures/{image_sha256[:2]}/{image_sha256}"

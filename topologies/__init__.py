@@ -1,0 +1,1 @@
+"""The wiring: which topics feed which processors, the two runners and the Triton client."""
