@@ -1,0 +1,1 @@
+"""The simulated plant: drawn parts with known defects, cameras, PLC server, sensors."""
