@@ -1,0 +1,112 @@
+"""Size and kind of an encoded image, read from its first bytes without decoding a pixel.
+
+A gateway describes what a camera sent by it; the inspect stage refuses an image above its limit by it, before a decoder
+allocates memory. Sources: JPEG ITU-T T.81 Annex B, PNG (ISO/IEC 15948) 11.2.2, BMP (Microsoft BITMAPINFOHEADER).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from schemas.frames import ImageEncoding
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_BMP_CORE_HEADER_BYTES = 12
+
+
+class ImageHeader(NamedTuple):
+    """What the header says; the pixels may still be missing or broken. `channels`: 1 grey, 2 grey + alpha, 3 colour, 4 colour + alpha."""
+
+    encoding: ImageEncoding
+    width_px: int
+    height_px: int
+    channels: int
+
+
+def read_header(image: bytes) -> ImageHeader:
+    """The header of a JPEG, PNG or BMP.
+
+    Raises ValueError when the bytes are none of these, end inside the header, or state no possible size.
+    """
+    try:
+        header = _read(image)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"image ends inside its header, after {len(image)} bytes") from error
+    if header.width_px <= 0 or header.height_px <= 0:
+        raise ValueError(f"{header.encoding} header states {header.width_px} x {header.height_px} px")
+    return header
+
+
+def _read(image: bytes) -> ImageHeader:
+    if image.startswith(b"\xff\xd8\xff"):
+        return _jpeg(image)
+    if image.startswith(_PNG_SIGNATURE):
+        return _png(image)
+    if image.startswith(b"BM"):
+        return _bmp(image)
+    raise ValueError(f"expected JPEG, PNG or BMP; the first bytes are {image[:8].hex(' ') or 'none'}")
+
+
+def _jpeg(image: bytes) -> ImageHeader:
+    """Walks the marker segments up to the frame header (SOF)."""
+    at = 2
+    while True:
+        if image[at] != 0xFF:
+            raise ValueError(f"JPEG: expected a marker at byte {at}, found 0x{image[at]:02x}")
+        marker = image[at + 1]
+        if marker == 0xFF:  # fill byte before a marker
+            at += 1
+            continue
+        if marker in _JPEG_ALONE:
+            at += 2
+            continue
+        if marker in (0xD9, 0xDA):
+            raise ValueError("JPEG: pixels or the end come before any frame header")
+        (length,) = struct.unpack_from(">H", image, at + 2)
+        if length < 2:
+            raise ValueError(f"JPEG: segment of length {length} at byte {at}")
+        if marker in _JPEG_FRAMES:
+            height, width, channels = struct.unpack_from(">HHB", image, at + 5)
+            if channels not in (1, 3, 4):
+                raise ValueError(f"JPEG: expected 1, 3 or 4 components, found {channels}")
+            return ImageHeader(ImageEncoding.JPEG, width, height, channels)
+        at += 2 + length
+
+
+def _png(image: bytes) -> ImageHeader:
+    length, kind, width, height, _depth, colour = struct.unpack_from(">I4sIIBB", image, 8)
+    if kind != b"IHDR" or length != 13:
+        raise ValueError(f"PNG: expected the IHDR chunk first, found {kind!r} of {length} bytes")
+    if colour not in _PNG_CHANNELS:
+        raise ValueError(f"PNG: colour type {colour} does not exist")
+    return ImageHeader(ImageEncoding.PNG, width, height, _PNG_CHANNELS[colour])
+
+
+def _bmp(image: bytes) -> ImageHeader:
+    (header_bytes,) = struct.unpack_from("<I", image, 14)
+    if header_bytes == _BMP_CORE_HEADER_BYTES:
+        width, height, _planes, bits = struct.unpack_from("<HHHH", image, 18)
+        palette, entry_bytes = image[26 : 26 + 3 * (1 << min(bits, 8))], 3
+    elif header_bytes >= 40:
+        width, height, _planes, bits, _compression, _size, _x, _y, colours = struct.unpack_from("<iiHHIIiiI", image, 18)
+        first, entry_bytes = 14 + header_bytes, 4
+        palette = image[first : first + entry_bytes * min(colours or 1 << min(bits, 8), 256)]
+    else:
+        raise ValueError(f"BMP: expected a header of 12 or at least 40 bytes, found {header_bytes}")
+    if bits not in (1, 4, 8, 16, 24, 32):
+        raise ValueError(f"BMP: {bits} bits a pixel do not exist")
+    # a negative height means that the rows run from top to bottom
+    return ImageHeader(ImageEncoding.BMP, width, abs(height), _bmp_channels(bits, palette, entry_bytes))
+
+
+def _bmp_channels(bits: int, palette: bytes, entry_bytes: int) -> int:
+    if bits == 32:
+        return 4
+    if bits > 8:
+        return 3
+    grey = palette[0::entry_bytes] == palette[1::entry_bytes] == palette[2::entry_bytes]
+    return 1 if grey else 3
