@@ -87,5 +87,6 @@ class StageSettings(BaseSettings):
 
     run_dir: Path = Path("run")
     metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
     log_level: str = "INFO"
     instance: str = "0"

@@ -1,0 +1,68 @@
+"""Entry of the `linesight` command: registers the verbs and turns errors into exit codes.
+
+Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong usage or configuration, 3 a service is not reachable.
+Verbs import what they need when they are called, so that `--help` and the start of a stage are quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cli import (
+    check,
+    dead_letters,
+    demo,
+    inspect,
+    ledger,
+    models,
+    publish,
+    references,
+    replay,
+    review,
+    run,
+    simulate,
+    tail,
+    topics,
+    up,
+)
+from cli.exits import exit_code, say_problem
+from schemas.errors import LinesightError
+
+app = typer.Typer(
+    name="linesight",
+    help="Visual quality control for factories, as a streaming system.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.command)
+app.command("up")(up.command)
+app.command("run")(run.command)
+app.command("inspect")(inspect.command)
+app.command("check")(check.command)
+app.command("publish")(publish.command)
+app.command("topics")(topics.command)
+app.command("tail")(tail.command)
+app.command("ledger")(ledger.command)
+app.command("dead-letters")(dead_letters.command)
+app.add_typer(replay.app, name="replay")
+app.command("review")(review.command)
+app.add_typer(references.app, name="references")
+app.add_typer(models.app, name="models")
+app.command("simulate")(simulate.command)
+
+
+def main() -> None:
+    """Runs the command; shows no traceback for what a person can mend."""
+    try:
+        app()
+    except LinesightError as problem:
+        say_problem(problem)
+        sys.exit(exit_code(problem))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""`linesight replay`: sends dead letters through the line again, after their cause was mended."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from cli.producing import produce_raw
+from cli.services import find_kafka, read_to_end
+from schemas.codec import decode, encode
+from schemas.errors import ConfigurationError, Refused
+from schemas.frames import frame_id
+from schemas.plant_file import load_plant
+from schemas.reasons import RefusalReason
+from schemas.records import DeadLetter
+from schemas.topics import BY_NAME, DEAD_LETTERS, FRAMES
+
+app = typer.Typer(help="Sends messages through the line again.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def replay() -> None:
+    """Sends messages through the line again."""
+
+
+@app.command("dead-letters")
+def dead_letters(
+    plant: PlantFile = DEMO_PLANT,
+    reason: Annotated[str | None, typer.Option(help="Only letters with this reason.")] = None,
+    letter: Annotated[list[str] | None, typer.Option("--id", help="Only these letters; repeatable.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be sent.")] = False,
+    json: Json = False,
+) -> None:
+    """Sends the original bytes to their topic. A frame gets a session of its own (`<session>+replay-<time>`): its first
+    outcome stands in the ledger, so the new one must not bear the same id."""
+    if reason is None and not letter:
+        raise ConfigurationError("say which: --reason REASON or --id ID (`linesight dead-letters` lists them)")
+    if reason is not None and reason not in list(RefusalReason):
+        raise ConfigurationError(f"unknown reason {reason!r}; expected one of: {', '.join(RefusalReason)}")
+    description, settings = load_plant(plant), find_kafka()
+    chosen: dict[str, DeadLetter] = {}
+    for record in read_to_end(DEAD_LETTERS.on(description.plant), settings):
+        found = decode(DEAD_LETTERS, record.value, record.headers)
+        if (reason is None or found.reason == reason) and (not letter or found.id in letter):
+            chosen[found.id] = found
+    suffix = f"+replay-{time.time_ns():x}"
+    records = [
+        (BY_NAME[found.topic].on(description.plant), found.key, *_again(found, suffix))
+        for found in chosen.values()
+        if found.topic in BY_NAME
+    ]
+    if not dry_run:
+        produce_raw(settings, records)
+    if json:
+        print_json({"sent": 0 if dry_run else len(records), "ids": list(chosen)})
+    else:
+        print(f"{len(records)} dead letters " + ("would be sent" if dry_run else "sent") + " again")
+
+
+def _again(letter: DeadLetter, suffix: str) -> tuple[bytes | None, list[tuple[str, bytes]]]:
+    """Value and headers to send: as they were, but for a frame that can be read, which gets a new session."""
+    if letter.topic != FRAMES.name:
+        return letter.value, list(letter.headers)
+    try:
+        frame = decode(FRAMES, letter.value, letter.headers)
+    except Refused:
+        return letter.value, list(letter.headers)
+    session = frame.session + suffix
+    renamed = msgspec.structs.replace(
+        frame, session=session, id=frame_id(camera=frame.camera, session=session, sequence=frame.sequence)
+    )
+    return encode(FRAMES, renamed)

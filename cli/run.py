@@ -1,0 +1,69 @@
+"""`linesight run STAGE --plant F`: one stage, as a container runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json_line
+from schemas.errors import ConfigurationError
+from schemas.plant import Plant
+from schemas.plant_file import load_plant
+from schemas.settings import StageSettings
+from schemas.telemetry import HealthServer, Stage, log_as_json
+
+STAGE_MODULES: dict[str, str] = {
+    "station-gateway": "gateways.station_gateway",
+    "plc-gateway": "gateways.plc_gateway",
+    "sensor-gateway": "gateways.sensor_gateway",
+    "inspect": "topologies.inspect_stage",
+    "judge": "topologies.judge_stage",
+    "statistics": "topologies.statistics_stage",
+    "alerts": "topologies.alerts_stage",
+    "retraining": "topologies.retraining_stage",
+    "sensors": "topologies.sensors_stage",
+    "record": "topologies.record_stage",
+}
+
+StageRun = Callable[..., Awaitable[None]]
+
+
+def command(
+    stage: Annotated[str, typer.Argument(help=", ".join(STAGE_MODULES))],
+    plant: PlantFile = DEMO_PLANT,
+    json: Json = False,
+) -> None:
+    """Runs one stage until SIGTERM or Ctrl-C, then drains it. Serves /metrics, /healthz and /readyz."""
+    if stage not in STAGE_MODULES:
+        raise ConfigurationError(f"unknown stage {stage!r}; expected one of: {', '.join(STAGE_MODULES)}")
+    settings = StageSettings()
+    log_as_json(settings.log_level)
+    description = load_plant(plant)
+    instruments = Stage(stage.replace("-", "_"))
+    health = HealthServer(instruments, port=settings.metrics_port, host=settings.metrics_host)
+    if json:
+        print_json_line({"stage": stage, "metrics_port": health.port})
+    import uvloop
+
+    run: StageRun = importlib.import_module(STAGE_MODULES[stage]).run
+    try:
+        uvloop.run(_until_stopped(run, description, plant.resolve().parent, instruments))
+    finally:
+        health.close()
+
+
+async def _until_stopped(run: StageRun, plant: Plant, plant_dir: Path, stage: Stage) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    arguments: dict[str, Any] = {"plant_dir": plant_dir, "stage": stage, "stop": stop}
+    stage.log.info("stage_started", plant=plant.plant)
+    await run(plant, **arguments)
+    stage.log.info("stage_stopped", plant=plant.plant)
