@@ -12,7 +12,7 @@ LOCAL = CHECKOUT / ".local"
 KAFKA_JARS = LOCAL / "kafka"
 KAFKA_LOCK = REQUIREMENTS / "kafka.lock"
 TRITON_VENV = LOCAL / "triton"
-TRITON_BACKENDS = LOCAL / "backends"
+TRITON_BACKENDS = TRITON_VENV / "backends"
 
 
 def site_packages(venv: Path) -> Path:

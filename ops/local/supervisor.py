@@ -1,0 +1,138 @@
+"""Keeps a set of services running: restarts those that end, with back-off and a bounded number of tries; stops all in reverse."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from ops.local.children import DidNotStart
+from schemas.errors import ConfigurationError, LinesightError
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 10.0
+TRIES = 6
+# A service that ran this long has recovered: its next failure counts as the first.
+SETTLED_S = 60.0
+LOOK_EVERY_S = 0.2
+WRONG_CONFIGURATION = 2  # exit status: a person has to change something, starting again cannot help
+
+
+class GaveUp(LinesightError):
+    """A service ended more often than it may be started again. The message names it and its last failure."""
+
+
+class Supervised(Protocol):
+    """A `Child`, a local Kafka or Triton, or one that someone else runs."""
+
+    @property
+    def name(self) -> str:
+        """Name in logs and messages."""
+
+    def start(self) -> None:
+        """Start, or start again; raises DidNotStart."""
+
+    def stop(self) -> None:
+        """Stop, draining first; returns when it has ended."""
+
+    def poll(self) -> int | None:
+        """None while it runs, else its exit status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restart:
+    """A service ended without being asked to and will be started again in `wait_s`."""
+
+    name: str
+    reason: str
+    attempt: int
+    wait_s: float
+
+
+@dataclass(kw_only=True)
+class _Kept:
+    service: Supervised
+    started_at: float
+    failures: int = 0
+    restart_at: float | None = None
+
+
+class Supervisor(AbstractContextManager["Supervisor"]):
+    """Services in the order they were started. What it runs, runs until `stop`: any other end is a failure, whatever the status.
+
+    `tend` has to be called often; it blocks only while a service starts. One thread calls all methods.
+    """
+
+    def __init__(self, *, on_restart: Callable[[Restart], None]) -> None:
+        self._on_restart = on_restart
+        self._kept: list[_Kept] = []
+
+    def start(self, service: Supervised) -> None:
+        """Start a service and keep it running from now on. Raises what its `start` raises, and then does not keep it."""
+        service.start()
+        self._kept.append(_Kept(service=service, started_at=time.monotonic()))
+
+    def tend(self) -> None:
+        """Look at every service once, and start again those whose wait is over.
+
+        Raises GaveUp after too many failures in a row, and ConfigurationError for a service that ended with status 2.
+        """
+        for kept in self._kept:
+            if kept.restart_at is not None:
+                if time.monotonic() >= kept.restart_at:
+                    self._start_again(kept)
+            elif (status := kept.service.poll()) is not None:
+                if status == WRONG_CONFIGURATION:
+                    raise ConfigurationError(
+                        f"{kept.service.name} refuses its configuration; its log says what to change"
+                    )
+                self._failed(kept, f"ended with status {status}")
+
+    def run_until_signal(self) -> None:
+        """Tend until SIGINT or SIGTERM, then stop everything. A second signal does not wait for the draining."""
+        asked = threading.Event()
+        before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while not asked.wait(LOOK_EVERY_S):
+                self.tend()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.stop()
+
+    def stop(self) -> None:
+        """Stop all services, the last one started first."""
+        while self._kept:
+            self._kept.pop().service.stop()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _start_again(self, kept: _Kept) -> None:
+        kept.restart_at = None
+        kept.started_at = time.monotonic()
+        try:
+            kept.service.start()
+        except DidNotStart as error:
+            self._failed(kept, str(error))
+
+    def _failed(self, kept: _Kept, reason: str) -> None:
+        now = time.monotonic()
+        kept.failures = 1 if now - kept.started_at >= SETTLED_S else kept.failures + 1
+        if kept.failures > TRIES:
+            raise GaveUp(
+                f"{kept.service.name} failed {kept.failures} times in a row and is not started again: {reason}"
+            )
+        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (kept.failures - 1))
+        kept.restart_at = now + wait_s
+        self._on_restart(Restart(name=kept.service.name, reason=reason, attempt=kept.failures, wait_s=wait_s))
