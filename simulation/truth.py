@@ -1,0 +1,76 @@
+"""The truth of a simulated run as JSON lines: which parts had which defects, what the PLC executed, where parts went.
+
+No stage reads it; the summary compares it with the verdicts.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from schemas.errors import ConfigurationError
+from simulation.station import Arrival, Departure, Request
+
+
+class Truth:
+    """Writes one JSON object a line, each flushed, so that a killed simulation leaves what it knew."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: the truth cannot be written here ({error.strerror})") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def part(self, station: str, arrival: Arrival, defects: Sequence[dict[str, Any]]) -> None:
+        """A part arrived with these `defects`: `view`, `class`, and `box` in px of the picture that was served."""
+        self._write(
+            "part",
+            part_id=arrival.part_id,
+            visit=arrival.visit,
+            station=station,
+            batch=arrival.batch,
+            recipe=arrival.recipe,
+            defects=list(defects),
+        )
+
+    def executed(self, request: Request, at_ns: int) -> None:
+        """The PLC carried a command out."""
+        self._write(
+            "executed",
+            command_id=request.command_id,
+            part_id=request.part_id,
+            visit=request.visit,
+            kind=request.kind,
+            verdict=request.verdict,
+            at_ns=at_ns,
+            valid_until_ns=request.valid_until_ns,
+            sequence=request.sequence,
+        )
+
+    def left(self, departure: Departure) -> None:
+        """A part passed the gate."""
+        self._write(
+            "left",
+            part_id=departure.part_id,
+            visit=departure.visit,
+            lane=departure.lane,
+            by_fail_safe=departure.by_fail_safe,
+            at_ns=departure.at_ns,
+        )
+
+    def finished(self, parts: int) -> None:
+        """Every one of the `parts` visits has left."""
+        self._write("finished", parts=parts)
+
+    def _write(self, event: str, **fields: Any) -> None:
+        self._file.write(json.dumps({"event": event, **fields}) + "\n")
