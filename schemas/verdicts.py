@@ -10,7 +10,10 @@ from schemas.reasons import FailSafe, VerdictReason, VerdictValue
 
 
 class ViewResult(Value, frozen=True, kw_only=True):
-    """What one view gave the verdict. `inspection` is the inspection's id, None where the view is missing."""
+    """What one view gave the verdict. `inspection` is the inspection's id, None where the view is missing.
+
+    `defects` are those that count under the recipe; everything that was found is in the inspection.
+    """
 
     view: str
     inspection: str | None = None
@@ -21,6 +24,8 @@ class ViewResult(Value, frozen=True, kw_only=True):
     frame_offset: int = -1
     anomaly_score: float = 0.0
     defects: tuple[Defect, ...] = ()
+    camera: str = ""
+    captured_at_ns: int = 0
 
 
 class Verdict(Message, frozen=True, kw_only=True):
