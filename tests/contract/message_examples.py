@@ -78,6 +78,8 @@ VIEW = ViewResult(
     frame_offset=9_876,
     anomaly_score=0.96875,
     defects=(DEFECT,),
+    camera="left",
+    captured_at_ns=AT_NS - 7_000_000,
 )
 
 EXAMPLES: dict[str, tuple[Topic, Message]] = {

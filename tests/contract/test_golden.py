@@ -19,7 +19,7 @@ def test_published_bytes_decode_to_what_they_said(golden: Golden) -> None:
     topic, _ = EXAMPLES[golden.name]
     message = decode(topic, golden.value, golden.headers)
     told = msgspec.json.decode(msgspec.json.encode(message))
-    assert {key: told[key] for key in golden.readable} == golden.readable
+    assert _what_was_said(told, golden.readable) == golden.readable
 
 
 @pytest.mark.parametrize("golden", golden_files(), ids=lambda golden: golden.path.stem)
@@ -67,3 +67,12 @@ def test_a_later_form_has_every_field_of_the_earlier_ones(golden: Golden) -> Non
 
 def _made(field: msgspec.structs.FieldInfo) -> tuple[object, ...]:
     return () if field.default_factory is msgspec.NODEFAULT else (field.default_factory(),)
+
+
+def _what_was_said(told: Any, said: Any) -> Any:
+    """`told` without the fields that were added, at any depth, since `said` was written."""
+    if isinstance(said, dict):
+        return {key: _what_was_said(told[key], value) for key, value in said.items()}
+    if isinstance(said, list) and len(said) == len(told):
+        return [_what_was_said(*pair) for pair in zip(told, said, strict=True)]
+    return told
