@@ -1,0 +1,133 @@
+"""Small charts as SVG text for the report: bars, a p-chart, a histogram. No script, no outside resource."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH_PX, HEIGHT_PX = 640, 220
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 48, 12, 12, 34
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartPoint:
+    """One subgroup of a p-chart: its name, its value and its control limits, all ratios in [0, 1]."""
+
+    name: str
+    value: float
+    lower: float
+    upper: float
+
+    @property
+    def outside(self) -> bool:
+        """Whether the value lies beyond a control limit."""
+        return not self.lower <= self.value <= self.upper
+
+
+def pareto(counts: Sequence[tuple[str, int]]) -> str:
+    """Bars in falling order with the cumulative share as a line."""
+    ordered = sorted(counts, key=lambda item: -item[1])
+    total = sum(count for _, count in ordered)
+    if not total:
+        return _empty("no defects")
+    top = max(count for _, count in ordered)
+    slot = _inner_width() / len(ordered)
+    parts, line, running = [], [], 0
+    for index, (name, count) in enumerate(ordered):
+        x, height = LEFT_PX + index * slot, _inner_height() * count / top
+        parts.append(
+            f'<rect class="bar" x="{x + slot * 0.15:.1f}" y="{_bottom() - height:.1f}" width="{slot * 0.7:.1f}" height="{height:.1f}"/>'
+            f'<text class="label" x="{x + slot / 2:.1f}" y="{_bottom() - height - 4:.1f}">{count}</text>'
+            f'<text class="label" x="{x + slot / 2:.1f}" y="{HEIGHT_PX - 16}">{escape(name)}</text>'
+        )
+        running += count
+        line.append(f"{x + slot / 2:.1f},{_bottom() - _inner_height() * running / total:.1f}")
+    parts.append(f'<polyline class="line" points="{" ".join(line)}"/>')
+    return _svg("".join(parts) + _y_axis([(0, "0"), (1, str(top))]), "Pareto of defects by class; line: cumulative share")
+
+
+def p_chart(points: Sequence[ChartPoint], centre: float) -> str:
+    """Share not OK of each subgroup with exact limits; points beyond a limit are marked."""
+    if not points:
+        return _empty("no decided parts")
+    top = max(0.05, *(point.value for point in points), *(point.upper for point in points)) * 1.1
+    slot = _inner_width() / len(points)
+
+    def x(index: int) -> float:
+        return LEFT_PX + (index + 0.5) * slot
+
+    def y(value: float) -> float:
+        return _bottom() - _inner_height() * value / top
+
+    limits = "".join(
+        f'<line class="limit" x1="{x(i) - slot / 2:.1f}" x2="{x(i) + slot / 2:.1f}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"/>'
+        for i, point in enumerate(points)
+        for limit in (point.lower, point.upper)
+    )
+    line = " ".join(f"{x(i):.1f},{y(point.value):.1f}" for i, point in enumerate(points))
+    dots = "".join(
+        f'<circle class="{"outside" if point.outside else "inside"}" cx="{x(i):.1f}" cy="{y(point.value):.1f}" r="3.5">'
+        f"<title>{escape(point.name)}: {point.value:.1%}</title></circle>"
+        for i, point in enumerate(points)
+    )
+    every = max(1, len(points) // 8)
+    names = "".join(
+        f'<text class="label" x="{x(i):.1f}" y="{HEIGHT_PX - 16}">{escape(point.name)}</text>'
+        for i, point in enumerate(points)
+        if i % every == 0
+    )
+    middle = f'<line class="centre" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" y1="{y(centre):.1f}" y2="{y(centre):.1f}"/>'
+    body = limits + middle + f'<polyline class="line" points="{line}"/>' + dots + names
+    return _svg(body + _y_axis([(0, "0"), (1, f"{top:.0%}")]), "p-chart: share of parts not OK, with exact binomial limits")
+
+
+def histogram(values_ms: Sequence[float], *, bins: int = 30) -> str:
+    """Counts of latencies in equal bins from 0 to the 99.5th percentile; what lies above is in the last bin."""
+    if not values_ms:
+        return _empty("no samples")
+    ordered = sorted(values_ms)
+    top_ms = max(1.0, ordered[min(len(ordered) - 1, int(len(ordered) * 0.995))])
+    counts = [0] * bins
+    for value in ordered:
+        counts[min(bins - 1, int(bins * value / top_ms))] += 1
+    slot, highest = _inner_width() / bins, max(counts)
+    bars = "".join(
+        f'<rect class="bar" x="{LEFT_PX + i * slot + 0.5:.1f}" y="{_bottom() - _inner_height() * count / highest:.1f}" '
+        f'width="{slot - 1:.1f}" height="{_inner_height() * count / highest:.1f}"><title>{i * top_ms / bins:.0f} ms: {count}</title></rect>'
+        for i, count in enumerate(counts)
+    )
+    ticks = "".join(
+        f'<text class="label" x="{LEFT_PX + _inner_width() * share:.1f}" y="{HEIGHT_PX - 16}">{top_ms * share:.0f} ms</text>'
+        for share in (0, 0.25, 0.5, 0.75, 1)
+    )
+    return _svg(bars + ticks + _y_axis([(0, "0"), (1, str(highest))]), "Histogram: trigger to acknowledgement of the PLC")
+
+
+def _inner_width() -> float:
+    return WIDTH_PX - LEFT_PX - RIGHT_PX
+
+
+def _inner_height() -> float:
+    return HEIGHT_PX - TOP_PX - BOTTOM_PX
+
+
+def _bottom() -> float:
+    return HEIGHT_PX - BOTTOM_PX
+
+
+def _y_axis(ticks: Sequence[tuple[float, str]]) -> str:
+    axis = f'<line class="axis" x1="{LEFT_PX}" x2="{LEFT_PX}" y1="{TOP_PX}" y2="{_bottom()}"/>'
+    axis += f'<line class="axis" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" y1="{_bottom()}" y2="{_bottom()}"/>'
+    return axis + "".join(
+        f'<text class="tick" x="{LEFT_PX - 6}" y="{_bottom() - _inner_height() * share + 4:.1f}">{escape(text)}</text>'
+        for share, text in ticks
+    )
+
+
+def _svg(body: str, title: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH_PX} {HEIGHT_PX}" role="img" aria-label="{escape(title)}">{body}</svg>'
+
+
+def _empty(text: str) -> str:
+    return _svg(f'<text class="label" x="{WIDTH_PX / 2}" y="{HEIGHT_PX / 2}">{escape(text)}</text>', text)

@@ -1,0 +1,190 @@
+"""A whole plant's stages on this machine: Kafka, Triton and one process per stage, supervised."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+from cli.run import STAGE_MODULES
+from ops.local.children import Child
+from ops.local.kafka import kafka_service
+from ops.local.ports import HOST, free_ports
+from ops.local.supervisor import Restart, Supervisor
+from ops.local.triton import LocalTriton, triton_service
+from schemas.errors import ServiceAway
+from schemas.plant import Plant
+from schemas.settings import KafkaSettings
+
+READY_S = 90.0
+LOOK_EVERY_S = 0.05
+STAGE_GRACE_S = 15.0
+MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "triton_models"
+
+# A stage is started after those it feeds, so that nothing is published before somebody listens; stopping goes the other way round.
+START_ORDER = (
+    "record",
+    "sensors",
+    "retraining",
+    "alerts",
+    "statistics",
+    "judge",
+    "inspect",
+    "plc-gateway",
+    "sensor-gateway",
+    "station-gateway",
+)
+
+Say = Callable[[str], None]
+
+
+class LocalLine:
+    """Everything a plant needs but its machines: `start` returns when every stage is ready; `stop` drains and leaves nothing behind.
+
+    With `KAFKA_BOOTSTRAP_SERVERS` or `TRITON_URL` set those services are used instead of local ones.
+    """
+
+    def __init__(
+        self, *, plant: Plant, plant_file: Path, run_dir: Path, say: Say, without: Iterable[str] = ()
+    ) -> None:
+        self._plant = plant
+        self._plant_file = plant_file.resolve()
+        self._run_dir = run_dir.absolute()
+        self._say = say
+        self._stages = [name for name in START_ORDER if name not in set(without)]
+        self._services = Supervisor(on_restart=self._restarted)
+        self._workers = Supervisor(on_restart=self._restarted)
+        self._kafka = kafka_service(self._run_dir)
+        self._triton = triton_service(self._run_dir, MODEL_REPOSITORY)
+        self._health: dict[str, int] = {}
+        self._children: dict[str, Child] = {}
+
+    @property
+    def health_ports(self) -> Mapping[str, int]:
+        """Port of `/metrics`, `/healthz` and `/readyz` of each stage on the loopback address."""
+        return self._health
+
+    @property
+    def children(self) -> Mapping[str, Child]:
+        """The process of each stage."""
+        return self._children
+
+    def start_services(self) -> KafkaSettings:
+        """Starts Kafka and Triton and makes the plant's topics. Afterwards the environment of this process names both."""
+        from topologies.topic_admin import ensure_topics
+
+        self._say("starting Kafka")
+        self._services.start(self._kafka)
+        os.environ["KAFKA_BOOTSTRAP_SERVERS"] = self._kafka.bootstrap_servers
+        self._say(f"Kafka at {self._kafka.bootstrap_servers}; starting Triton")
+        self._services.start(self._triton)
+        os.environ["TRITON_URL"] = self._triton.url
+        self._say(f"Triton at {self._triton.url}")
+        settings = KafkaSettings()
+        ensure_topics(self._plant, settings)
+        return settings
+
+    def start_stages(self) -> None:
+        """Starts every stage and returns when all are ready. Raises `ServiceAway` with the log of one that is not."""
+        self._say(f"starting {len(self._stages)} stages")
+        ports = free_ports(len(self._stages))
+        self._health = dict(zip(self._stages, ports, strict=True))
+        self._write_scrape_targets()
+        for name in self._stages:
+            self._children[name] = self._child(name)
+            self._workers.start(self._children[name])
+        self._await_ready()
+        self._say("every stage is ready")
+
+    def adopt(self, child: Child) -> None:
+        """Keeps a further process (the simulated plant) running beside the stages."""
+        self._services.start(child)
+
+    def tend(self) -> None:
+        """Looks after the processes; call it often."""
+        self._services.tend()
+        self._workers.tend()
+
+    def run_until_signal(self) -> None:
+        """Looks after the processes until SIGINT or SIGTERM."""
+        asked = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: asked.set())
+        while not asked.wait(LOOK_EVERY_S):
+            self.tend()
+
+    def stop_stages(self) -> None:
+        """Drains and stops the stages, sources first; Kafka and Triton stay."""
+        self._workers.stop()
+
+    def stop(self) -> None:
+        """Stops everything that was started here."""
+        self._workers.stop()
+        self._services.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _child(self, name: str) -> Child:
+        env = dict(os.environ)
+        env["LINESIGHT_METRICS_PORT"] = str(self._health[name])
+        env["LINESIGHT_RUN_DIR"] = str(self._run_dir)
+        env.setdefault("OBJECT_STORE_URL", str(self._run_dir / "objects"))
+        assert name in STAGE_MODULES
+        return Child(
+            name=name,
+            command=[sys.executable, "-m", "cli.main", "run", name, "--plant", str(self._plant_file)],
+            log_dir=self._run_dir / "logs",
+            env=env,
+            grace_s=STAGE_GRACE_S,
+        )
+
+    def _await_ready(self) -> None:
+        waiting = set(self._stages)
+        give_up_at = time.monotonic() + READY_S
+        while waiting:
+            self.tend()
+            waiting = {name for name in waiting if not is_ready(self._health[name])}
+            if waiting and time.monotonic() > give_up_at:
+                name = sorted(waiting)[0]
+                lines = "\n".join(f"    {line}" for line in self._children[name].last_lines())
+                raise ServiceAway(
+                    f"{', '.join(sorted(waiting))} not ready within {READY_S:g} s. Last lines of {self._children[name].log_path}:\n{lines}"
+                )
+            time.sleep(LOOK_EVERY_S)
+
+    def _write_scrape_targets(self) -> None:
+        """What `ops/prometheus/prometheus.yml` reads (file_sd): every stage, and Triton where it is ours."""
+        targets = [
+            {"targets": [f"{HOST}:{port}"], "labels": {"stage": name, "plant": self._plant.plant}}
+            for name, port in self._health.items()
+        ]
+        if isinstance(self._triton, LocalTriton):
+            address = self._triton.metrics_url.removeprefix("http://").removesuffix("/metrics")
+            targets.append({"targets": [address], "labels": {"stage": "triton", "plant": self._plant.plant}})
+        file = self._run_dir / "prometheus" / "targets.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(targets, indent=2))
+
+    def _restarted(self, restart: Restart) -> None:
+        self._say(f"{restart.name} {restart.reason.splitlines()[0]}; try {restart.attempt} in {restart.wait_s:.1f} s")
+
+
+def is_ready(port: int) -> bool:
+    """Whether the stage at this health port says that it does its work."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

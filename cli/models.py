@@ -1,0 +1,52 @@
+"""`linesight models`: what is in the model repository."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.local_line import MODEL_REPOSITORY
+from cli.options import Json, print_json
+from schemas.errors import ConfigurationError
+
+app = typer.Typer(help="Models of the repository.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def models() -> None:
+    """Models of the repository."""
+
+
+@app.command("list")
+def list_models(
+    repository: Annotated[Path, typer.Option(help="Triton model repository.")] = MODEL_REPOSITORY,
+    json: Json = False,
+) -> None:
+    """Every version of every model, with the digest of its weights as inspections carry it."""
+    rows = list(model_versions(repository))
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(f"{row['model']:<20} version {row['version']}  {row['size_bytes']:>8} bytes  {row['digest']}")
+
+
+def model_versions(repository: Path) -> list[dict[str, Any]]:
+    """`{"model", "version", "digest", "size_bytes"}` of each `<model>/<version>/model.onnx`, in order."""
+    if not repository.is_dir():
+        raise ConfigurationError(f"{repository}: no such model repository")
+    rows = []
+    for file in sorted(repository.glob("*/*/model.onnx")):
+        content = file.read_bytes()
+        rows.append(
+            {
+                "model": file.parent.parent.name,
+                "version": int(file.parent.name),
+                "digest": "sha256:" + hashlib.sha256(content).hexdigest(),
+                "size_bytes": len(content),
+            }
+        )
+    return rows

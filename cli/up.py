@@ -1,0 +1,29 @@
+"""`linesight up`: all stages of a plant on this machine, supervised."""
+
+from __future__ import annotations
+
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json_line
+from schemas.plant_file import load_plant
+from schemas.settings import StageSettings
+
+
+def command(plant: PlantFile = DEMO_PLANT, json: Json = False) -> None:
+    """Starts Kafka and Triton (unless the environment names others) and every stage; restarts what crashes; Ctrl-C drains and stops."""
+    from cli.local_line import LocalLine
+
+    def say(text: str) -> None:
+        if json:
+            print_json_line({"event": text})
+        else:
+            print(text, flush=True)
+
+    description = load_plant(plant)
+    run_dir = StageSettings().run_dir
+    with LocalLine(plant=description, plant_file=plant, run_dir=run_dir, say=say) as line:
+        line.start_services()
+        line.start_stages()
+        for name, port in line.health_ports.items():
+            say(f"  {name}: metrics and health at 127.0.0.1:{port}")
+        say("running; Ctrl-C stops")
+        line.run_until_signal()
+    say("stopped")
