@@ -87,7 +87,7 @@ def survey(mask: Mask) -> Ground:
     signed = cv2.GaussianBlur(outside - inside, (0, 0), 1.5)
     slope_x, slope_y = cv2.Sobel(signed, cv2.CV_32F, 1, 0), cv2.Sobel(signed, cv2.CV_32F, 0, 1)
     length = np.maximum(np.hypot(slope_x, slope_y), 1e-6)
-    y, x = np.nonzero((inside > 0) & (inside <= 1.0))
+    y, x = np.nonzero((inside > 0) & (inside <= 1.0) & (length > 0.5))
     edges = np.stack((x, y, slope_x[y, x] / length[y, x], slope_y[y, x] / length[y, x]), 1).astype(np.float32)
     crest = (inside >= cv2.dilate(inside, np.ones((3, 3), np.uint8))) & (inside > 1.5)
     y, x = np.nonzero(crest)
@@ -327,17 +327,19 @@ def _joins(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> boo
 
 
 def _cuts(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> bool:
-    """More separate conductors than before, and what is cut off is more than a crumb."""
+    """More separate conductors than before, each more than a crumb; or a ring that is no longer closed."""
     left = copper & ~changed
     count, _, stats, _ = cv2.connectedComponentsWithStats(left.astype(np.uint8), connectivity=8)
     crumb = (5 * SUPERSAMPLING) ** 2
-    return int(np.sum(stats[1:count, cv2.CC_STAT_AREA] > crumb)) > _copper_parts(copper)
+    pieces = int(np.sum(stats[1:count, cv2.CC_STAT_AREA] > crumb))
+    return pieces > _copper_parts(copper) or _empty_parts(left) < _empty_parts(copper)
 
 
 def _bites(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> bool:
     """Reaches the edge, and leaves the conductor in one piece with something to spare."""
     touches = bool(np.any(_grown(changed, 1) & ~copper))
-    return touches and _copper_parts(copper & ~_grown(changed, 1)) == _copper_parts(copper)
+    left = copper & ~_grown(changed, 1)
+    return touches and _copper_parts(left) == _copper_parts(copper) and _empty_parts(left) == _empty_parts(copper)
 
 
 def _sticks_out(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> bool:

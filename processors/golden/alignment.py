@@ -89,11 +89,11 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """The px of one reduction that are compared. N points; F = 8 things that are solved for.
+    """The px of one reduction that are compared. N points; F = 9 things that are solved for.
 
     Attributes:
-        points: float64 [N, 2] x, y relative to the centre, px of this level.
-        model: float64 [N, F], columns: motion (x, y, angle), gain, gain over x, gain over y, offset, offset over x+y.
+        points: float32 [N, 2] x, y relative to the centre, px of this level.
+        model: float32 [N, F], columns: motion (x, y, angle), gain, gain over x and y, offset, offset over x and y.
         inverse: float64 [F, F], of the damped normal matrix.
         light_model, light_inverse: the same without motion, to judge the fit.
     """
@@ -109,12 +109,12 @@ class _Level:
 class Aligner:
     """Aligns frames to one reference. Safe to share between threads: nothing changes after construction."""
 
-    def __init__(self, reference: Image, *, maximum_shift_px: float, maximum_angle_deg: float, minimum_quality: float):
+    def __init__(self, reference: Image, *, max_shift_px: float, max_angle_deg: float, minimum_quality: float):
         """Prepares the reference.
 
         Args:
             reference: uint8 [H, W].
-            maximum_shift_px, maximum_angle_deg: a part further off than this is refused.
+            max_shift_px, max_angle_deg: a part further off than this is refused.
             minimum_quality: a frame that shows less of the reference than this (0 to 1) is refused.
 
         Raises:
@@ -125,8 +125,8 @@ class Aligner:
                 f"expected a uint8 reference [H, W] of at least 64x64 px, got {reference.dtype} {reference.shape}"
             )
         self._shape = reference.shape
-        self._maximum_shift_px = maximum_shift_px
-        self._maximum_angle_rad = math.radians(maximum_angle_deg)
+        self._max_shift_px = max_shift_px
+        self._max_angle_rad = math.radians(max_angle_deg)
         self._minimum_quality = minimum_quality
         self._centre = ((reference.shape[1] - 1) / 2, (reference.shape[0] - 1) / 2)
         self._levels = [_prepare(_reduce(reference, reduction), reduction) for reduction in _LEVELS]
@@ -149,7 +149,7 @@ class Aligner:
             shift, angle = _refine(level, reduced, shift, angle, steps)
         at_rest = _quality(self._levels[-1], reduced, np.zeros(2), 0.0)
         moved = _quality(self._levels[-1], reduced, shift, angle)
-        motion = RigidMotion(float(shift[0]), float(shift[1]), angle, self._centre)
+        motion = RigidMotion(float(shift[0]), float(shift[1]), float(angle), self._centre)
         if moved < at_rest + _GAIN_IN_QUALITY or motion.reach_px() < _WORTH_MOVING_PX:
             motion, moved = RigidMotion(0.0, 0.0, 0.0, self._centre), at_rest
         self._refuse_unlikely(motion, moved)
@@ -162,10 +162,10 @@ class Aligner:
                 "expected; check that the part, the view and the recipe belong together"
             )
         shift_px = math.hypot(motion.dx_px, motion.dy_px)
-        if shift_px > self._maximum_shift_px or abs(motion.angle_rad) > self._maximum_angle_rad:
+        if shift_px > self._max_shift_px or abs(motion.angle_rad) > self._max_angle_rad:
             raise AlignmentFailed(
                 f"the part lies {shift_px:.1f} px and {math.degrees(motion.angle_rad):.2f} degrees off, at most "
-                f"{self._maximum_shift_px:g} px and {math.degrees(self._maximum_angle_rad):g} degrees are allowed"
+                f"{self._max_shift_px:g} px and {math.degrees(self._max_angle_rad):g} degrees are allowed"
             )
 
 
@@ -214,8 +214,8 @@ def _prepare(image: npt.NDArray[np.float32], reduction: int) -> _Level:
         shape=(height, width),
         points=points.astype(np.float32),
         model=model,
-        inverse=np.linalg.inv(normal + damping),
-        light_inverse=np.linalg.inv(normal[3:, 3:] + damping[3:, 3:]),
+        inverse=np.asarray(np.linalg.inv(normal + damping), np.float64),
+        light_inverse=np.asarray(np.linalg.inv(normal[3:, 3:] + damping[3:, 3:]), np.float64),
     )
 
 

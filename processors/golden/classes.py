@@ -8,4 +8,4 @@ NONE = "none"
 
 CLASSIFIER_OUTPUTS: tuple[str, ...] = (*DEFECT_CLASSES, NONE)
 
-CLASS_BY_DEEPPCB_TYPE: dict[int, str] = {number: name for number, name in enumerate(DEFECT_CLASSES, start=1)}
+CLASS_BY_DEEPPCB_TYPE: dict[int, str] = dict(enumerate(DEFECT_CLASSES, start=1))

@@ -1,0 +1,85 @@
+"""One view's golden comparison, step by step; what lies between the steps is inference.
+
+frame -> lay_over -> [golden_compare] -> candidates, crops -> [defect_classifier] -> defects
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from processors.golden.alignment import Aligner, Alignment, lay_over
+from processors.golden.candidates import Candidate, find_candidates
+from processors.golden.crops import crop_pairs
+from processors.golden.findings import findings
+from processors.golden.settings import GoldenSettings
+from schemas.inspections import Defect
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class LaidFrame:
+    """A frame laid over its reference.
+
+    Attributes:
+        image: uint8 [H, W], input `image` of golden_compare.
+        alignment: how it lay, and how well it shows the reference.
+    """
+
+    image: Image
+    alignment: Alignment
+
+
+class GoldenComparison:
+    """Compares frames with one reference. Made once per reference and settings, then shared between threads."""
+
+    def __init__(self, *, reference: Image, settings: GoldenSettings) -> None:
+        """Prepares the reference: uint8 [H, W], at least 64 px a side.
+
+        Raises:
+            ValueError: a reference of another kind.
+        """
+        self.reference = reference
+        self.settings = settings
+        self._aligner = Aligner(
+            reference,
+            max_shift_px=settings.max_shift_px,
+            max_angle_deg=settings.max_angle_deg,
+            minimum_quality=settings.minimum_alignment_quality,
+        )
+
+    def lay_over(self, frame: Image) -> LaidFrame:
+        """Aligns a frame, uint8 [H, W].
+
+        Raises:
+            AlignmentFailed: it does not show the reference, or lies too far off.
+            ValueError: it has another size than the reference.
+        """
+        alignment = self._aligner.align(frame)
+        return LaidFrame(lay_over(frame, alignment.motion), alignment)
+
+    def candidates(self, laid: LaidFrame, difference: npt.NDArray[np.uint8]) -> list[Candidate]:
+        """Places that differ, from the output of golden_compare: uint8 [H / 2, W / 2]."""
+        height, width = laid.image.shape
+        return find_candidates(
+            difference, motion=laid.alignment.motion, frame_shape=(height, width), settings=self.settings
+        )
+
+    def crops(self, laid: LaidFrame, candidates: Sequence[Candidate]) -> npt.NDArray[np.uint8]:
+        """Input `crops` of defect_classifier: uint8 [N, 2, 48, 48]."""
+        return crop_pairs(laid.image, self.reference, candidates, copper=self.settings.copper)
+
+    def defects(
+        self, laid: LaidFrame, candidates: Sequence[Candidate], probabilities: npt.NDArray[np.float32]
+    ) -> tuple[Defect, ...]:
+        """The defects in px of the original frame, from the output of defect_classifier: float32 [N, 7]."""
+        height, width = laid.image.shape
+        return findings(
+            candidates,
+            probabilities,
+            motion=laid.alignment.motion,
+            frame_shape=(height, width),
+            settings=self.settings,
+        )
