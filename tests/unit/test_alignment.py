@@ -1,0 +1,101 @@
+"""A frame is laid over its reference wherever the fixture puts the part, and left alone where it lies right."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.golden.alignment import Aligner, AlignmentFailed, RigidMotion, lay_over
+from simulation.boards import DESIGNS, VIEWS, draw_part, reference
+from simulation.defects import DefectKind
+from simulation.imaging import capture
+
+CENTRE = (319.5, 319.5)
+
+
+def _aligner(picture: np.ndarray) -> Aligner:
+    return Aligner(picture, max_shift_px=8.0, max_angle_deg=1.5, minimum_quality=0.5)
+
+
+@given(
+    design=st.sampled_from(sorted(DESIGNS)),
+    view=st.sampled_from(VIEWS),
+    seed=st.integers(0, 2**32),
+    drift=st.sampled_from((0.0, 1.0)),
+    kind=st.sampled_from(DefectKind),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_misplaced_part_is_found_to_a_fifth_of_a_px(
+    design: str, view: str, seed: int, drift: float, kind: DefectKind
+) -> None:
+    rng = np.random.default_rng(seed)
+    taken = capture(draw_part(design=design, defects=[kind], rng=rng)[view].scene, rng=rng, lighting_drift_ratio=drift)
+    motion = _aligner(reference(design, view)).align(taken.image).motion
+    truth = taken.placement
+    corner_px = abs(motion.angle_rad - np.radians(truth.angle_deg)) * np.hypot(*CENTRE)
+    assert np.hypot(motion.dx_px - truth.dx_px, motion.dy_px - truth.dy_px) + corner_px < 0.2
+
+
+def test_a_part_that_lies_right_is_not_touched() -> None:
+    picture = reference("controller", "left")
+    alignment = _aligner(picture).align(picture)
+    assert alignment.motion.reach_px() == 0.0
+    assert alignment.quality > 0.999
+    assert lay_over(picture, alignment.motion) is picture
+
+
+def test_laying_over_brings_the_frame_closer_to_its_reference() -> None:
+    picture = reference("backplane", "centre")
+    turned = RigidMotion(2.4, -1.7, 0.006, CENTRE)
+    frame = cv2.warpAffine(picture, turned.matrix(), (640, 640), borderMode=cv2.BORDER_REPLICATE)
+    laid = lay_over(frame, _aligner(picture).align(frame).motion)
+    inside = np.s_[16:-16, 16:-16]
+    before, after = (float(np.abs(p[inside].astype(float) - picture[inside]).mean()) for p in (frame, laid))
+    assert after < before / 4
+
+
+def test_parallel_tracks_do_not_let_the_part_run_along_them() -> None:
+    stripes = np.zeros((640, 640), np.uint8)
+    stripes[:, (np.arange(640) // 7) % 5 < 2] = 180
+    rng = np.random.default_rng(0)
+    frame = np.clip(stripes.astype(float) + rng.normal(0, 3, stripes.shape), 0, 255).astype(np.uint8)
+    motion = Aligner(stripes, max_shift_px=8.0, max_angle_deg=1.5, minimum_quality=0.5).align(frame).motion
+    assert motion.reach_px() < 0.5
+
+
+@pytest.mark.parametrize("frame", [reference("power", "right"), np.zeros((640, 640), np.uint8)], ids=["other", "black"])
+def test_a_frame_that_shows_something_else_is_refused(frame: np.ndarray) -> None:
+    with pytest.raises(AlignmentFailed):
+        _aligner(reference("controller", "left")).align(frame)
+
+
+def test_a_part_further_off_than_allowed_is_refused() -> None:
+    picture = reference("controller", "left")
+    frame = np.roll(picture, 5, axis=1)
+    strict = Aligner(picture, max_shift_px=3.0, max_angle_deg=1.5, minimum_quality=0.5)
+    with pytest.raises(AlignmentFailed, match="at most 3 px"):
+        strict.align(frame)
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(640, 640\)"):
+        _aligner(reference("power", "left")).align(np.zeros((480, 640), np.uint8))
+
+
+motions = st.builds(RigidMotion, st.floats(-8, 8), st.floats(-8, 8), st.floats(-0.02, 0.02), st.just(CENTRE))
+
+
+@given(motion=motions, x=st.integers(0, 630), y=st.integers(0, 630), size=st.integers(1, 200))
+def test_a_mapped_box_is_never_empty_and_stays_in_the_frame(motion: RigidMotion, x: int, y: int, size: int) -> None:
+    box = motion.map_box((x, y, x + size, y + size), width_px=640, height_px=640)
+    assert 0 <= box[0] < box[2] <= 640
+    assert 0 <= box[1] < box[3] <= 640
+
+
+def test_no_motion_maps_a_box_to_itself() -> None:
+    assert RigidMotion(0, 0, 0, CENTRE).map_box((3, 4, 50, 60), width_px=640, height_px=640) == (3, 4, 50, 60)
+
+
+def test_a_shift_moves_the_box_with_the_part() -> None:
+    assert RigidMotion(2, -3, 0, CENTRE).map_box((10, 20, 50, 60), width_px=640, height_px=640) == (12, 17, 52, 57)
