@@ -51,7 +51,8 @@ class RotatingLog:
             return
 
 
-def _die_with_guard() -> None:
+def die_with_parent() -> None:
+    """For `preexec_fn` in a process of one thread: the kernel kills the new process when the one that started it ends."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -123,7 +124,7 @@ def guard(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         process_group=0,
-        preexec_fn=_die_with_guard,  # noqa: PLW1509 -- safe: the guard has one thread
+        preexec_fn=die_with_parent,  # noqa: PLW1509 -- safe: the guard has one thread
     )
     assert process.stdout is not None
     output = process.stdout.fileno()

@@ -124,7 +124,7 @@ def fetch(jars: list[Jar], folder: Path) -> Iterator[Jar]:
                     found = context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
                 except (RuntimeError, requests.RequestException) as error:
                     raise JarsRefused(
-                        f"{jar.filename} cannot be fetched ({error}): check the network, or the mirror in ~/.m2/settings.xml"
+                        f"{jar.filename} cannot be fetched: check the network, or the mirror in ~/.m2/settings.xml ({error})"
                     ) from error
                 if (actual := sha256_of(found)) != jar.sha256:
                     raise JarsRefused(
@@ -159,7 +159,7 @@ def main(arguments: list[str]) -> int:
                 for jar in fetch(jars, Path(folder)):
                     print(f"Collecting {jar.filename}", flush=True)
             except JarsRefused as refused:
-                print(refused, file=sys.stderr)
+                print(f"refused: {refused}", file=sys.stderr)
                 return 1
         case ["lock"]:
             header = f"# {KAFKA} and what it needs. Written by `make locks`; verified by `make setup`.\n"

@@ -1,0 +1,43 @@
+# Everything is installed into this checkout (.venv, .local) by `setup`, which every other target runs first.
+
+# Linesight runs on CPython 3.11 or 3.12: the first of these that is one (a shim that does not run is not).
+PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$python && exit; \
+	done; echo python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev setup-bench demo test check bench docs locks
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup: ## install what the demo and a line need
+	@$(PYTHON) -m ops.local.setup
+
+setup-dev:
+	@$(PYTHON) -m ops.local.setup --extra dev
+
+setup-bench:
+	@$(PYTHON) -m ops.local.setup --extra bench
+
+demo: setup ## a whole simulated line, live, for about a minute
+	$(BIN)/linesight demo
+
+test: setup-dev ## every test, on real Kafka, Triton and OPC UA
+	$(BIN)/pytest
+
+check: setup-dev ## lint, format, types, imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup-bench ## throughput beside Triton's own ceiling and a naive loop
+	$(BIN)/python -m benchmarks.inspect_throughput
+
+docs: setup ## write the AsyncAPI document and the message reference again
+	$(BIN)/python -m schemas.asyncapi
+
+locks: setup-dev ## resolve all dependencies again and write requirements/
+	requirements/lock
