@@ -1,0 +1,91 @@
+"""Our place in a consumer group: how a consumer of the line runner is set up, and how it says who owns what.
+
+Static membership: a worker that comes back within the session timeout gets its partitions back at once, without a
+rebalance. Range assignment: with equal partition counts a worker owns the same partition numbers of every topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+
+from schemas.errors import ConfigurationError
+from schemas.settings import KafkaSettings
+from schemas.topics import FRAME_LIMIT_BYTES, MIB_BYTES
+
+SESSION_TIMEOUT_MS = 10_000
+HEARTBEAT_MS = 1_000
+REBALANCE_TIMEOUT_MS = 30_000  # everyone else's drain fits into it
+REQUEST_TIMEOUT_MS = 10_000
+# A fetch that waits for data cannot include a partition resumed meanwhile, so it must not wait long.
+FETCH_MAX_WAIT_MS = 100
+FETCH_MAX_BYTES = 16 * MIB_BYTES
+LEAVE_S = 1.5
+
+
+def new_consumer(
+    *, kafka: KafkaSettings, group: str, instance: str, topics: Sequence[str], listener: ConsumerRebalanceListener
+) -> AIOKafkaConsumer:
+    """A consumer that is subscribed and not started; commits are the caller's."""
+    consumer = AIOKafkaConsumer(
+        **kafka.client(),
+        group_id=group,
+        group_instance_id=instance,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # a group without offsets has seen nothing: skipping would lose frames
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        fetch_max_bytes=FETCH_MAX_BYTES,
+        max_partition_fetch_bytes=FRAME_LIMIT_BYTES,
+    )
+    consumer.subscribe(topics, listener=listener)
+    return consumer
+
+
+async def leave(consumer: AIOKafkaConsumer) -> None:
+    """Closes a consumer; one whose broker is away gets a deadline."""
+    try:
+        async with asyncio.timeout(LEAVE_S):
+            await consumer.stop()
+    except (TimeoutError, KafkaError):
+        await consumer._client.close()
+
+
+class Ownership(ConsumerRebalanceListener):
+    """Turns the client's callbacks into partition numbers. `on_revoked` is awaited before the partitions go."""
+
+    def __init__(
+        self,
+        *,
+        topics: Sequence[str],
+        on_assigned: Callable[[frozenset[int]], None],
+        on_revoked: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._topics = topics
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Called by the client before every rebalance, the first one included."""
+        await self._on_revoked()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Called by the client after every rebalance. It waits with its heartbeats, so no work may be done here."""
+        self._on_assigned(frozenset(place.partition for place in assigned))
+
+
+def check_co_partitioned(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> None:
+    """Raises ConfigurationError unless all topics have the same partition numbers."""
+    counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in topics}
+    if len(set(counts.values())) > 1:
+        raise ConfigurationError(
+            f"topics that are joined need equal partition counts, found {counts}: recreate them with kafka.partitions of the plant file"
+        )
