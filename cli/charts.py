@@ -44,7 +44,9 @@ def pareto(counts: Sequence[tuple[str, int]]) -> str:
         running += count
         line.append(f"{x + slot / 2:.1f},{_bottom() - _inner_height() * running / total:.1f}")
     parts.append(f'<polyline class="line" points="{" ".join(line)}"/>')
-    return _svg("".join(parts) + _y_axis([(0, "0"), (1, str(top))]), "Pareto of defects by class; line: cumulative share")
+    return _svg(
+        "".join(parts) + _y_axis([(0, "0"), (1, str(top))]), "Pareto of defects by class; line: cumulative share"
+    )
 
 
 def p_chart(points: Sequence[ChartPoint], centre: float) -> str:
@@ -77,9 +79,13 @@ def p_chart(points: Sequence[ChartPoint], centre: float) -> str:
         for i, point in enumerate(points)
         if i % every == 0
     )
-    middle = f'<line class="centre" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" y1="{y(centre):.1f}" y2="{y(centre):.1f}"/>'
+    middle = (
+        f'<line class="centre" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" y1="{y(centre):.1f}" y2="{y(centre):.1f}"/>'
+    )
     body = limits + middle + f'<polyline class="line" points="{line}"/>' + dots + names
-    return _svg(body + _y_axis([(0, "0"), (1, f"{top:.0%}")]), "p-chart: share of parts not OK, with exact binomial limits")
+    return _svg(
+        body + _y_axis([(0, "0"), (1, f"{top:.0%}")]), "p-chart: share of parts not OK, with exact binomial limits"
+    )
 
 
 def histogram(values_ms: Sequence[float], *, bins: int = 30) -> str:
@@ -101,7 +107,9 @@ def histogram(values_ms: Sequence[float], *, bins: int = 30) -> str:
         f'<text class="label" x="{LEFT_PX + _inner_width() * share:.1f}" y="{HEIGHT_PX - 16}">{top_ms * share:.0f} ms</text>'
         for share in (0, 0.25, 0.5, 0.75, 1)
     )
-    return _svg(bars + ticks + _y_axis([(0, "0"), (1, str(highest))]), "Histogram: trigger to acknowledgement of the PLC")
+    return _svg(
+        bars + ticks + _y_axis([(0, "0"), (1, str(highest))]), "Histogram: trigger to acknowledgement of the PLC"
+    )
 
 
 def _inner_width() -> float:

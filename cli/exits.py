@@ -6,6 +6,7 @@ import sys
 
 from schemas.errors import Fatal, LinesightError, Refused, Transient
 
+
 class NotSo(LinesightError):
     """The thing asked about is not so: unbalanced, below its gate. Exit code 1."""
 

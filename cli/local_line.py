@@ -52,9 +52,7 @@ class LocalLine:
     With `KAFKA_BOOTSTRAP_SERVERS` or `TRITON_URL` set those services are used instead of local ones.
     """
 
-    def __init__(
-        self, *, plant: Plant, plant_file: Path, run_dir: Path, say: Say, without: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, *, plant: Plant, plant_file: Path, run_dir: Path, say: Say, without: Iterable[str] = ()) -> None:
         self._plant = plant
         self._plant_file = plant_file.resolve()
         self._run_dir = run_dir.absolute()

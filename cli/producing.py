@@ -31,10 +31,13 @@ def produce_raw(
     from kafka.errors import KafkaError
 
     try:
-        producer = KafkaProducer(acks="all", max_request_size=6 * 1024 * 1024, bootstrap_timeout_ms=10_000, **settings.client())
+        producer = KafkaProducer(
+            acks="all", max_request_size=6 * 1024 * 1024, bootstrap_timeout_ms=10_000, **settings.client()
+        )
         try:
             sent = [
-                producer.send(topic, key=key, value=value, headers=list(headers)) for topic, key, value, headers in records
+                producer.send(topic, key=key, value=value, headers=list(headers))
+                for topic, key, value, headers in records
             ]
             for future in sent:
                 future.get(timeout=TIMEOUT_S)

@@ -151,9 +151,7 @@ def _view(
         "width_px": width_px,
         "height_px": height_px,
         "reference": reference_class,
-        "defects": [
-            {"name": defect.class_name, "score": defect.score, "box": defect.box} for defect in view.defects
-        ],
+        "defects": [{"name": defect.class_name, "score": defect.score, "box": defect.box} for defect in view.defects],
     }
 
 

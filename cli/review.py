@@ -27,7 +27,9 @@ def command(
     visit: Annotated[int, typer.Option(min=1)] = 1,
     reviewer: Annotated[str | None, typer.Option(help="Who says so; default: the user logged in.")] = None,
     view: Annotated[str, typer.Option(help="View that the defects are on.")] = "",
-    defect: Annotated[list[str] | None, typer.Option(help="`class:x1,y1,x2,y2`, px of the original frame; repeatable.")] = None,
+    defect: Annotated[
+        list[str] | None, typer.Option(help="`class:x1,y1,x2,y2`, px of the original frame; repeatable.")
+    ] = None,
     comment: Annotated[str, typer.Option()] = "",
     json: Json = False,
 ) -> None:
@@ -52,7 +54,12 @@ def command(
         comment=comment,
     )
     audit = AuditEvent(
-        id=f"{who}/review/{review.id}/{now_ns}", actor=who, action="review", subject=review.id, at_ns=now_ns, detail=verdict.value
+        id=f"{who}/review/{review.id}/{now_ns}",
+        actor=who,
+        action="review",
+        subject=review.id,
+        at_ns=now_ns,
+        detail=verdict.value,
     )
     produce(description, find_kafka(), [(REVIEWS, station, review), (AUDIT, who, audit)])
     if json:
@@ -66,7 +73,9 @@ def _defect(text: str) -> Defect:
     try:
         x1, y1, x2, y2 = (int(number) for number in numbers.split(","))
     except ValueError as error:
-        raise ConfigurationError(f"--defect {text!r}: expected class:x1,y1,x2,y2 in px, e.g. open:10,20,40,52") from error
+        raise ConfigurationError(
+            f"--defect {text!r}: expected class:x1,y1,x2,y2 in px, e.g. open:10,20,40,52"
+        ) from error
     if not (name and x1 < x2 and y1 < y2):
         raise ConfigurationError(f"--defect {text!r}: expected a class name and a box with x1 < x2 and y1 < y2")
     return Defect(class_name=name, score=1.0, box=(x1, y1, x2, y2), area_px=float((x2 - x1) * (y2 - y1)))

@@ -58,6 +58,8 @@ def consumer_of(topic: str, settings: KafkaSettings, *, timeout_ms: int) -> Any:
         raise ServiceAway(f"no Kafka broker answers at {settings.bootstrap_servers}: {error}") from error
     if not numbers:
         consumer.close()
-        raise ServiceAway(f"topic {topic} does not exist on {settings.bootstrap_servers}; `linesight topics --create` makes it")
+        raise ServiceAway(
+            f"topic {topic} does not exist on {settings.bootstrap_servers}; `linesight topics --create` makes it"
+        )
     consumer.assign([TopicPartition(topic, number) for number in sorted(numbers)])
     return consumer

@@ -19,7 +19,9 @@ def command(
     parts: Annotated[int, typer.Option(min=1, help="Parts to feed.")] = 240,
     rate: Annotated[float, typer.Option(min=0.01, help="Parts per second.")] = 4.0,
     seed: Annotated[int, typer.Option(help="Same seed, same parts.")] = 1,
-    truth: Annotated[Path, typer.Option(help="Where the truth is written, one JSON line per part.")] = Path("run/truth.jsonl"),
+    truth: Annotated[Path, typer.Option(help="Where the truth is written, one JSON line per part.")] = Path(
+        "run/truth.jsonl"
+    ),
     fed: Annotated[bool, typer.Option(help="Parts come only when asked for over OPC UA (Feed).")] = False,
     json: Json = False,
 ) -> None:

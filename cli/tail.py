@@ -60,7 +60,9 @@ def as_line(topic: Topic, record: Any) -> dict[str, Any]:
         "key": record.key.decode("utf-8", "replace") if record.key else None,
     }
     try:
-        line["message"] = _without_bytes(msgspec.to_builtins(decode(topic, record.value, record.headers), builtin_types=(bytes,)))
+        line["message"] = _without_bytes(
+            msgspec.to_builtins(decode(topic, record.value, record.headers), builtin_types=(bytes,))
+        )
     except Refused as refused:
         line["error"] = {"reason": refused.reason.value, "detail": refused.detail}
     return line

@@ -39,6 +39,8 @@ def command(
         return
     width = max(len(str(row["topic"])) for row in rows)
     for row in rows:
-        print(f"{row['topic']:<{width}}  by {row['key']:<12}  {row['retention_hours']:>6} h  {row['schema']}: {row['description']}")
+        print(
+            f"{row['topic']:<{width}}  by {row['key']:<12}  {row['retention_hours']:>6} h  {row['schema']}: {row['description']}"
+        )
     if create:
         print(f"{len(rows)} topics are as the catalogue says")

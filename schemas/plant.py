@@ -168,16 +168,28 @@ class ModelPin(Section, frozen=True, kw_only=True):
 
 
 class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_only=True):
-    """Compare each view with its reference image, then classify what differs."""
+    """Compare each view with its reference image, then classify what differs.
+
+    `copper` is the tone of the copper in the picture (an open is a short in the negative). `difference_threshold` is a level of
+    the difference map, 1 to 255: 255 is a change as large as the reference's contrast. Differences closer than
+    `merge_distance_px` are one candidate; one of fewer than `minimum_area_px` differing px is none. `box_margin_px` is added
+    to each side of a found box. Candidates less likely a defect than `minimum_score` are dropped; of more than
+    `max_candidates` the largest are kept. A part further off than `max_shift_px` or `max_angle_deg`, or a frame that shows less
+    of its reference than `minimum_alignment_quality` (0 to 1), is not judged (`not_aligned`).
+    """
 
     compare: ModelPin = ModelPin(name="golden_compare")
     classifier: ModelPin = ModelPin(name="defect_classifier")
-    difference_threshold: int = 64
+    copper: Literal["light", "dark"] = "light"
+    difference_threshold: int = 90
     minimum_area_px: float = 12.0
-    merge_distance_px: int = 4
-    box_margin_px: int = 8
+    merge_distance_px: float = 10.0
+    box_margin_px: int = 2
+    minimum_score: float = 0.5
     max_candidates: int = 64
     max_shift_px: float = 8.0
+    max_angle_deg: float = 1.5
+    minimum_alignment_quality: float = 0.5
 
 
 class View(Section, frozen=True, kw_only=True):

@@ -19,6 +19,19 @@ Finding = tuple[tuple[str | int, ...], str, str | None]
 """Path to the value, what was expected, nearest known name."""
 
 
+_INSPECTION_RANGES = (
+    ("difference_threshold", 1, 255),
+    ("minimum_area_px", 0, 1e9),
+    ("merge_distance_px", 0, 1000),
+    ("box_margin_px", 0, 1000),
+    ("minimum_score", 0, 1),
+    ("max_candidates", 1, 1000),
+    ("max_shift_px", 0, 1000),
+    ("max_angle_deg", 0, 45),
+    ("minimum_alignment_quality", 0, 1),
+)
+
+
 def contradictions(plant: Plant, folder: Path) -> Iterator[Finding]:
     """Everything in `plant` that cannot work; files are looked up relative to `folder`."""
     yield from _names(plant)
@@ -128,6 +141,10 @@ def _recipe(recipe: Recipe, where: tuple[str | int, ...], plant: Plant, folder: 
     for index, item in enumerate(recipe.classes):
         if not 0 <= item.minimum_score <= 1:
             yield (*where, "classes", index, "minimum_score"), "a probability from 0 to 1", None
+    inspection = recipe.inspection
+    for key, low, high in _INSPECTION_RANGES:
+        if not low <= getattr(inspection, key) <= high:
+            yield (*where, "inspection", key), f"a value from {low:g} to {high:g}", None
     if isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):
         yield (*where, "voting", "k"), f"from 1 to the number of views ({len(recipe.views)})", None
     if recipe.deadline_ms is not None and recipe.deadline_ms <= 0:
