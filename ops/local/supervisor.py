@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,12 +12,10 @@ from typing import Protocol, Self
 from ops.local.children import DidNotStart
 from schemas.errors import ConfigurationError, LinesightError
 
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 10.0
-TRIES = 6
+# Before the first, second, ... restart in a row; after the last one it gives up.
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 # A service that ran this long has recovered: its next failure counts as the first.
 SETTLED_S = 60.0
-LOOK_EVERY_S = 0.2
 WRONG_CONFIGURATION = 2  # exit status: a person has to change something, starting again cannot help
 
 
@@ -68,8 +64,9 @@ class Supervisor(AbstractContextManager["Supervisor"]):
     `tend` has to be called often; it blocks only while a service starts. One thread calls all methods.
     """
 
-    def __init__(self, *, on_restart: Callable[[Restart], None]) -> None:
+    def __init__(self, *, on_restart: Callable[[Restart], None], waits_s: Sequence[float] = WAITS_S) -> None:
         self._on_restart = on_restart
+        self._waits_s = waits_s
         self._kept: list[_Kept] = []
 
     def start(self, service: Supervised) -> None:
@@ -92,18 +89,6 @@ class Supervisor(AbstractContextManager["Supervisor"]):
                         f"{kept.service.name} refuses its configuration; its log says what to change"
                     )
                 self._failed(kept, f"ended with status {status}")
-
-    def run_until_signal(self) -> None:
-        """Tend until SIGINT or SIGTERM, then stop everything. A second signal does not wait for the draining."""
-        asked = threading.Event()
-        before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            while not asked.wait(LOOK_EVERY_S):
-                self.tend()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self.stop()
 
     def stop(self) -> None:
         """Stop all services, the last one started first."""
@@ -129,10 +114,10 @@ class Supervisor(AbstractContextManager["Supervisor"]):
     def _failed(self, kept: _Kept, reason: str) -> None:
         now = time.monotonic()
         kept.failures = 1 if now - kept.started_at >= SETTLED_S else kept.failures + 1
-        if kept.failures > TRIES:
+        if kept.failures > len(self._waits_s):
             raise GaveUp(
                 f"{kept.service.name} failed {kept.failures} times in a row and is not started again: {reason}"
             )
-        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (kept.failures - 1))
+        wait_s = self._waits_s[kept.failures - 1]
         kept.restart_at = now + wait_s
         self._on_restart(Restart(name=kept.service.name, reason=reason, attempt=kept.failures, wait_s=wait_s))
