@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from schemas.errors import ConfigurationError
+from simulation.pictures import TakenDefect
 from simulation.station import Arrival, Departure, Request
 
 
@@ -31,8 +32,8 @@ class Truth:
     ) -> None:
         self._file.close()
 
-    def part(self, station: str, arrival: Arrival, defects: Sequence[dict[str, Any]]) -> None:
-        """A part arrived with these `defects`: `view`, `class`, and `box` in px of the picture that was served."""
+    def part(self, station: str, arrival: Arrival, defects: Sequence[TakenDefect] | None) -> None:
+        """A part arrived with these `defects`, boxes in px of the pictures that were served; None where it is not known."""
         self._write(
             "part",
             part_id=arrival.part_id,
@@ -40,7 +41,7 @@ class Truth:
             station=station,
             batch=arrival.batch,
             recipe=arrival.recipe,
-            defects=list(defects),
+            defects=None if defects is None else [_row(defect) for defect in defects],
         )
 
     def executed(self, request: Request, at_ns: int) -> None:
@@ -74,3 +75,7 @@ class Truth:
 
     def _write(self, event: str, **fields: Any) -> None:
         self._file.write(json.dumps({"event": event, **fields}) + "\n")
+
+
+def _row(defect: TakenDefect) -> dict[str, Any]:
+    return {"view": defect.view, "class": defect.kind.value, "box": list(defect.box)}

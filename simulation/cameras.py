@@ -1,0 +1,123 @@
+"""The simulated cameras: an HTTP server that gives every trigger's picture, exposed once, as often as it is asked for.
+
+`GET /cameras/<camera>/<view>/<trigger>` -> JPEG with header `X-Captured-At-Ns`; 404 where there is no such picture (any
+more).
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from schemas.errors import ConfigurationError
+from schemas.plant import Camera, HttpSource
+
+KEPT_TRIGGERS = 64
+CAPTURED_AT_HEADER = "X-Captured-At-Ns"
+_SILENT_FOR_AT_MOST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exposure:
+    jpeg: bytes
+    at_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _SimulatedCamera:
+    views: tuple[str, ...]
+    exposures: OrderedDict[tuple[int, str], _Exposure] = field(default_factory=OrderedDict)
+    silent_until_s: float = 0.0
+    clock_ahead_ns: int = 0
+
+
+class CameraServer:
+    """Serves the cameras of a plant file that have HTTP sources. Use as an async context manager.
+
+    Raises `ConfigurationError` where their URLs are not on one host and port, or the port is taken.
+    """
+
+    def __init__(self, cameras: Sequence[Camera]) -> None:
+        self._cameras = {camera.name: _SimulatedCamera(views=camera.views) for camera in cameras}
+        self._host, self._port = _address(cameras)
+        application = web.Application()
+        application.router.add_get("/cameras/{camera}/{view}/{trigger:[0-9]{1,10}}", self._serve)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigurationError(
+                f"http://{self._host}:{self._port}: the simulated cameras cannot listen here ({error.strerror}); end the "
+                "process that holds the port, or choose another one (LINESIGHT_SIM_CAMERA_PORT)"
+            ) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    def expose(self, trigger: int, jpegs: Mapping[str, bytes], *, at_ns: int) -> None:
+        """Every camera takes its views of the part that is there now."""
+        for camera in self._cameras.values():
+            for view in camera.views:
+                if view in jpegs:
+                    camera.exposures[trigger, view] = _Exposure(jpeg=jpegs[view], at_ns=at_ns + camera.clock_ahead_ns)
+            while len(camera.exposures) > KEPT_TRIGGERS * len(camera.views):
+                camera.exposures.popitem(last=False)
+
+    def silence(self, camera: str, seconds: float) -> bool:
+        """Lets a camera accept requests and answer none for so long; False where there is no such camera."""
+        if camera in self._cameras:
+            self._cameras[camera].silent_until_s = time.monotonic() + min(max(seconds, 0.0), _SILENT_FOR_AT_MOST_S)
+        return camera in self._cameras
+
+    def set_clock_ahead(self, camera: str, seconds: float) -> bool:
+        """Sets a camera's clock ahead (or behind) from its next picture on; False where there is no such camera."""
+        if camera in self._cameras:
+            self._cameras[camera].clock_ahead_ns = round(seconds * 1e9)
+        return camera in self._cameras
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        camera = self._cameras.get(request.match_info["camera"])
+        if camera is None:
+            raise web.HTTPNotFound(text=f"no such camera; there are {', '.join(self._cameras)}\n")
+        await asyncio.sleep(max(0.0, camera.silent_until_s - time.monotonic()))
+        exposure = camera.exposures.get((int(request.match_info["trigger"]), request.match_info["view"]))
+        if exposure is None:
+            raise web.HTTPNotFound(
+                text=f"no picture: the last {KEPT_TRIGGERS} triggers of {', '.join(camera.views)} are kept\n"
+            )
+        return web.Response(
+            body=exposure.jpeg, content_type="image/jpeg", headers={CAPTURED_AT_HEADER: str(exposure.at_ns)}
+        )
+
+
+def _address(cameras: Sequence[Camera]) -> tuple[str, int]:
+    """The one host and port that all cameras have."""
+    addresses = set()
+    for camera in cameras:
+        if not isinstance(camera.source, HttpSource):
+            raise ConfigurationError(f"camera {camera.name}: the simulated plant serves cameras of type http only")
+        url = urlsplit(camera.source.url)
+        if not url.hostname or not url.path.startswith(f"/cameras/{camera.name}/"):
+            raise ConfigurationError(
+                f"camera {camera.name}: {camera.source.url} is not served by the simulated plant; "
+                f"expected http://HOST:PORT/cameras/{camera.name}/<view>/{{trigger}}"
+            )
+        addresses.add((url.hostname, url.port or 80))
+    if len(addresses) != 1:
+        raise ConfigurationError(
+            f"the simulated cameras share one host and port; the plant file has {sorted(addresses)}"
+        )
+    return addresses.pop()
