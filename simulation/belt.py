@@ -1,0 +1,141 @@
+"""The belt of the simulated line: brings the planned parts at their rate, and repaired ones once more."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from schemas.plant import Recipe
+from simulation.cameras import CameraServer
+from simulation.pictures import PartPictures, PhotoStudio
+from simulation.plc import PlcServer
+from simulation.scenario import PlannedPart, comes_back
+from simulation.station import Arrival, Departure, Request, Station, StationRefuses
+from simulation.truth import Truth
+
+LOOK_AHEAD_PARTS = 8
+"""Parts whose pictures are taken before they come."""
+REPAIR_TAKES_S = 3.0
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Coming:
+    """A part on its way, with the pictures that are being taken of it."""
+
+    part: PlannedPart
+    part_id: str
+    pictures: Future[PartPictures]
+
+
+class Belt:
+    """Feeds a station and keeps the truth.
+
+    `started` is set by who wants the parts to come; `finished` is true when every part has left. It is the PLC's observer.
+    """
+
+    def __init__(
+        self,
+        *,
+        station: Station,
+        cameras: CameraServer,
+        studio: PhotoStudio,
+        truth: Truth,
+        parts: Sequence[PlannedPart],
+        recipes: Mapping[str, Recipe],
+        rate_per_s: float,
+        seed: int,
+    ) -> None:
+        self.station = station
+        self.started = asyncio.Event()
+        self.finished = False
+        self._cameras = cameras
+        self._studio = studio
+        self._truth = truth
+        self._recipes = recipes
+        self._period_s = 1 / rate_per_s
+        self._seed = seed
+        self._new: Iterator[PlannedPart] = iter(parts)
+        self._ahead: deque[_Coming] = deque()
+        self._under_repair: deque[tuple[float, _Coming]] = deque()
+        self._rejects = 0
+        self._on_station: dict[str, PlannedPart] = {}
+
+    async def run(self, plc: PlcServer) -> None:
+        """Brings all parts and returns when the last one has left."""
+        self._look_ahead()
+        await self.started.wait()
+        due_s = time.monotonic()
+        while True:
+            coming = self._next(now_s=time.monotonic())
+            if coming is not None:
+                await self._bring(coming, plc)
+                due_s = max(due_s + self._period_s, time.monotonic())
+                await asyncio.sleep(due_s - time.monotonic())
+            elif self._under_repair or not self.station.is_empty:
+                await asyncio.sleep(_POLL_S)
+            else:
+                break
+        self.finished = True
+        self._truth.finished(self.station.departure_count)
+
+    def executed(self, station: Station, request: Request, at_ns: int) -> None:
+        """Writes down what the PLC carried out."""
+        self._truth.executed(request, at_ns)
+
+    def left(self, station: Station, departure: Departure) -> None:
+        """Writes down where the part went; one in a few rejected parts is sent to repair."""
+        self._truth.left(departure)
+        part = self._on_station.pop(departure.part_id)
+        if departure.lane != "reject" or departure.visit > 1:
+            return
+        self._rejects += 1
+        if comes_back(self._rejects, self._seed):
+            repaired = replace(part, defects=())
+            coming = self._order(repaired, part_id=departure.part_id, visit=2)
+            self._under_repair.append((time.monotonic() + REPAIR_TAKES_S, coming))
+
+    def _next(self, *, now_s: float) -> _Coming | None:
+        """A repaired part goes first; then the next new one."""
+        if self._under_repair and self._under_repair[0][0] <= now_s:
+            return self._under_repair.popleft()[1]
+        self._look_ahead()
+        return self._ahead.popleft() if self._ahead else None
+
+    def _look_ahead(self) -> None:
+        while len(self._ahead) < LOOK_AHEAD_PARTS and (part := next(self._new, None)) is not None:
+            self._ahead.append(self._order(part, part_id=f"{self.station.session}-{part.number + 1:05d}", visit=1))
+
+    def _order(self, part: PlannedPart, *, part_id: str, visit: int) -> _Coming:
+        pictures = self._studio.order(
+            self._recipes[part.recipe],
+            defects=part.defects,
+            lighting_drift_ratio=part.lighting_drift_ratio,
+            seed=(self._seed, part.number, visit),
+        )
+        return _Coming(part=part, part_id=part_id, pictures=pictures)
+
+    async def _bring(self, coming: _Coming, plc: PlcServer) -> None:
+        """Lets the part enter the station as soon as its pictures are taken and the line runs."""
+        pictures = await asyncio.wrap_future(coming.pictures)
+
+        def expose(arrival: Arrival) -> None:
+            self._on_station[coming.part_id] = coming.part
+            self._cameras.expose(arrival.trigger_count, pictures.jpegs, at_ns=arrival.at_ns)
+            self._truth.part(self.station.name, arrival, pictures.defects)
+
+        while True:
+            try:
+                await plc.arrive(
+                    self.station.name,
+                    part_id=coming.part_id,
+                    recipe=coming.part.recipe,
+                    batch=f"{self.station.session}-lot-{coming.part.batch}",
+                    before=expose,
+                )
+            except StationRefuses:
+                await asyncio.sleep(_POLL_S)
+            else:
+                return

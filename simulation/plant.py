@@ -1,0 +1,173 @@
+"""The simulated plant: one station with its PLC, cameras and sensors, and the parts that come to it.
+
+`run` serves all of it in one process. Parts come by themselves after `Simulation.Start` was called over OPC UA, or, fed,
+one by one through `<station>.Feed`.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import uuid4
+
+from asyncua import ua
+
+from schemas.errors import ConfigurationError
+from schemas.plant import Plant, Recipe
+from schemas.plant import Station as PlantStation
+from simulation.belt import Belt
+from simulation.cameras import CameraServer
+from simulation.feeder import Feeder, status
+from simulation.pictures import PhotoStudio, drawn_view
+from simulation.plc import Method, PlcServer
+from simulation.scenario import plan
+from simulation.sensors import measure, simulated_channels
+from simulation.station import Station
+from simulation.truth import Truth
+
+_STRING, _UINT32, _BOOLEAN, _DOUBLE = (
+    ua.VariantType.String,
+    ua.VariantType.UInt32,
+    ua.VariantType.Boolean,
+    ua.VariantType.Double,
+)
+
+
+async def run(
+    plant: Plant, *, parts: int, rate_per_s: float, seed: int, truth: Path, stop: asyncio.Event, fed: bool = False
+) -> None:
+    """Serves the simulated plant until `stop` is set.
+
+    Args:
+        parts: new parts that come; repaired ones that come back are added to them.
+        rate_per_s: parts per second.
+        seed: 0 or more; the same seed gives the same parts, defects and pictures.
+        truth: file for the JSON lines of `simulation.truth`; replaced.
+        fed: no part comes by itself, the cameras are the caller's, and a part leaves when its verdict was accepted.
+
+    Raises `ConfigurationError` for a plant file that is not of the simulated plant, a port that is taken, or a truth file
+    that cannot be written.
+    """
+    if parts < 1 or rate_per_s <= 0 or seed < 0:
+        raise ConfigurationError(
+            f"expected at least 1 part, a rate above 0 and a seed from 0, got {parts} parts at {rate_per_s}/s, seed {seed}"
+        )
+    place = _only_station(plant)
+    station = Station(name=place.name, session=uuid4().hex[:8], gate_after_ms=place.gate_after_ms, gate_waits=fed)
+    with Truth(truth) as book:
+        if fed:
+            await _run_fed(plant, station, book, stop)
+        else:
+            await _run_by_itself(plant, place, station, book, stop, parts=parts, rate_per_s=rate_per_s, seed=seed)
+
+
+async def _run_by_itself(
+    plant: Plant,
+    place: PlantStation,
+    station: Station,
+    book: Truth,
+    stop: asyncio.Event,
+    *,
+    parts: int,
+    rate_per_s: float,
+    seed: int,
+) -> None:
+    recipes = _simulated_recipes(plant)
+    cameras = CameraServer(place.cameras)
+    studio = PhotoStudio()
+    belt = Belt(
+        station=station,
+        cameras=cameras,
+        studio=studio,
+        truth=book,
+        parts=plan(parts=parts, seed=seed, recipes=[recipe.key for recipe in recipes]),
+        recipes={recipe.key: recipe for recipe in recipes},
+        rate_per_s=rate_per_s,
+        seed=seed,
+    )
+    channels = simulated_channels(plant.assets, plant.plcs[0].name)
+    async with AsyncExitStack() as stack:
+        stack.callback(studio.close)
+        studio.warm_up(recipes)
+        plc = PlcServer(
+            plc=plant.plcs[0],
+            stations=[station],
+            observer=belt,
+            channels=channels,
+            methods={**_belt_methods(belt), **_camera_methods(cameras)},
+        )
+        await stack.enter_async_context(cameras)
+        await stack.enter_async_context(plc)
+        works = [
+            asyncio.create_task(belt.run(plc)),
+            asyncio.create_task(measure(plc, channels, started=belt.started, duration_s=parts / rate_per_s, seed=seed)),
+        ]
+        await _until(stop, works)
+
+
+async def _run_fed(plant: Plant, station: Station, book: Truth, stop: asyncio.Event) -> None:
+    feeder = Feeder(station, book)
+    plc = PlcServer(plc=plant.plcs[0], stations=[station], observer=feeder, methods=feeder.methods())
+    feeder.plc = plc
+    async with plc:
+        await _until(stop, [])
+
+
+async def _until(stop: asyncio.Event, works: list[asyncio.Task[None]]) -> None:
+    """Waits for `stop`; a work that fails meanwhile ends the run with its error."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        waited = {stopped, *works}
+        while not stopped.done():
+            done, waited = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in (stopped, *works):
+            task.cancel()
+        await asyncio.gather(stopped, *works, return_exceptions=True)
+
+
+def _belt_methods(belt: Belt) -> dict[str, tuple[Method, list[ua.VariantType], list[ua.VariantType]]]:
+    async def start(parent: ua.NodeId) -> list[ua.Variant]:
+        belt.started.set()
+        return []
+
+    async def answer(parent: ua.NodeId) -> list[ua.Variant]:
+        return status(belt.station, finished=belt.finished)
+
+    return {
+        "Simulation.Start": (start, [], []),
+        "Simulation.Status": (answer, [], [_UINT32, _UINT32, _BOOLEAN]),
+    }
+
+
+def _camera_methods(cameras: CameraServer) -> dict[str, tuple[Method, list[ua.VariantType], list[ua.VariantType]]]:
+    """Disturbances that a test asks for: `(camera, seconds)`, true where there is such a camera."""
+
+    async def silence(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
+        return [ua.Variant(cameras.silence(camera.Value, seconds.Value), _BOOLEAN)]
+
+    async def set_clock_ahead(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
+        return [ua.Variant(cameras.set_clock_ahead(camera.Value, seconds.Value), _BOOLEAN)]
+
+    return {
+        "Simulation.SilenceCamera": (silence, [_STRING, _DOUBLE], [_BOOLEAN]),
+        "Simulation.SetCameraClockAhead": (set_clock_ahead, [_STRING, _DOUBLE], [_BOOLEAN]),
+    }
+
+
+def _only_station(plant: Plant) -> PlantStation:
+    if len(plant.plcs) != 1 or len(plant.stations) != 1 or plant.stations[0].plc != plant.plcs[0].name:
+        raise ConfigurationError(
+            f"plant {plant.plant}: the simulated plant has one station with one PLC, this file has {len(plant.stations)} "
+            f"stations and {len(plant.plcs)} PLCs"
+        )
+    return plant.stations[0]
+
+
+def _simulated_recipes(plant: Plant) -> tuple[Recipe, ...]:
+    """The plant's recipes, in the order in which their batches come; every one must be a product that can be drawn."""
+    for recipe in plant.recipes:
+        for view in recipe.views:
+            drawn_view(recipe, view.name)
+    return plant.recipes
