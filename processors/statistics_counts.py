@@ -1,0 +1,92 @@
+"""What one verdict adds to a window's sums, and sums that can be added to and taken from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from schemas.reasons import VerdictValue
+from schemas.statistics import PaneCounts
+from schemas.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One part on one visit, as it counts. `defects_by_class` are pairs of class and number, sorted."""
+
+    verdict: VerdictValue
+    first_visit: bool
+    opportunities: int
+    defects_by_class: tuple[tuple[str, int], ...]
+
+    @staticmethod
+    def of(verdict: Verdict, *, opportunities: int) -> Contribution:
+        """What `verdict` adds; `opportunities` is how many its recipe gives a part (schemas.plant.Recipe)."""
+        classes = Counter(defect.class_name for view in verdict.views for defect in view.defects)
+        return Contribution(
+            verdict=verdict.verdict,
+            first_visit=verdict.visit == 1,
+            opportunities=opportunities,
+            defects_by_class=tuple(sorted(classes.items())),
+        )
+
+
+@dataclass(slots=True)
+class Sums:
+    """Sums of one window. Adding and taking the same contribution leaves them as they were."""
+
+    parts: int = 0
+    verdicts: Counter[VerdictValue] = field(default_factory=Counter)
+    units: int = 0
+    first_pass_ok: int = 0
+    opportunities: int = 0
+    defects_by_class: Counter[str] = field(default_factory=Counter)
+
+    def add(self, part: Contribution) -> None:
+        """Counts a part in."""
+        self._change(part, 1)
+
+    def take(self, part: Contribution) -> None:
+        """Counts a part out again."""
+        self._change(part, -1)
+
+    def _change(self, part: Contribution, sign: int) -> None:
+        self.parts += sign
+        self.verdicts[part.verdict] += sign
+        self.units += sign * part.first_visit
+        self.first_pass_ok += sign * (part.first_visit and part.verdict is VerdictValue.OK)
+        self.opportunities += sign * part.opportunities
+        for class_name, number in part.defects_by_class:
+            self.defects_by_class[class_name] += sign * number
+
+    def counts(self) -> PaneCounts:
+        """The sums as a message carries them; classes without a defect are left out."""
+        return PaneCounts(
+            parts=self.parts,
+            ok=self.verdicts[VerdictValue.OK],
+            not_ok=self.verdicts[VerdictValue.NOT_OK],
+            not_decidable=self.verdicts[VerdictValue.NOT_DECIDABLE],
+            units=self.units,
+            first_pass_ok=self.first_pass_ok,
+            defects=self.defects_by_class.total(),
+            opportunities=self.opportunities,
+            defects_by_class={name: n for name, n in sorted(self.defects_by_class.items()) if n},
+        )
+
+
+def added(counts: list[PaneCounts]) -> PaneCounts:
+    """The sum of panes."""
+    classes: Counter[str] = Counter()
+    for pane in counts:
+        classes.update(pane.defects_by_class)
+    return PaneCounts(
+        parts=sum(pane.parts for pane in counts),
+        ok=sum(pane.ok for pane in counts),
+        not_ok=sum(pane.not_ok for pane in counts),
+        not_decidable=sum(pane.not_decidable for pane in counts),
+        units=sum(pane.units for pane in counts),
+        first_pass_ok=sum(pane.first_pass_ok for pane in counts),
+        defects=sum(pane.defects for pane in counts),
+        opportunities=sum(pane.opportunities for pane in counts),
+        defects_by_class=dict(sorted(classes.items())),
+    )

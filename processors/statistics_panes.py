@@ -1,0 +1,203 @@
+"""Panes: the sums of each station over each window, from the verdicts of one partition.
+
+The newest revision of a part's verdict counts, wherever it stands in the log; a duplicate counts once. A window that is
+open is told again while it changes, then told closed; a verdict that comes later corrects it in a new revision.
+
+A pane's `revision` is a function of the log: twice the offset after the last verdict that changed it, plus one when closed.
+So the same revision always has the same content, also when a restart counts the window again. Windows that are not held any
+more (older than two of the longest windows) are named by `missing` and counted anew from the log by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from processors.statistics_counts import Contribution, Sums
+from processors.windows import NS_PER_MS, Watermark, Window
+from schemas.plant import StatisticsSettings
+from schemas.statistics import Pane
+from schemas.verdicts import Verdict
+
+
+def held_ns(settings: StatisticsSettings) -> int:
+    """How far behind the watermark windows are held, in ns: two of the longest, so that what comes late finds its window."""
+    return (2 * max(settings.windows_ms) + 2 * settings.grace_ms) * NS_PER_MS
+
+
+class StationWindow(NamedTuple):
+    """A window of a station."""
+
+    station: str
+    window: Window
+
+
+class _Part(NamedTuple):
+    revision: int
+    arrived_at_ns: int
+    counts: Contribution
+
+
+@dataclass(slots=True)
+class _Pane:
+    line: str
+    sums: Sums = field(default_factory=Sums)
+    changed_by: int = -1
+    late_parts: int = 0
+    closed: bool = False
+
+
+class Panes:
+    """The panes of one partition of `verdicts`. Feed it records in order; ask for what is `due`."""
+
+    def __init__(
+        self,
+        *,
+        settings: StatisticsSettings,
+        opportunities: Callable[[str], int],
+        complete_from_ns: int = 0,
+    ) -> None:
+        """`opportunities` gives those of a recipe `name@revision`. Verdicts of parts that arrived from `complete_from_ns`
+        on will be fed without a gap; windows that begin earlier are not held."""
+        self._settings = settings
+        self._opportunities = opportunities
+        self._complete_from_ns = complete_from_ns
+        self._watermark = Watermark(grace_ms=settings.grace_ms, idle_timeout_ms=settings.idle_timeout_ms)
+        self._held_ns = held_ns(settings)
+        self._parts: dict[tuple[str, str, int], _Part] = {}
+        self._panes: dict[StationWindow, _Pane] = {}
+        self._open: set[StationWindow] = set()
+        self._changed: set[StationWindow] = set()
+        self._must_tell: set[StationWindow] = set()
+        self._missing: set[StationWindow] = set()
+        self._next_end_at_ns = 0
+
+    @property
+    def parts_held(self) -> int:
+        """How many parts are kept to recognise duplicates and revisions."""
+        return len(self._parts)
+
+    @property
+    def windows_held(self) -> int:
+        """How many windows are kept."""
+        return len(self._panes)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something other than an update of an open window is due: a window closed, or corrected when closed."""
+        return bool(self._must_tell or self._missing)
+
+    def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> bool:
+        """Counts a verdict. Returns whether it changed anything (a duplicate and an overtaken revision do not)."""
+        self._watermark.record_at(record_at_ms * NS_PER_MS)
+        changed = self._count(verdict, offset)
+        self._watermark.event_at(verdict.arrived_at_ns)
+        self._close()
+        return changed
+
+    def pass_by(self, verdict: Verdict, *, record_at_ms: int) -> None:
+        """Lets a verdict move the watermark without counting it."""
+        self._watermark.record_at(record_at_ms * NS_PER_MS)
+        self._watermark.event_at(verdict.arrived_at_ns)
+        self._close()
+
+    def clock_at(self, now_ns: int) -> None:
+        """Time passes; windows of a partition that fell idle close."""
+        self._watermark.clock_at(now_ns)
+        self._close()
+
+    def due(self) -> list[Pane]:
+        """The panes that changed since they were told last, as they are now."""
+        told = [self._pane(key) for key in sorted(self._changed)]
+        self._changed.clear()
+        self._must_tell.clear()
+        self._forget()
+        return told
+
+    def take_missing(self) -> set[StationWindow]:
+        """Windows that a late verdict belongs to and that are not held: they have to be counted anew from the log."""
+        missing, self._missing = self._missing, set()
+        return missing
+
+    def settle(self) -> None:
+        """What was fed so far has been told already (it was committed): only what comes now is due."""
+        self._changed.clear()
+        self._must_tell.clear()
+        self._missing.clear()
+
+    def pane(self, key: StationWindow) -> Pane | None:
+        """The pane of a station's window as it is now; None where nothing was counted."""
+        return self._pane(key) if key in self._panes else None
+
+    def _count(self, verdict: Verdict, offset: int) -> bool:
+        key = (verdict.station, verdict.part_id, verdict.visit)
+        earlier = self._parts.get(key)
+        if earlier is not None and verdict.revision <= earlier.revision:
+            return False
+        part = _Part(
+            revision=verdict.revision,
+            arrived_at_ns=verdict.arrived_at_ns,
+            counts=Contribution.of(verdict, opportunities=self._opportunities(verdict.recipe)),
+        )
+        if earlier is not None:
+            for pane in self._panes_of(verdict, earlier.arrived_at_ns, offset):
+                pane.sums.take(earlier.counts)
+        for pane in self._panes_of(verdict, part.arrived_at_ns, offset):
+            pane.sums.add(part.counts)
+        if part.arrived_at_ns >= self._complete_from_ns:
+            self._parts[key] = part
+        return True
+
+    def _panes_of(self, verdict: Verdict, arrived_at_ns: int, offset: int) -> Iterator[_Pane]:
+        for length_ms in self._settings.windows_ms:
+            key = StationWindow(verdict.station, Window.containing(arrived_at_ns, length_ms))
+            if key.window.start_at_ns < self._complete_from_ns:
+                self._missing.add(key)
+                continue
+            pane = self._panes.get(key)
+            if pane is None:
+                pane = self._panes[key] = _Pane(verdict.line)
+                self._open.add(key)
+                self._next_end_at_ns = min(self._next_end_at_ns, key.window.end_at_ns)
+            if self._watermark.late(key.window) and pane.changed_by != offset:
+                pane.late_parts += 1
+            pane.changed_by = offset
+            self._changed.add(key)
+            if pane.closed:
+                self._must_tell.add(key)
+            yield pane
+
+    def _close(self) -> None:
+        if self._watermark.at_ns < self._next_end_at_ns:
+            return
+        for key in [key for key in self._open if self._watermark.passed(key.window)]:
+            self._open.remove(key)
+            self._panes[key].closed = True
+            self._changed.add(key)
+            self._must_tell.add(key)
+        self._next_end_at_ns = min((key.window.end_at_ns for key in self._open), default=0)
+
+    def _pane(self, key: StationWindow) -> Pane:
+        pane, window = self._panes[key], key.window
+        revision = 2 * (pane.changed_by + 1) + pane.closed
+        return Pane(
+            id=f"{key.station}/{window.length_ms}/{window.start_at_ns}/{revision}",
+            line=pane.line,
+            station=key.station,
+            window_ms=window.length_ms,
+            start_at_ns=window.start_at_ns,
+            revision=revision,
+            counts=pane.sums.counts(),
+            closed=pane.closed,
+            late_parts=pane.late_parts,
+        )
+
+    def _forget(self) -> None:
+        horizon_ns = self._watermark.at_ns - self._held_ns
+        if horizon_ns - self._complete_from_ns < self._held_ns // 4:
+            return  # forgetting scans everything held: do it now and then
+        self._complete_from_ns = horizon_ns
+        self._parts = {key: part for key, part in self._parts.items() if part.arrived_at_ns >= horizon_ns}
+        self._panes = {key: pane for key, pane in self._panes.items() if key.window.start_at_ns >= horizon_ns}
+        self._open &= self._panes.keys()

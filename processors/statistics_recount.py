@@ -1,0 +1,42 @@
+"""Windows counted anew from the log, when a verdict comes for one that is not held any more (a review a week later)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from processors.statistics_panes import Panes, StationWindow
+from processors.windows import Window
+from schemas.plant import StatisticsSettings
+from schemas.statistics import Pane
+from schemas.verdicts import Verdict
+
+
+class Recount:
+    """Counts the `wanted` windows from records of one partition, from `from_ns` on, in order."""
+
+    def __init__(
+        self, *, wanted: Iterable[StationWindow], settings: StatisticsSettings, opportunities: Callable[[str], int]
+    ) -> None:
+        self._wanted = sorted(set(wanted))
+        self._lengths_ms = tuple({key.window.length_ms for key in self._wanted})
+        self._keys = frozenset(self._wanted)
+        self._panes = Panes(settings=settings, opportunities=opportunities)
+
+    @property
+    def from_ns(self) -> int:
+        """Records appended before this moment cannot belong to a wanted window."""
+        return min(key.window.start_at_ns for key in self._wanted)
+
+    def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> None:
+        """Takes the next record of the partition; those of other windows only move the watermark."""
+        if any(
+            StationWindow(verdict.station, Window.containing(verdict.arrived_at_ns, length_ms)) in self._keys
+            for length_ms in self._lengths_ms
+        ):
+            self._panes.feed(verdict, offset=offset, record_at_ms=record_at_ms)
+        else:
+            self._panes.pass_by(verdict, record_at_ms=record_at_ms)
+
+    def panes(self) -> list[Pane]:
+        """The wanted windows as they are by the records fed so far."""
+        return [pane for pane in map(self._panes.pane, self._wanted) if pane is not None]
