@@ -1,0 +1,386 @@
+"""The real broker and the real inference server: ready when they say so, alive again after a crash, gone when their owner is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tritonclient.grpc.aio as triton_client
+from aiokafka import AIOKafkaProducer
+from kafka import KafkaConsumer
+from kafka.admin import KafkaAdminClient, NewTopic
+from onnx import TensorProto, helper
+from tritonclient.utils import InferenceServerException
+
+from ops.local import kafka as local_kafka
+from ops.local import triton as local_triton
+from ops.local.children import DidNotStart
+from ops.local.kafka import GivenKafka, LocalKafka, kafka_service, running_bootstrap_servers
+from ops.local.places import CHECKOUT
+from ops.local.shared_memory import SHM
+from ops.local.triton import GivenTriton, LocalTriton, triton_service
+from schemas.errors import ConfigurationError, ServiceAway
+
+DEADLINE_S = 60.0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "did not come true in time"
+        time.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return b") Z " not in Path("/proc", str(pid), "stat").read_bytes()
+    except OSError:
+        return False
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below `pid`."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
+    found: set[int] = set()
+    open_ = [pid]
+    while open_:
+        below = children.get(open_.pop(), [])
+        found.update(below)
+        open_.extend(below)
+    return found
+
+
+# ---- Kafka
+
+
+@pytest.fixture(scope="module")
+def broker(kafka_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A broker that these tests may kill."""
+    with LocalKafka(tmp_path_factory.mktemp("broker")) as local:
+        yield local
+
+
+def make_topic(bootstrap_servers: str, topic: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
+    admin.close()
+
+
+async def produce(bootstrap_servers: str, topic: str, values: list[bytes]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", max_request_size=8 << 20)
+    await producer.start()
+    try:
+        for value in values:
+            await producer.send_and_wait(topic, value)
+    finally:
+        await producer.stop()
+
+
+def consume(bootstrap_servers: str, topic: str, count: int) -> list[bytes]:
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap_servers,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=int(DEADLINE_S * 1000),
+    )
+    values = []
+    for record in consumer:
+        values.append(record.value)
+        if len(values) == count:
+            break
+    consumer.close()
+    return values
+
+
+async def test_what_one_client_produces_the_other_reads(broker: LocalKafka, unique_prefix: str) -> None:
+    make_topic(broker.bootstrap_servers, unique_prefix)
+    await produce(broker.bootstrap_servers, unique_prefix, [b"a", b"b"])
+    assert await asyncio.to_thread(consume, broker.bootstrap_servers, unique_prefix, 2) == [b"a", b"b"]
+
+
+async def test_a_frame_of_4_mb_in_its_envelope_passes(broker: LocalKafka, unique_prefix: str) -> None:
+    make_topic(broker.bootstrap_servers, unique_prefix)
+    frame = os.urandom((4 << 20) + 10_000)
+    await produce(broker.bootstrap_servers, unique_prefix, [frame])
+    assert await asyncio.to_thread(consume, broker.bootstrap_servers, unique_prefix, 1) == [frame]
+
+
+def test_topics_are_never_made_by_accident(broker: LocalKafka, unique_prefix: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    consumer = KafkaConsumer(unique_prefix, bootstrap_servers=broker.bootstrap_servers)
+    consumer.poll(timeout_ms=500)
+    consumer.close()
+    assert unique_prefix not in admin.list_topics()
+    admin.close()
+
+
+async def test_kill_9_of_the_broker_loses_nothing_and_it_comes_back_at_the_same_address(
+    broker: LocalKafka, unique_prefix: str
+) -> None:
+    make_topic(broker.bootstrap_servers, unique_prefix)
+    before = broker.bootstrap_servers
+    values = [str(number).encode() for number in range(100)]
+    await produce(before, unique_prefix, values)
+    broker.child.kill()
+    assert broker.poll() is not None
+    await asyncio.to_thread(broker.start)
+    assert broker.bootstrap_servers == before
+    assert await asyncio.to_thread(consume, before, unique_prefix, 100) == values
+
+
+def test_the_brokers_log_is_not_silent(broker: LocalKafka) -> None:
+    assert "Kafka Server started" in broker.child.log_path.read_text()
+
+
+def test_a_second_one_on_the_same_run_folder_uses_the_first_and_does_not_stop_it(broker: LocalKafka) -> None:
+    run_dir = broker.child.log_path.parents[1]
+    with LocalKafka(run_dir) as second:
+        assert second.bootstrap_servers == broker.bootstrap_servers == running_bootstrap_servers(run_dir)
+    assert broker.poll() is None
+    assert local_kafka.cluster_id_at(broker.bootstrap_servers)
+
+
+def test_a_port_held_by_something_else_is_refused_with_what_to_do(kafka_installed: None, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"port {port} .* KAFKA_BOOTSTRAP_SERVERS"):
+            LocalKafka(tmp_path, port=port).start()
+
+
+def test_a_port_held_by_another_folders_broker_is_refused(broker: LocalKafka, tmp_path: Path) -> None:
+    port = int(broker.bootstrap_servers.rpartition(":")[2])
+    with pytest.raises(ConfigurationError, match="not this run folder's Kafka"):
+        LocalKafka(tmp_path, port=port).start()
+
+
+def test_a_broker_that_cannot_start_shows_its_own_words(kafka_installed: None, tmp_path: Path) -> None:
+    kafka = LocalKafka(tmp_path)
+    kafka.start()
+    kafka.stop()
+    (tmp_path / "kafka" / "data" / "meta.properties").write_text("version=1\ncluster.id=another\nnode.id=1\n")
+    with pytest.raises(DidNotStart, match=r"(?s)ended with status .*kafka\.log.*cluster"):
+        LocalKafka(tmp_path).start()
+
+
+def test_the_environments_kafka_is_used_and_one_that_is_away_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local_kafka, "REACHABLE_S", 0.1)
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert isinstance(kafka_service(tmp_path), LocalKafka)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", address)
+        service = kafka_service(tmp_path)
+        assert isinstance(service, GivenKafka)
+        service.start()
+        assert service.bootstrap_servers == address
+    with pytest.raises(ServiceAway, match=address):
+        service.start()
+
+
+# ---- Triton
+
+INVERT = """name: "{name}"
+backend: "onnxruntime"
+max_batch_size: 8
+input [{{ name: "x" data_type: TYPE_UINT8 dims: [ -1 ] }}]
+output [{{ name: "y" data_type: TYPE_UINT8 dims: [ -1 ] }}]
+dynamic_batching {{ max_queue_delay_microseconds: 200000 }}
+instance_group [{{ kind: KIND_CPU count: 1 }}]
+"""
+PICKY_LIMIT = 10
+
+
+def save_model(repository: Path, name: str, nodes: list[onnx.NodeProto], initializer: list[onnx.TensorProto]) -> None:
+    """A model from uint8 (n, k) to uint8 (n, k)."""
+    x, y = (helper.make_tensor_value_info(side, TensorProto.UINT8, ["n", "k"]) for side in "xy")
+    graph = helper.make_graph(nodes, name, [x], [y], initializer)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    folder = repository / name / "1"
+    folder.mkdir(parents=True)
+    onnx.save(model, folder / "model.onnx")
+    (repository / name / "config.pbtxt").write_text(INVERT.format(name=name))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`invert` answers 255 - x; `picky` answers x, and fails for a whole batch in which any x is over 9."""
+    folder = tmp_path_factory.mktemp("models")
+    save_model(folder, "invert", [helper.make_node("BitwiseNot", ["x"], ["y"])], [])
+    table = helper.make_tensor("table", TensorProto.UINT8, [PICKY_LIMIT], list(range(PICKY_LIMIT)))
+    cast = helper.make_node("Cast", ["x"], ["index"], to=TensorProto.INT64)
+    save_model(folder, "picky", [cast, helper.make_node("Gather", ["table", "index"], ["y"])], [table])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(triton_installed: None, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTriton]:
+    """A server that these tests may kill."""
+    with LocalTriton(tmp_path_factory.mktemp("triton"), repository) as local:
+        yield local
+
+
+def ask(server: LocalTriton, question: Callable[[Any], Awaitable[Any]]) -> Any:
+    """The answer to a question put to an aio client of the server."""
+
+    async def put() -> Any:
+        async with triton_client.InferenceServerClient(server.url) as client:
+            return await question(client)
+
+    return asyncio.run(put())
+
+
+async def infer(client: Any, model: str, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    tensor = triton_client.InferInput("x", list(x.shape), "UINT8")
+    tensor.set_data_from_numpy(x)
+    answer = await client.infer(model, [tensor], client_timeout=DEADLINE_S)
+    return np.asarray(answer.as_numpy("y"))
+
+
+def row(value: int, width: int = 5) -> np.ndarray[Any, Any]:
+    return np.full((1, width), value, np.uint8)
+
+
+def test_every_model_of_the_repository_is_loaded_and_answers(server: LocalTriton) -> None:
+    large = np.arange(3 << 20, dtype=np.uint8).reshape(3, 1 << 20)
+    np.testing.assert_array_equal(ask(server, lambda client: infer(client, "invert", large)), 255 - large)
+    np.testing.assert_array_equal(ask(server, lambda client: infer(client, "picky", row(7))), row(7))
+
+
+def test_requests_at_the_same_time_run_as_one_batch_and_each_gets_its_own_answer(server: LocalTriton) -> None:
+    async def together(client: Any) -> tuple[list[np.ndarray[Any, Any]], set[int]]:
+        answers = await asyncio.gather(*(infer(client, "invert", row(value)) for value in range(8)))
+        statistics = await client.get_inference_statistics("invert")
+        return answers, {batch.batch_size for batch in statistics.model_stats[0].batch_stats}
+
+    answers, batch_sizes = ask(server, together)
+    for value, answer in enumerate(answers):
+        np.testing.assert_array_equal(answer, row(255 - value))
+    assert max(batch_sizes) > 1
+
+
+def test_one_bad_request_costs_only_itself_and_the_server_goes_on(server: LocalTriton) -> None:
+    async def together(client: Any) -> list[Any]:
+        values = [1, 2, PICKY_LIMIT + 1, 3]
+        return await asyncio.gather(*(infer(client, "picky", row(value)) for value in values), return_exceptions=True)
+
+    first, second, bad, third = ask(server, together)
+    assert isinstance(bad, InferenceServerException)
+    assert "out of data bounds" in str(bad)
+    for value, answer in ((1, first), (2, second), (3, third)):
+        np.testing.assert_array_equal(answer, row(value))
+    np.testing.assert_array_equal(ask(server, lambda client: infer(client, "picky", row(4))), row(4))
+
+
+def test_kill_9_of_the_server_and_it_is_back_with_its_models_at_the_same_address(server: LocalTriton) -> None:
+    before = (server.url, server.http_url, server.metrics_url)
+    server.child.kill()
+    assert server.poll() is not None
+    server.start()
+    assert (server.url, server.http_url, server.metrics_url) == before
+    np.testing.assert_array_equal(ask(server, lambda client: infer(client, "invert", row(1))), row(254))
+
+
+def test_only_the_named_models_are_loaded(triton_installed: None, repository: Path, tmp_path: Path) -> None:
+    with LocalTriton(tmp_path, repository, models=["invert"]) as server:
+        assert ask(server, lambda client: client.is_model_ready("invert"))
+        assert not ask(server, lambda client: client.is_model_ready("picky"))
+        ask(server, lambda client: client.load_model("picky"))
+        assert ask(server, lambda client: client.is_model_ready("picky"))
+
+
+def test_a_model_that_cannot_be_loaded_is_named_with_the_reason(triton_installed: None, tmp_path: Path) -> None:
+    save_model(tmp_path / "models", "broken", [helper.make_node("BitwiseNot", ["x"], ["y"])], [])
+    (tmp_path / "models" / "broken" / "1" / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(DidNotStart, match=r"(?s)mend or remove it.*broken"):
+        LocalTriton(tmp_path, tmp_path / "models").start()
+
+
+def test_stopping_removes_the_servers_shared_memory(triton_installed: None, repository: Path, tmp_path: Path) -> None:
+    before = set(SHM.iterdir())
+    with LocalTriton(tmp_path, repository):
+        assert set(SHM.iterdir()) > before
+    assert set(SHM.iterdir()) <= before
+
+
+def test_shared_memory_of_an_owner_that_died_is_swept_at_the_next_start(
+    triton_installed: None, repository: Path, tmp_path: Path
+) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    left_behind = SHM / f"linesight_triton_{dead.pid}_1_0_{uuid.uuid4()}"
+    of_others = SHM / f"somebody_else_{uuid.uuid4()}"
+    left_behind.touch()
+    of_others.touch()
+    try:
+        with LocalTriton(tmp_path, repository, models=()):
+            assert not left_behind.exists()
+            assert of_others.exists()
+    finally:
+        left_behind.unlink(missing_ok=True)
+        of_others.unlink()
+
+
+def test_the_environments_triton_is_used_and_one_that_is_away_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local_triton, "REACHABLE_S", 0.1)
+    monkeypatch.delenv("TRITON_URL", raising=False)
+    assert isinstance(triton_service(tmp_path, tmp_path), LocalTriton)
+    monkeypatch.setenv("TRITON_URL", "127.0.0.1:9")
+    service = triton_service(tmp_path, tmp_path)
+    assert isinstance(service, GivenTriton)
+    with pytest.raises(ServiceAway, match="TRITON_URL"):
+        service.start()
+
+
+# ---- both
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from ops.local.kafka import LocalKafka
+from ops.local.triton import LocalTriton
+run_dir, repository = map(Path, sys.argv[1:])
+with LocalKafka(run_dir) as kafka, LocalTriton(run_dir, repository) as triton:
+    print(kafka.child.pid, triton.child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_kill_9_of_the_owner_leaves_no_process_and_no_shared_memory_and_the_next_start_works(
+    kafka_installed: None, triton_installed: None, repository: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", OWNER, tmp_path, repository]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as owner:
+        assert owner.stdout is not None
+        started = {int(pid) for pid in owner.stdout.readline().split()}
+        below = descendants(owner.pid)
+        assert started < below, "guards, broker, server and its Python processes"
+        regions = [region for region in SHM.iterdir() if f"_{owner.pid}_" in region.name]
+        assert regions
+        os.kill(owner.pid, signal.SIGKILL)
+        with LocalKafka(tmp_path) as kafka:  # waits for the old broker, does not adopt it
+            assert kafka.child.pid not in below
+    wait_until(lambda: not any(lives(pid) for pid in below))
+    assert not any(region.exists() for region in regions)
