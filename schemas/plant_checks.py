@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from schemas.plant import (
+    Asset,
     DefectRateRule,
+    ExternalSource,
     FolderSource,
+    HttpSource,
     KOfN,
     Plant,
+    PlcNodes,
     Recipe,
     SensorLimitRule,
 )
+from schemas.plant_limits import limit_findings
+from schemas.plant_shape import nearest
+from schemas.plant_yaml import Finding, Place
 
-Finding = tuple[tuple[str | int, ...], str, str | None]
-"""Path to the value, what was expected, nearest known name."""
-
+NODE_KINDS = ("s=", "i=", "g=", "b=")
+"""How an OPC UA identifier begins (OPC 10000-6, 5.3.1.10): string, number, GUID, opaque."""
 
 _INSPECTION_RANGES = (
     ("difference_threshold", 1, 255),
@@ -34,6 +39,7 @@ _INSPECTION_RANGES = (
 
 def contradictions(plant: Plant, folder: Path) -> Iterator[Finding]:
     """Everything in `plant` that cannot work; files are looked up relative to `folder`."""
+    yield from limit_findings(plant)
     yield from _names(plant)
     yield from _places(plant)
     yield from _machines(plant)
@@ -42,17 +48,15 @@ def contradictions(plant: Plant, folder: Path) -> Iterator[Finding]:
     yield from _rules(plant)
     if not plant.statistics.windows_ms or min(plant.statistics.windows_ms) < 1000:
         yield ("statistics", "windows_ms"), "at least one window, each of 1000 ms or more", None
-    if not 0 < plant.statistics.p_chart.baseline_ratio < 1:
-        yield ("statistics", "p_chart", "baseline_ratio"), "a ratio between 0 and 1", None
-    if not 0 <= plant.record.ok_share_ratio <= 1:
-        yield ("record", "ok_share_ratio"), "a ratio from 0 to 1", None
+    if plant.statistics.p_chart.baseline_ratio in (0, 1):
+        yield ("statistics", "p_chart", "baseline_ratio"), "a number between 0 and 1, neither of them", None
+    if plant.statistics.p_chart.confidence in (0, 1):
+        yield ("statistics", "p_chart", "confidence"), "a number between 0 and 1, neither of them", None
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 
 
 def _names(plant: Plant) -> Iterator[Finding]:
-    if not plant.plant or not all(c.isalnum() or c in "-_" for c in plant.plant):
-        yield ("plant",), "a name of letters, digits, '-' and '_' (it prefixes every topic)", None
     if not plant.lines:
         yield ("lines",), "at least one line", None
     yield from _unique((("lines", i, "name"), line.name) for i, line in enumerate(plant.lines))
@@ -77,23 +81,26 @@ def _places(plant: Plant) -> Iterator[Finding]:
     plcs = [plc.name for plc in plant.plcs]
     for i, line in enumerate(plant.lines):
         for j, station in enumerate(line.stations):
-            where: tuple[str | int, ...] = ("lines", i, "stations", j)
+            where: Place = ("lines", i, "stations", j)
             if station.plc is not None and station.plc not in plcs:
                 yield (
                     (*where, "plc"),
                     f"the name of a PLC under `plcs`; `{station.plc}` is none",
-                    _near(station.plc, plcs),
+                    nearest(station.plc, plcs),
                 )
             views = [view for camera in station.cameras for view in camera.views]
-            for view in {view for view in views if views.count(view) > 1}:
+            for view in sorted({view for view in views if views.count(view) > 1}):
                 yield (*where, "cameras"), f"view `{view}` at one camera of the station only", None
             for k, camera in enumerate(station.cameras):
                 if not camera.views:
                     yield (*where, "cameras", k, "views"), "at least one view", None
+                source = (*where, "cameras", k, "source")
                 if isinstance(camera.source, FolderSource) and not camera.source.path:
-                    yield (*where, "cameras", k, "source", "path"), "a folder", None
-            if station.gate_after_ms <= 0:
-                yield (*where, "gate_after_ms"), "a positive time in ms", None
+                    yield (*source, "path"), "a folder", None
+                if isinstance(camera.source, HttpSource) and not _is_http(camera.source.url):
+                    yield (*source, "url"), "an address that begins with http:// or https://", None
+                if station.plc is None and not isinstance(camera.source, ExternalSource):
+                    yield where, f"the key `plc`: camera `{camera.name}` waits for its trigger", None
 
 
 def _machines(plant: Plant) -> Iterator[Finding]:
@@ -101,23 +108,40 @@ def _machines(plant: Plant) -> Iterator[Finding]:
     for i, plc in enumerate(plant.plcs):
         if not plc.endpoint.startswith("opc.tcp://"):
             yield ("plcs", i, "endpoint"), "an OPC UA endpoint such as opc.tcp://192.0.2.10:4840", None
-        if plc.security != "none":
-            for key in ("certificate", "private_key", "server_certificate"):
-                if getattr(plc, key) is None:
-                    yield (
-                        ("plcs", i),
-                        f"`{key}` (a file) for security {plc.security}, or `security: none` said openly",
-                        None,
-                    )
+        absent = [key for key in ("certificate", "private_key", "server_certificate") if getattr(plc, key) is None]
+        if plc.security != "none" and absent:
+            files = ", ".join(f"`{key}`" for key in absent)
+            yield ("plcs", i), f"{files} (files) for security {plc.security}, or `security: none` said openly", None
+        for node in PlcNodes.__struct_fields__:
+            if not getattr(plc.nodes, node).startswith(NODE_KINDS):
+                yield ("plcs", i, "nodes", node), "an OPC UA identifier such as s=Station.Value or i=1001", None
     lines = [line.name for line in plant.lines]
     for i, asset in enumerate(plant.assets):
         if asset.line not in lines:
-            yield ("assets", i, "line"), f"the name of a line; `{asset.line}` is none", _near(asset.line, lines)
+            yield ("assets", i, "line"), f"the name of a line; `{asset.line}` is none", nearest(asset.line, lines)
         if asset.plc is not None and asset.plc not in plcs:
-            yield ("assets", i, "plc"), f"the name of a PLC under `plcs`; `{asset.plc}` is none", _near(asset.plc, plcs)
+            yield (
+                ("assets", i, "plc"),
+                f"the name of a PLC under `plcs`; `{asset.plc}` is none",
+                nearest(asset.plc, plcs),
+            )
+        yield from _asset(asset, ("assets", i))
 
 
-def _recipe(recipe: Recipe, where: tuple[str | int, ...], plant: Plant, folder: Path) -> Iterator[Finding]:
+def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
+    if not asset.channels:
+        yield (*where, "channels"), "at least one channel", None
+    yield from _unique(((*where, "channels", k, "name"), channel.name) for k, channel in enumerate(asset.channels))
+    for k, channel in enumerate(asset.channels):
+        if asset.plc is not None and channel.node is None:
+            yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None
+        if asset.plc is None and channel.node is not None:
+            yield where, f"the key `plc`: channel `{channel.name}` is read through one", None
+        if channel.node is not None and not channel.node.startswith(NODE_KINDS):
+            yield (*where, "channels", k, "node"), "an OPC UA identifier such as s=Station.Value or i=1001", None
+
+
+def _recipe(recipe: Recipe, where: Place, plant: Plant, folder: Path) -> Iterator[Finding]:
     known_views = sorted({view for camera in plant.cameras.values() for view in camera.views})
     if not recipe.views:
         yield (*where, "views"), "at least one view", None
@@ -126,7 +150,7 @@ def _recipe(recipe: Recipe, where: tuple[str | int, ...], plant: Plant, folder: 
             yield (
                 (*where, "views", index, "name"),
                 f"a view of some camera; `{view.name}` is none",
-                _near(view.name, known_views),
+                nearest(view.name, known_views),
             )
         if view.reference is not None and not (folder / view.reference).is_file():
             yield (
@@ -138,17 +162,12 @@ def _recipe(recipe: Recipe, where: tuple[str | int, ...], plant: Plant, folder: 
     yield from _unique(((*where, "classes", i, "name"), item.name) for i, item in enumerate(recipe.classes))
     if not recipe.classes:
         yield (*where, "classes"), "at least one defect class", None
-    for index, item in enumerate(recipe.classes):
-        if not 0 <= item.minimum_score <= 1:
-            yield (*where, "classes", index, "minimum_score"), "a probability from 0 to 1", None
     inspection = recipe.inspection
     for key, low, high in _INSPECTION_RANGES:
         if not low <= getattr(inspection, key) <= high:
             yield (*where, "inspection", key), f"a value from {low:g} to {high:g}", None
     if isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):
         yield (*where, "voting", "k"), f"from 1 to the number of views ({len(recipe.views)})", None
-    if recipe.deadline_ms is not None and recipe.deadline_ms <= 0:
-        yield (*where, "deadline_ms"), "a positive time in ms, or null for none", None
 
 
 def _rules(plant: Plant) -> Iterator[Finding]:
@@ -157,24 +176,29 @@ def _rules(plant: Plant) -> Iterator[Finding]:
     for index, rule in enumerate(plant.alerts):
         where = ("alerts", index)
         if isinstance(rule, DefectRateRule):
-            if not 0 <= rule.clear_ratio <= rule.raise_ratio <= 1:
-                yield where, "0 <= clear_ratio <= raise_ratio <= 1", None
+            if rule.clear_ratio > rule.raise_ratio:
+                yield (*where, "clear_ratio"), f"at most `raise_ratio` ({rule.raise_ratio})", None
             if rule.station is not None and rule.station not in stations:
                 yield (
                     (*where, "station"),
                     f"the name of a station; `{rule.station}` is none",
-                    _near(rule.station, stations),
+                    nearest(rule.station, stations),
                 )
         if isinstance(rule, SensorLimitRule):
             if rule.asset not in assets:
-                yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", _near(rule.asset, assets)
+                yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
             elif rule.channel not in assets[rule.asset]:
-                yield (*where, "channel"), f"a channel of `{rule.asset}`", _near(rule.channel, assets[rule.asset])
+                yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
             if rule.low is None and rule.high is None and rule.max_change_per_s is None:
                 yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
+            if rule.low is not None and rule.high is not None and rule.low >= rule.high:
+                yield (*where, "low"), f"a value below `high` ({rule.high})", None
+    for index, webhook in enumerate(plant.webhooks):
+        if not _is_http(webhook.url):
+            yield ("webhooks", index, "url"), "an address that begins with http:// or https://", None
 
 
-def _unique(names: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterator[Finding]:
+def _unique(names: Iterable[tuple[Place, str]]) -> Iterator[Finding]:
     seen: set[str] = set()
     for path, name in names:
         if name in seen:
@@ -182,6 +206,5 @@ def _unique(names: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterator[Find
         seen.add(name)
 
 
-def _near(word: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return close[0] if close else None
+def _is_http(address: str) -> bool:
+    return address.startswith(("http://", "https://"))

@@ -1,0 +1,98 @@
+"""Limits of single values in a plant file: which numbers make sense, which names can be used in topics, keys and ids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from schemas.plant import Camera, Channel, GoldenInspection, Line, Plant, Recipe, Section, Station, View
+from schemas.plant_yaml import Finding, Place
+from schemas.topics import FRAME_LIMIT_BYTES
+
+SHARES = ("minimum_score", "minimum_distance", "p_value", "confidence")
+"""Numbers from 0 to 1, beside everything that ends in `_ratio`."""
+
+POSITIVE = (
+    "acknowledge_timeout_ms",
+    "after_ms",
+    "baseline_views",
+    "deadline_ms",
+    "gate_after_ms",
+    "heartbeat_ms",
+    "idle_timeout_ms",
+    "max_change_per_s",
+    "max_height_px",
+    "max_image_bytes",
+    "max_tries",
+    "max_width_px",
+    "minimum_parts",
+    "minimum_reviews",
+    "opportunities_per_part",
+    "publishing_interval_ms",
+    "repeat_after_ms",
+    "retention_days",
+    "revision",
+    "sample_ms",
+    "timeout_ms",
+    "version",
+    "window_ms",
+    "window_views",
+)
+"""Numbers that must be above 0; all others but sensor limits may be 0, and none may be negative."""
+
+ANY_SIGN = ("low", "high")
+NAMED = (Line, Station, Camera, View, Channel, Recipe)
+MAX_NAME = 100
+HEADER_BYTES = 64 * 1024
+"""Room for the fields of a frame beside its image."""
+
+
+def limit_findings(section: Section, place: Place = ()) -> Iterator[Finding]:
+    """Numbers and names that cannot work, in `section` and everything in it."""
+    if isinstance(section, Plant):
+        yield from _plant(section)
+    if isinstance(section, NAMED) and not _usable(section.name):
+        yield (*place, "name"), _NAME, None
+    for field in msgspec.structs.fields(section):
+        value, where = getattr(section, field.name), (*place, field.encode_name)
+        if isinstance(value, GoldenInspection):
+            continue  # its numbers have ranges of their own, in plant_checks
+        if isinstance(value, Section):
+            yield from limit_findings(value, where)
+        elif isinstance(value, tuple):
+            for index, item in enumerate(value):
+                if isinstance(item, Section):
+                    yield from limit_findings(item, (*where, index))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            expected = _number(field.name, value)
+            if expected:
+                yield where, expected, None
+
+
+_NAME = f"a name of letters, digits, '-', '_' and '.', at most {MAX_NAME} characters (it stands in keys and ids)"
+
+
+def _plant(plant: Plant) -> Iterator[Finding]:
+    if not _usable(plant.plant) or not plant.plant.isascii():
+        yield ("plant",), "a name of ASCII letters, digits, '-', '_' and '.' (it prefixes every topic)", None
+    largest = FRAME_LIMIT_BYTES - HEADER_BYTES
+    if not 1 <= plant.kafka.inline_limit_bytes <= largest:
+        yield ("kafka", "inline_limit_bytes"), f"from 1 to {largest} (larger records are not taken by the topic)", None
+
+
+def _number(name: str, value: float) -> str | None:
+    if not math.isfinite(value):
+        return "a finite number"
+    if (name.endswith("_ratio") or name in SHARES) and not 0 <= value <= 1:
+        return f"a number from 0 to 1, not {value}"
+    if name in POSITIVE and value <= 0:
+        return f"a number above 0, not {value}"
+    if value < 0 and name not in ANY_SIGN:
+        return f"a number of 0 or more, not {value}"
+    return None
+
+
+def _usable(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and all(c.isalnum() or c in "-_." for c in name)

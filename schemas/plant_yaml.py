@@ -1,0 +1,138 @@
+"""YAML text of a plant file -> plain data, with the line of every value and a finding for whatever is not plain.
+
+Anchors, aliases and merge keys (`<<`) work. `${NAME}` and `${NAME:-default}` in a value are taken from the environment, as in
+a Compose file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+Place = tuple[str | int, ...]
+"""Path to a value: keys and list positions from the top of the file."""
+
+Finding = tuple[Place, str, str | None]
+"""Path to a value, what was expected there, the nearest known word."""
+
+MAX_VALUES = 200_000
+_MERGE = "tag:yaml.org,2002:merge"
+_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+
+class NotYaml(ValueError):
+    """The text cannot be taken apart at all; `line` counts from 1."""
+
+    def __init__(self, line: int, expected: str) -> None:
+        super().__init__(expected)
+        self.line = line
+        self.expected = expected
+
+
+class Document:
+    """The data of a plant file. `findings` holds what YAML allows and a plant file does not."""
+
+    def __init__(self, text: str) -> None:
+        """Raises `NotYaml`."""
+        self.findings: list[Finding] = []
+        self._lines: dict[Place, int] = {}
+        self._open: set[int] = set()
+        self._values = 0
+        root = _compose(text)
+        if root is None:
+            raise NotYaml(1, "a plant description; the file is empty")
+        self.data = self._data(root, ())
+
+    def line(self, place: Place) -> int:
+        """Line of a value, or of what holds it where it is absent; counts from 1."""
+        while place and place not in self._lines:
+            place = place[:-1]
+        return self._lines.get(place, 1)
+
+    def _data(self, node: yaml.Node, place: Place) -> Any:
+        line = node.start_mark.line + 1
+        self._lines.setdefault(place, line)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise NotYaml(line, f"at most {MAX_VALUES:,} values; aliases are counted as often as they are used")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, place)
+        if id(node) in self._open:
+            raise NotYaml(line, "no alias inside the value that it stands for")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, place)
+            return [self._data(item, (*place, index)) for index, item in enumerate(node.value)]
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                # YAML merge type: the mapping's own keys win, then the first of several merged mappings
+                for source in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
+                    merged = {**self._merge_source(source, place), **merged}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                continue
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            where = (*place, key)
+            self._lines[where] = key_node.start_mark.line + 1
+            if key in own:
+                self.findings.append((where, "this key only once", None))
+            own[key] = self._data(value_node, where)
+        return {**merged, **own}
+
+    def _merge_source(self, node: yaml.Node, place: Place) -> dict[str, Any]:
+        found = self._data(node, place)
+        if isinstance(found, dict):
+            return found
+        self.findings.append((place, "a mapping, or a list of mappings, after `<<`", None))
+        return {}
+
+    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
+        if node.tag == _TIMESTAMP:
+            return self._from_environment(node.value, place)
+        if node.tag not in _PLAIN:
+            self.findings.append((place, f"a plain value; the tag `{node.tag}` is not known here", None))
+            return None
+        try:
+            value = yaml.SafeLoader("").construct_object(node)
+        except (ValueError, yaml.YAMLError):
+            self.findings.append((place, f"a value that is what its tag says; `{node.value}` is not", None))
+            return None
+        return self._from_environment(value, place) if isinstance(value, str) else value
+
+    def _from_environment(self, text: str, place: Place) -> str:
+        for name in _unset(text):
+            expected = f"environment variable {name} to be set, or a default: ${{{name}:-value}}"
+            self.findings.append((place, expected, None))
+        return _VARIABLE.sub(lambda found: os.environ.get(found["name"], found["default"] or ""), text)
+
+
+def _unset(text: str) -> Iterator[str]:
+    for found in _VARIABLE.finditer(text):
+        if found["default"] is None and found["name"] not in os.environ:
+            yield found["name"]
+
+
+def _compose(text: str) -> yaml.Node | None:
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise NotYaml(line, f"valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise NotYaml(1, f"valid YAML: {error}") from error
+    except RecursionError as error:
+        raise NotYaml(1, "valid YAML: it is nested too deeply") from error
+    return root

@@ -1,0 +1,375 @@
+"""What a plant file says is what the plant is, and every mistake in it is told with file, line, key and what was expected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import ConfigurationError
+from schemas.plant import AnyDefect, ExternalSource, HttpSource, Plant
+from schemas.plant_file import PlantFileInvalid, load_plant
+from schemas.reasons import FailSafe
+
+ROOT = Path(__file__).parents[2]
+
+VALID = """\
+plant: demo
+lines:
+  - name: line-1
+    stations:
+      - name: aoi-1
+        plc: plc-1
+        cameras:
+          - name: left
+            views: [left]
+            source: { type: http, url: "http://127.0.0.1:8090/left/{trigger}" }
+          - name: right
+            views: [right]
+            source: { type: external }
+plcs:
+  - { name: plc-1, endpoint: "opc.tcp://127.0.0.1:4840/", security: none }
+assets:
+  - name: press
+    line: line-1
+    plc: plc-1
+    channels: [{ name: vibration, unit: mm/s, node: s=press.Vibration }]
+recipes:
+  - name: board-a
+    views: [{ name: left }, { name: right, required: false }]
+    inspection: { type: golden }
+    classes: [{ name: open }, { name: short, minimum_score: 0.7 }]
+alerts:
+  - { name: many, type: defect_rate, raise_ratio: 0.2, clear_ratio: 0.1, station: aoi-1 }
+  - { name: shaky, type: sensor_limit, asset: press, channel: vibration, high: 7.1 }
+"""
+
+
+def load(folder: Path, text: str) -> Plant:
+    path = folder / "plant.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_plant(path)
+
+
+def complaints(folder: Path, text: str) -> list[str]:
+    """Each complaint without the name of the file."""
+    with pytest.raises(PlantFileInvalid) as caught:
+        load(folder, text)
+    told = str(caught.value).splitlines()
+    assert all(line.startswith(f"{folder}/plant.yaml:") for line in told)
+    return [line.removeprefix(f"{folder}/plant.yaml:") for line in told]
+
+
+def changed(old: str, new: str) -> str:
+    assert VALID.count(old) == 1, f"{old!r} stands {VALID.count(old)} times in the valid file"
+    return VALID.replace(old, new)
+
+
+def test_a_plant_is_what_its_file_says(tmp_path: Path) -> None:
+    plant = load(tmp_path, VALID)
+    assert [station.name for station in plant.stations] == ["aoi-1"]
+    assert isinstance(plant.cameras["left"].source, HttpSource)
+    assert isinstance(plant.cameras["right"].source, ExternalSource)
+    recipe = plant.recipe("board-a@1")
+    assert recipe is not None
+    assert recipe.required_views == ("left",)
+    assert recipe.fail_safe is FailSafe.REJECT
+    assert recipe.voting == AnyDefect()
+    assert plant.station_of("right") is plant.station("aoi-1")
+    assert plant.line_of("aoi-1") is plant.lines[0]
+    assert plant.plc("plc-2") is None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plants").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_plant_files_that_are_shipped_are_valid(path: Path) -> None:
+    plant = load_plant(path)
+    assert plant.plant == path.stem
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plants").glob("*.yaml")), ids=lambda path: path.name)
+def test_an_editor_accepts_the_plant_files_that_are_shipped(path: Path) -> None:
+    schema = json.loads((ROOT / "docs/plant.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "mistake", [("name: left\n", "name: 7\n"), ("plc: plc-1\n        cam", "plk: plc-1\n        cam")]
+)
+def test_an_editor_sees_a_mistake_too(tmp_path: Path, mistake: tuple[str, str]) -> None:
+    schema = json.loads((ROOT / "docs/plant.schema.json").read_text(encoding="utf-8"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(changed(*mistake)))
+
+
+SHAPE_MISTAKES = [
+    (
+        "a key with a letter missing",
+        ("name: left\n", "nam: left\n"),
+        ["8: lines[0].stations[0].cameras[0].nam: expected a known key: `name`, `views`, `source`, `max_width_px`, "
+         "`max_height_px`, `max_image_bytes`; did you mean `name`?"],
+    ),
+    (
+        "a key of another place",
+        ("plant: demo", "plant: demo\nstations: []"),
+        ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `plcs`, `assets`, `alerts`, `webhooks`, "
+         "`statistics`, `record`, `retraining`, `kafka`; did you mean `statistics`?"],
+    ),
+    (
+        "a needed key left out",
+        ("            views: [left]\n", ""),
+        ["8: lines[0].stations[0].cameras[0]: expected the key `views` (a list)"],
+    ),
+    (
+        "a word for a number",
+        ("minimum_score: 0.7", "minimum_score: high"),
+        ["25: recipes[0].classes[1].minimum_score: expected a number, not the text `high`"],
+    ),
+    (
+        "a decimal comma",
+        ("minimum_score: 0.7", "minimum_score: 0,7"),
+        ["25: recipes[0].classes[1].7: expected a known key: `name`, `minimum_score`, `minimum_area_px`"],
+    ),
+    (
+        "one word where a list belongs",
+        ("views: [left]", "views: left"),
+        ["9: lines[0].stations[0].cameras[0].views: expected a list, not the text `left`"],
+    ),
+    (
+        "text where keys belong",
+        ("{ type: golden }", "golden"),
+        ["24: recipes[0].inspection: expected keys and values (`type`, `compare`, `classifier`, `copper`, "
+         "`difference_threshold`, `minimum_area_px`, `merge_distance_px`, `box_margin_px`, `minimum_score`, "
+         "`max_candidates`, `max_shift_px`, `max_angle_deg` and 1 more), not the text `golden`"],
+    ),
+    (
+        "a kind of source that there is not",
+        ("type: external", "type: extern"),
+        ["13: lines[0].stations[0].cameras[1].source.type: expected one of `http`, `folder`, `external`, "
+         "not the text `extern`; did you mean `external`?"],
+    ),
+    (
+        "a source without its kind",
+        ("{ type: external }", "{ path: frames }"),
+        ["13: lines[0].stations[0].cameras[1].source: expected the key `type`: one of `http`, `folder`, `external`"],
+    ),
+    (
+        "a setting of another kind",
+        ("type: external", "type: external, url: x"),
+        ["13: lines[0].stations[0].cameras[1].source.url: expected a known key: `type`"],
+    ),
+    (
+        "a value that is not on the list",
+        ("security: none", "security: nonne"),
+        ["15: plcs[0].security: expected one of `basic256sha256`, `none`, not the text `nonne`; did you mean `none`?"],
+    ),
+    (
+        "yes is not a name in YAML",
+        ("name: left\n", "name: yes\n"),
+        ["8: lines[0].stations[0].cameras[0].name: expected text, not `true`; put it in quotes"],
+    ),
+    (
+        "a number is not a name",
+        ("plant: demo", "plant: 12"),
+        ["1: plant: expected text, not the number 12; put it in quotes"],
+    ),
+    (
+        "an unquoted brace",
+        ('"http://127.0.0.1:8090/left/{trigger}"', "{trigger}"),
+        ["10: lines[0].stations[0].cameras[0].source.url: expected text, not keys and values; "
+         "a value that begins with `{` must stand in quotes"],
+    ),
+    (
+        "nothing after the colon",
+        ("plant: demo", "plant:"),
+        ["1: plant: expected text, not nothing"],
+    ),
+    (
+        "half a millisecond",
+        ("plc: plc-1\n        cameras", "plc: plc-1\n        gate_after_ms: 0.5\n        cameras"),
+        ["7: lines[0].stations[0].gate_after_ms: expected a whole number, not the number 0.5"],
+    ),
+    (
+        "a word where null is allowed too",
+        ("inspection: { type: golden }", "inspection: { type: golden }\n    deadline_ms: none"),
+        ["25: recipes[0].deadline_ms: expected a whole number or null, not the text `none`"],
+    ),
+    (
+        "the same key twice",
+        ("plant: demo", "plant: demo\nplant: demo2"),
+        ["2: plant: expected this key only once"],
+    ),
+    (
+        "a tag of a programming language",
+        ("plant: demo", "plant: !!python/name:os.system demo"),
+        ["1: plant: expected a plain value; the tag `tag:yaml.org,2002:python/name:os.system` is not known here",
+         "1: plant: expected text, not nothing"],
+    ),
+    (
+        "a variable that is not set",
+        ("plant: demo", "plant: ${LINESIGHT_TEST_UNSET}"),
+        ["1: plant: expected environment variable LINESIGHT_TEST_UNSET to be set, or a default: "
+         "${LINESIGHT_TEST_UNSET:-value}"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mistake", "told"), [m[1:] for m in SHAPE_MISTAKES], ids=[m[0] for m in SHAPE_MISTAKES])
+def test_a_mistake_in_the_shape_is_told(tmp_path: Path, mistake: tuple[str, str], told: list[str]) -> None:
+    assert complaints(tmp_path, changed(*mistake)) == told
+
+
+MEANING_MISTAKES = [
+    ("a PLC that is not there", ("plc: plc-1\n        cam", "plc: plc-l\n        cam"),
+     "6: lines[0].stations[0].plc: expected the name of a PLC under `plcs`; `plc-l` is none; did you mean `plc-1`?"),
+    ("a camera without a trigger", ("        plc: plc-1\n        cam", "        cam"),
+     "5: lines[0].stations[0]: expected the key `plc`: camera `left` waits for its trigger"),
+    ("an address without its scheme", ('"http://127', '"127'),
+     "10: lines[0].stations[0].cameras[0].source.url: expected an address that begins with http:// or https://"),
+    ("two cameras of one name", ("name: right\n", "name: left\n"),
+     "11: lines[0].stations[0].cameras[1].name: expected a name of its own; `left` stands twice"),
+    ("one view at two cameras", ("views: [right]", "views: [left]"),
+     "7: lines[0].stations[0].cameras: expected view `left` at one camera of the station only"),
+    ("a slash in a name", ("name: left\n", "name: a/b\n"),
+     "8: lines[0].stations[0].cameras[0].name: expected a name of letters, digits, '-', '_' and '.', "
+     "at most 100 characters (it stands in keys and ids)"),
+    ("a plant name that Kafka refuses", ("plant: demo", "plant: Köln"),
+     "1: plant: expected a name of ASCII letters, digits, '-', '_' and '.' (it prefixes every topic)"),
+    ("no certificate", (", security: none", ""),
+     "15: plcs[0]: expected `certificate`, `private_key`, `server_certificate` (files) for security basic256sha256, "
+     "or `security: none` said openly"),
+    ("an endpoint of another protocol", ("opc.tcp://", "http://"),
+     "15: plcs[0].endpoint: expected an OPC UA endpoint such as opc.tcp://192.0.2.10:4840"),
+    ("a node without its kind", ("node: s=press", "node: press"),
+     "20: assets[0].channels[0].node: expected an OPC UA identifier such as s=Station.Value or i=1001"),
+    ("a channel that nobody can read", (", node: s=press.Vibration", ""),
+     "20: assets[0].channels[0]: expected the key `node`: the channel is read through PLC `plc-1`"),
+    ("a view that no camera takes", ("{ name: right, req", "{ name: rigth, req"),
+     "23: recipes[0].views[1].name: expected a view of some camera; `rigth` is none; did you mean `right`?"),
+    ("a reference that is not there", ("{ name: left }", "{ name: left, reference: no.png }"),
+     "23: recipes[0].views[0].reference: expected an image file; {folder}/no.png does not exist"),
+    ("a score above one", ("minimum_score: 0.7", "minimum_score: 70"),
+     "25: recipes[0].classes[1].minimum_score: expected a number from 0 to 1, not 70.0"),
+    ("a score that is no number", ("minimum_score: 0.7", "minimum_score: .nan"),
+     "25: recipes[0].classes[1].minimum_score: expected a finite number"),
+    ("a deadline in the past", ("type: golden }", "type: golden }\n    deadline_ms: -5"),
+     "25: recipes[0].deadline_ms: expected a number above 0, not -5"),
+    ("more votes than views", ("type: golden }", "type: golden }\n    voting: { type: k_of_n, k: 3 }"),
+     "25: recipes[0].voting.k: expected from 1 to the number of views (2)"),
+    ("an alert that clears above its limit", ("clear_ratio: 0.1", "clear_ratio: 0.3"),
+     "27: alerts[0].clear_ratio: expected at most `raise_ratio` (0.2)"),
+    ("a station that is not there", ("station: aoi-1", "station: aoi-2"),
+     "27: alerts[0].station: expected the name of a station; `aoi-2` is none; did you mean `aoi-1`?"),
+    ("a channel that is not there", ("channel: vibration", "channel: vibrations"),
+     "28: alerts[1].channel: expected a channel of `press`; did you mean `vibration`?"),
+    ("a rule that never matches", (", high: 7.1", ""),
+     "28: alerts[1]: expected `low`, `high` or `max_change_per_s`: this rule never matches anything"),
+    ("limits the wrong way round", ("high: 7.1", "high: 7.1, low: 9"),
+     "28: alerts[1].low: expected a value below `high` (7.1)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mistake", "told"), [m[1:] for m in MEANING_MISTAKES], ids=[m[0] for m in MEANING_MISTAKES])
+def test_a_mistake_in_the_meaning_is_told(tmp_path: Path, mistake: tuple[str, str], told: str) -> None:
+    found = complaints(tmp_path, changed(*mistake))
+    assert found[0] == told.replace("{folder}", str(tmp_path))
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    text = changed("plant: demo", "plant: 1").replace("required: false", "required: maybe").replace("unit: mm/s, ", "")
+    lines = [int(line.split(":")[0]) for line in complaints(tmp_path, text)]
+    assert len(lines) == 3
+    assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "1: plant file: expected a plant description; the file is empty"),
+        ("# nothing\n", "1: plant file: expected a plant description; the file is empty"),
+        ("a: [1\nb: 2\n", "2: plant file: expected valid YAML: expected ',' or ']', but got ':'"),
+        ("a:\n\t- 1\n", "2: plant file: expected valid YAML: found character '\\t' that cannot start any token"),
+        ("a: *b\n", "1: plant file: expected valid YAML: found undefined alias 'b'"),
+        ("a: 1\n---\nb: 1\n", "2: plant file: expected valid YAML: but found another document"),
+        ("a: &x [*x]\n", "1: plant file: expected no alias inside the value that it stands for"),
+        ("[" * 5000, "1: plant file: expected valid YAML: it is nested too deeply"),
+    ],
+)
+def test_what_is_not_yaml_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    assert complaints(tmp_path, text) == [told]
+
+
+def test_aliases_cannot_blow_up_the_memory(tmp_path: Path) -> None:
+    layers = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 12))
+    (told,) = complaints(tmp_path, f"l0: &l0 [x]\n{layers}\n")
+    assert "at most 200,000 values" in told
+
+
+def test_a_list_instead_of_a_plant_is_told(tmp_path: Path) -> None:
+    (told,) = complaints(tmp_path, "- demo\n")
+    assert told.startswith("1: plant file: expected keys and values (`plant`, `lines`, ")
+
+
+def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
+    text = changed("classes: [{ name: open }, {", "classes: [&c { name: open, minimum_area_px: 9 }, { <<: *c,")
+    recipe = load(tmp_path, text).recipes[0]
+    assert [(c.name, c.minimum_area_px, c.minimum_score) for c in recipe.classes] == [
+        ("open", 9, 0.5),
+        ("short", 9, 0.7),
+    ]
+
+
+def test_a_mistake_in_a_merged_mapping_is_told_where_it_stands(tmp_path: Path) -> None:
+    text = changed(
+        "    classes: [{ name: open }, {", "    classes:\n    - &c\n      name: open\n      minimum_score: no\n    - {"
+    )
+    found = complaints(tmp_path, text.replace("0.7 }]", "0.7 }\n    - { <<: *c, name: spur }"))
+    assert [line.split(":")[:2] for line in found] == [
+        ["28", " recipes[0].classes[0].minimum_score"],
+        ["28", " recipes[0].classes[2].minimum_score"],
+    ]
+
+
+def test_values_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINESIGHT_TEST_GATE_MS", "1500")
+    text = changed("        cameras:\n", "        gate_after_ms: ${LINESIGHT_TEST_GATE_MS}\n        cameras:\n")
+    plant = load(tmp_path, text.replace("127.0.0.1:4840", "${LINESIGHT_TEST_HOST:-10.0.0.9}:4840"))
+    assert plant.stations[0].gate_after_ms == 1500
+    assert plant.plcs[0].endpoint == "opc.tcp://10.0.0.9:4840/"
+
+
+def test_a_wrong_value_from_the_environment_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINESIGHT_TEST_GATE_MS", "soon")
+    text = changed("        cameras:\n", "        gate_after_ms: ${LINESIGHT_TEST_GATE_MS}\n        cameras:\n")
+    assert complaints(tmp_path, text) == [
+        "7: lines[0].stations[0].gate_after_ms: expected a whole number, not the text `soon`"
+    ]
+
+
+def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such plant file"):
+        load_plant(tmp_path / "none.yaml")
+    (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(ConfigurationError, match="UTF-8"):
+        load_plant(tmp_path / "picture.yaml")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_plant(tmp_path)
+
+
+@given(data=st.data())
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_file_is_read_or_complained_about_and_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(VALID)))
+    end = data.draw(st.integers(start, min(len(VALID), start + 20)))
+    text = VALID[:start] + data.draw(st.text("[]{}:,-&*!<'\"# \n0a%@`|>?", max_size=6)) + VALID[end:]
+    try:
+        plant = load(tmp_path, text)
+    except ConfigurationError as error:
+        told = str(error)
+    else:
+        told = plant.plant
+    assert told
