@@ -49,8 +49,13 @@ class OpenPart(Generic[Source]):
 
     @property
     def required_views(self) -> tuple[str, ...]:
-        """Views without which there is no OK: those the arrival names, else the recipe's."""
-        return self.arrival.expected_views or (self.recipe.required_views if self.recipe else ())
+        """Views without which there is no OK: those the arrival names, else the recipe's.
+
+        All views of a recipe that requires none: a part that nobody looked at is not OK.
+        """
+        if self.arrival.expected_views or self.recipe is None:
+            return self.arrival.expected_views
+        return self.recipe.required_views or tuple(view.name for view in self.recipe.views)
 
     @property
     def missing_views(self) -> tuple[str, ...]:
