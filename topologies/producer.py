@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -75,6 +76,7 @@ class Producer:
         self._order = asyncio.Lock()  # first come, first served: concurrent senders keep the order of their calls
         self._unacknowledged: dict[int, _Sent] = {}
         self._tickets = 0
+        self._said_at = -SAY_AFTER_S
         self._client: AIOKafkaProducer | None = None
         self._replacement: asyncio.Task[None] | None = None
 
@@ -196,6 +198,11 @@ class Producer:
             return client
 
     def _say(self, detail: str, attempt: int) -> None:
+        """Once per interval: when the broker is away, every sender waits for the same reason."""
+        now = time.monotonic()
+        if now - self._said_at < SAY_AFTER_S / 2:
+            return
+        self._said_at = now
         self._stage.emit(AttemptRepeated(service="broker", detail=detail, attempt=attempt))
 
 

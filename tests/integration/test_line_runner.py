@@ -237,7 +237,7 @@ async def test_a_broker_that_dies_and_returns_costs_nothing_but_time(kafka_insta
             local.child.kill()
             go_on.set()  # answers that cannot be sent now
             await until(lambda: value(stage, "retried_total", reason="broker") >= 3, "it says that the broker is away")
-            assert not stage.ready
+            await until(lambda: not stage.ready, "the stage is not ready")
             await asyncio.to_thread(local.start)
             await until(lambda: stage.ready, "the stage is ready again")
             await publish(settings, plant, REVIEWS, reviews(20, first=20))
