@@ -1,0 +1,201 @@
+"""Reads the rings in which a PLC keeps its last arrivals and departures, and says which entries are new.
+
+A ring is several arrays and a count, written one after the other; a reader may come in between. The PLC writes the array
+of counters first and the count last. The reader goes the other way round: count, arrays, counters, count again, in one
+request. If the count it saw first is the last counter it saw last, no write had begun (a sequence lock). What it already
+knew of the ring must still stand there, too: that catches a PLC that writes its arrays in another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from gateways.opcua_session import OpcUaSession
+from schemas.errors import Transient
+from schemas.plant import PlcNodes
+
+READ_AGAIN_TIMES = 5
+READ_AGAIN_AFTER_S = 0.01
+
+
+class RingTorn(Transient):
+    """The ring could not be read whole, or holds what no ring may hold."""
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that entered the station. `count` is the trigger count; `occurred_at_ns` is the PLC's clock."""
+
+    count: int
+    part_id: str
+    visit: int
+    recipe: str
+    batch: str
+    occurred_at_ns: int
+
+
+class Departure(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that passed the gate."""
+
+    count: int
+    part_id: str
+    visit: int
+    lane: str
+    by_fail_safe: bool
+    reject_confirmed: bool
+    occurred_at_ns: int
+
+
+def part_id_of(station: str, plc_session: str, entry: Arrival) -> str:
+    """The part's serial; for parts without one, a name that is unique all the same."""
+    return entry.part_id or f"{station}:{plc_session}:{entry.count}"
+
+
+Entry = TypeVar("Entry", Arrival, Departure)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RingNodes(Generic[Entry]):
+    """Where a ring lies: its count, and the array of each field of `entry`, that of `count` first."""
+
+    entry: type[Entry]
+    count: str
+    columns: Mapping[str, str]
+
+
+def arrival_ring(nodes: PlcNodes) -> RingNodes[Arrival]:
+    """The ring of arrivals of a station (`nodes` with the station's name put in)."""
+    return RingNodes(
+        entry=Arrival,
+        count=nodes.trigger_count,
+        columns={
+            "count": nodes.arrival_trigger_counts,
+            "part_id": nodes.arrival_part_ids,
+            "visit": nodes.arrival_visits,
+            "recipe": nodes.arrival_recipes,
+            "batch": nodes.arrival_batches,
+            "occurred_at_ns": nodes.arrival_times_ns,
+        },
+    )
+
+
+def departure_ring(nodes: PlcNodes) -> RingNodes[Departure]:
+    """The ring of departures of a station."""
+    return RingNodes(
+        entry=Departure,
+        count=nodes.departure_count,
+        columns={
+            "count": nodes.departure_counts,
+            "part_id": nodes.departure_part_ids,
+            "visit": nodes.departure_visits,
+            "lane": nodes.departure_lanes,
+            "by_fail_safe": nodes.departure_by_fail_safe,
+            "reject_confirmed": nodes.departure_reject_confirmed,
+            "occurred_at_ns": nodes.departure_times_ns,
+        },
+    )
+
+
+class RingNews(NamedTuple, Generic[Entry]):
+    """Entries not seen before, oldest first. `missed` counts those that were overwritten before they could be read.
+
+    `first` is set on the first reading of a PLC session: how old its entries are is not known.
+    """
+
+    plc_session: str
+    entries: tuple[Entry, ...]
+    missed: int
+    first: bool
+
+
+class RingFollower(Generic[Entry]):
+    """Follows one ring through reconnections and restarts of the PLC."""
+
+    def __init__(self, *, ring: RingNodes[Entry], session_node: str) -> None:
+        self._ring: RingNodes[Entry] = ring
+        others: list[str] = [node for field, node in ring.columns.items() if field != "count"]
+        # the order is the point, see the module's docstring
+        self._order = [ring.count, *others, ring.columns["count"], ring.count, session_node]
+        self._fields = [*(field for field in ring.columns if field != "count"), "count"]
+        self._known: dict[int, Entry] | None = None
+        self._plc_session = ""
+        self._last = 0
+
+    async def read(self, session: OpcUaSession) -> RingNews[Entry]:
+        """What is new in the ring. Raises `RingTorn` where it cannot be read whole, and what `OpcUaSession.read` raises."""
+        previous: list[Any] | None = None
+        why = ""
+        for _ in range(READ_AGAIN_TIMES):
+            values = await session.read(self._order)
+            entries, why = self._whole(values)
+            # read twice alike, it is not torn: the PLC really changed what it had said (it restarted without telling)
+            if not why or (values == previous and why == _CHANGED):
+                return self._news(entries, plc_session=str(values[-1] or ""), restarted=bool(why))
+            previous = values
+            await asyncio.sleep(READ_AGAIN_AFTER_S)
+        raise RingTorn(f"ring {self._ring.count}: {why}")
+
+    def _whole(self, values: Sequence[Any]) -> tuple[list[Entry], str]:
+        """The entries of one reading, and why they cannot be trusted ("" if they can)."""
+        *ring, plc_session = values
+        # an array that was never written may be null
+        ring = [[] if value is None else value for value in ring]
+        why = _torn(ring)
+        if why:
+            return [], why
+        try:
+            entries = _increasing([self._entry(row) for row in zip(*ring[1:-1], strict=True)])
+        except msgspec.ValidationError as error:
+            return [], f"an entry is of the wrong type: {error}"
+        if self._known is None or (plc_session or "") != self._plc_session:
+            return entries, ""
+        newest = entries[-1].count if entries else 0
+        if newest < self._last or any(self._known.get(entry.count, entry) != entry for entry in entries):
+            return entries, _CHANGED
+        return entries, ""
+
+    def _entry(self, row: Sequence[Any]) -> Entry:
+        fields = dict(zip(self._fields, row, strict=True))
+        # an OPC UA string may be null
+        entry: Entry = msgspec.convert(
+            {name: "" if value is None else value for name, value in fields.items()}, self._ring.entry
+        )
+        return entry
+
+    def _news(self, entries: list[Entry], *, plc_session: str, restarted: bool) -> RingNews[Entry]:
+        first = self._known is None
+        continues = not first and not restarted and plc_session == self._plc_session
+        fresh = [entry for entry in entries if not continues or entry.count > self._last]
+        missed = fresh[0].count - self._last - 1 if fresh and continues else 0
+        self._known = {entry.count: entry for entry in entries}
+        self._plc_session = plc_session
+        self._last = entries[-1].count if entries else 0
+        return RingNews(plc_session, tuple(fresh), missed, first)
+
+
+_CHANGED = "entries that were read before have changed"
+
+
+def _torn(ring: Sequence[Any]) -> str:
+    """Why a reading of count, arrays, counters and count again is not whole; "" where it is."""
+    count, *columns, count_again = ring
+    if any(not isinstance(column, list) for column in columns):
+        return f"expected arrays, found {[type(column).__name__ for column in columns]}"
+    last = columns[-1][-1] if columns[-1] else 0
+    if count != count_again or last != count:
+        return f"the count was {count}, then {count_again}; the last counter is {last}"
+    if len({len(column) for column in columns}) != 1:
+        return f"expected arrays of equal length, found {[len(column) for column in columns]}"
+    return ""
+
+
+def _increasing(entries: list[Entry]) -> list[Entry]:
+    """The newest entries whose counters increase: what lies before is from a count that started again."""
+    start = len(entries) - 1
+    while start > 0 and entries[start - 1].count < entries[start].count:
+        start -= 1
+    return entries[max(start, 0) :]

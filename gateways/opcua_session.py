@@ -1,0 +1,274 @@
+"""One OPC UA session to a PLC: opened, read, written typed, watched, closed. The only module that talks OPC UA.
+
+A session is never repaired: the first call that fails for the connection's sake marks it lost, and whoever keeps it
+(`gateways/plc_link.py`) opens another. So nothing read before an outage is mistaken for the state after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+from asyncua import Client, ua
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from cryptography import x509
+
+from schemas.errors import ConfigurationError, Transient
+from schemas.plant import Plc
+
+REQUEST_TIMEOUT_S = 2.0
+OPEN_TIMEOUT_S = 6.0
+CLOSE_TIMEOUT_S = 2.0
+# A session whose client was killed is dropped by the PLC after this time, instead of filling its table for an hour.
+SESSION_TIMEOUT_MS = 30_000
+
+_FAILURES = (OSError, asyncio.TimeoutError, ua.UaError)
+_Answer = TypeVar("_Answer")
+
+
+class PlcAway(Transient):
+    """The PLC does not answer, or the session is gone."""
+
+
+class NodeFault(Transient):
+    """The PLC answers, but a node is missing, of another type, or refuses the write. A person must look, then it goes on."""
+
+
+class Reading(NamedTuple):
+    """A node's value as the PLC gave it. `status` is the OPC UA name, `Good` where the value may be used."""
+
+    value: Any
+    status: str
+
+    @property
+    def good(self) -> bool:
+        """Whether the PLC vouches for the value."""
+        return self.status == "Good"
+
+
+class OpcUaSession:
+    """A live session. Nodes are named as in the plant file (`s=...`, `i=...`); the namespace is looked up by its URI.
+
+    All calls raise `PlcAway` or `NodeFault`. Only `writable` nodes can be written, whatever a caller asks.
+    """
+
+    def __init__(self, client: Client, *, plc: Plc, namespace: int) -> None:
+        self._client = client
+        self._plc = plc
+        self._namespace = namespace
+        self._types: dict[str, ua.VariantType] = {}
+        self._lost = asyncio.Event()
+        self.why_lost = ""
+
+    @classmethod
+    async def open(cls, plc: Plc, *, plant_dir: Path, name: str, writable: Collection[str] = ()) -> Self:
+        """Connects and reads the types of the `writable` nodes, within a few seconds.
+
+        Raises `PlcAway`, `NodeFault`, or `ConfigurationError` for files that cannot be read.
+        """
+        client = Client(plc.endpoint, timeout=REQUEST_TIMEOUT_S)
+        client.name = client.description = name
+        client.session_timeout = SESSION_TIMEOUT_MS
+        await _secure(client, plc, plant_dir)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await client.connect()
+                session = cls(client, plc=plc, namespace=await _namespace_index(client, plc))
+                client.connection_lost_callback = session._on_connection_lost
+                await session._read_types(writable)
+        except NodeFault:
+            await _close(client)
+            raise
+        except _FAILURES as error:
+            await _close(client)
+            raise PlcAway(f"PLC {plc.name} at {plc.endpoint}: {error!r}") from error
+        except BaseException:
+            await _close(client)
+            raise
+        return session
+
+    @property
+    def lost(self) -> bool:
+        """Whether a call failed or the connection broke; the session is of no more use then."""
+        return self._lost.is_set()
+
+    async def until_lost(self) -> None:
+        """Returns when the session is lost."""
+        await self._lost.wait()
+
+    async def read(self, identifiers: Sequence[str]) -> list[Any]:
+        """Values of all nodes, read in one request in the order given. A value that is not good is a `NodeFault`."""
+        readings = await self.read_each(identifiers)
+        for identifier, reading in zip(identifiers, readings, strict=True):
+            if not reading.good:
+                raise NodeFault(f"PLC {self._plc.name}, node {identifier}: {reading.status}")
+        return [reading.value for reading in readings]
+
+    async def read_each(self, identifiers: Sequence[str]) -> list[Reading]:
+        """Values and statuses of all nodes, read in one request."""
+        nodes = [self._node_id(identifier) for identifier in identifiers]
+        values = await self._asked(self._client.uaclient.read_attributes(nodes, ua.AttributeIds.Value))
+        return [
+            Reading(None if value.Value is None else value.Value.Value, _status(value.StatusCode)) for value in values
+        ]
+
+    async def write(self, values: Mapping[str, Any]) -> None:
+        """Writes all nodes in one request, each with its own type. A refused write is a `NodeFault`."""
+        nodes, typed = [], []
+        for identifier, value in values.items():
+            kind = self._types.get(identifier)
+            if kind is None:
+                raise ValueError(f"node {identifier} is not among the nodes that this session may write")
+            nodes.append(self._node_id(identifier))
+            # without timestamps: many PLCs refuse to have them set (BadWriteNotSupported)
+            typed.append(ua.DataValue(ua.Variant(value, kind)))
+        results = await self._asked(self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value))
+        for identifier, status in zip(values, results, strict=True):
+            if not status.is_good():
+                raise NodeFault(f"PLC {self._plc.name} refused the write to {identifier}: {status.name}")
+
+    async def watch(self, identifiers: Sequence[str], changed: Callable[[str], None]) -> None:
+        """Calls `changed` with the identifier of each node that changed, and once for each at the start.
+
+        It says that there is news, not which: values are read afterwards, so nothing depends on a queue's depth.
+        """
+        names = {self._node_id(identifier): identifier for identifier in identifiers}
+        subscription = await self._asked(
+            self._client.create_subscription(self._plc.publishing_interval_ms, _Changes(names, changed, self._lose))
+        )
+        handles = await self._asked(
+            subscription.subscribe_data_change(
+                [self._client.get_node(node) for node in names],
+                queuesize=1,
+                sampling_interval=self._plc.publishing_interval_ms,
+            )
+        )
+        for identifier, handle in zip(identifiers, handles, strict=True):
+            if isinstance(handle, ua.StatusCode):
+                raise NodeFault(f"PLC {self._plc.name}, node {identifier} cannot be watched: {handle.name}")
+
+    async def close(self) -> None:
+        """Closes session, channel and socket, within a few seconds."""
+        self._lose("closed")
+        await _close(self._client)
+
+    def _node_id(self, identifier: str) -> ua.NodeId:
+        try:
+            return ua.NodeId.from_string(f"ns={self._namespace};{identifier}")
+        except ua.UaError as error:
+            raise ConfigurationError(
+                f"PLC {self._plc.name}: `{identifier}` is no node identifier; expected `s=Name` or `i=Number`"
+            ) from error
+
+    async def _read_types(self, writable: Collection[str]) -> None:
+        identifiers = list(writable)
+        nodes = [self._node_id(identifier) for identifier in identifiers]
+        if not nodes:
+            return
+        for identifier, found in zip(
+            identifiers, await self._client.uaclient.read_attributes(nodes, ua.AttributeIds.DataType), strict=True
+        ):
+            if not found.StatusCode.is_good():
+                raise NodeFault(f"PLC {self._plc.name}, node {identifier}: {_status(found.StatusCode)}")
+            data_type = found.Value.Value
+            if data_type.NamespaceIndex != 0 or data_type.Identifier not in _BUILT_IN:
+                raise NodeFault(
+                    f"PLC {self._plc.name}, node {identifier}: expected a built-in type, found {data_type.to_string()}"
+                )
+            self._types[identifier] = ua.VariantType(data_type.Identifier)
+
+    async def _asked(self, request: Awaitable[_Answer]) -> _Answer:
+        try:
+            return await request
+        except _FAILURES as error:
+            self._lose(repr(error))
+            raise PlcAway(f"PLC {self._plc.name} at {self._plc.endpoint}: {error!r}") from error
+
+    async def _on_connection_lost(self, error: Exception) -> None:
+        self._lose(repr(error))
+
+    def _lose(self, why: str) -> None:
+        if not self._lost.is_set():
+            self.why_lost = why
+            self._lost.set()
+
+
+_BUILT_IN = frozenset(kind.value for kind in ua.VariantType if 1 <= kind.value <= 15)
+
+
+class _Changes:
+    """Receiver of a subscription's notifications, in the names that asyncua calls."""
+
+    def __init__(
+        self, names: Mapping[ua.NodeId, str], changed: Callable[[str], None], lose: Callable[[str], None]
+    ) -> None:
+        self._names = names
+        self._changed = changed
+        self._lose = lose
+
+    def datachange_notification(self, node: Any, _value: Any, _data: Any) -> None:
+        self._changed(self._names[node.nodeid])
+
+    def status_change_notification(self, status: Any) -> None:
+        self._lose(f"subscription ended: {status}")
+
+
+async def _secure(client: Client, plc: Plc, plant_dir: Path) -> None:
+    """Basic256Sha256, signed and encrypted, with the server's certificate pinned; nothing where the plant file says so."""
+    if plc.security == "none":
+        return
+    if plc.certificate is None or plc.private_key is None or plc.server_certificate is None:
+        raise ConfigurationError(
+            f"PLC {plc.name}: security {plc.security} needs `certificate`, `private_key` and `server_certificate`"
+        )
+    certificate, private_key, server_certificate = (
+        plant_dir / name for name in (plc.certificate, plc.private_key, plc.server_certificate)
+    )
+    try:
+        # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
+        client.application_uri = _application_uri(certificate.read_bytes()) or client.application_uri
+        await client.set_security(
+            SecurityPolicyBasic256Sha256,
+            certificate=str(certificate),
+            private_key=str(private_key),
+            server_certificate=str(server_certificate),
+            mode=ua.MessageSecurityMode.SignAndEncrypt,
+        )
+    except (OSError, ValueError, TypeError, ua.UaError) as error:
+        raise ConfigurationError(
+            f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}"
+        ) from error
+
+
+def _application_uri(certificate: bytes) -> str | None:
+    parsed = (
+        x509.load_pem_x509_certificate(certificate)
+        if certificate.startswith(b"-----")
+        else x509.load_der_x509_certificate(certificate)
+    )
+    try:
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    return next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), None)
+
+
+async def _namespace_index(client: Client, plc: Plc) -> int:
+    served = await client.get_namespace_array()
+    if plc.namespace not in served:
+        raise NodeFault(f"PLC {plc.name}: expected namespace {plc.namespace}; it serves {', '.join(served)}")
+    return int(served.index(plc.namespace))
+
+
+async def _close(client: Client) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await client.disconnect()
+    except _FAILURES:
+        client.disconnect_socket()
+
+
+def _status(code: Any) -> str:
+    return "Good" if code is None or code.is_good() else str(code.name)

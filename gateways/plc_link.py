@@ -1,0 +1,121 @@
+"""Keeps a session to one PLC open: connects, hands the session to its users, and connects again with growing pauses."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+
+from gateways.opcua_session import OpcUaSession
+from schemas.errors import Transient
+from schemas.plant import Plc
+from schemas.telemetry import AttemptRepeated, Noticed, Stage
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 3.0
+# A session that lived this long was no failed attempt: the next pauses start small again.
+SETTLED_AFTER_S = 10.0
+
+
+class PlcLink:
+    """The link to one PLC. `went_down` is called with the reason when it breaks or a first attempt fails, `came_up` when it stands."""
+
+    def __init__(
+        self,
+        *,
+        plc: Plc,
+        plant_dir: Path,
+        stage: Stage,
+        writable: Collection[str] = (),
+        came_up: Callable[[], None] = lambda: None,
+        went_down: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
+        self._plc = plc
+        self._plant_dir = plant_dir
+        self._stage = stage
+        self._writable = writable
+        self._came_up = came_up
+        self._went_down = went_down
+        self._session: OpcUaSession | None = None
+        self._changed = asyncio.Event()
+        if plc.security == "none":
+            stage.emit(Noticed(what="unencrypted_plc", subject=plc.name, detail="the plant file says `security: none`"))
+
+    @property
+    def up(self) -> bool:
+        """Whether a session stands."""
+        return self._session is not None and not self._session.lost
+
+    async def session(self, *, until_ns: int) -> OpcUaSession | None:
+        """The session; waits for one until `until_ns` (UTC ns), then None."""
+        while True:
+            if self._session is not None and not self._session.lost:
+                return self._session
+            left_s = (until_ns - time.time_ns()) / 1e9
+            if left_s <= 0:
+                return None
+            changed = self._changed
+            try:
+                async with asyncio.timeout(left_s):
+                    await changed.wait()
+            except TimeoutError:
+                return None
+
+    async def run(self, work: Callable[[OpcUaSession], Awaitable[None]]) -> None:
+        """Keeps the link and runs `work` on each session until it is lost; ends only by cancellation.
+
+        `work` may raise `Transient`; anything else it raises is passed on.
+        """
+        attempt = 0
+        while True:
+            began_s = time.monotonic()
+            try:
+                session = await OpcUaSession.open(
+                    self._plc,
+                    plant_dir=self._plant_dir,
+                    name=f"linesight {self._stage.name}",
+                    writable=self._writable,
+                )
+            except Transient as error:
+                reason = str(error)
+            else:
+                reason = await self._use(session, work)
+                if time.monotonic() - began_s > SETTLED_AFTER_S:
+                    attempt = 0
+            self._went_down(reason)
+            attempt += 1
+            self._stage.emit(AttemptRepeated(service="plc", detail=reason, attempt=attempt))
+            await asyncio.sleep(_pause_s(attempt))
+
+    async def _use(self, session: OpcUaSession, work: Callable[[OpcUaSession], Awaitable[None]]) -> str:
+        """Runs `work` until it or the session ends; returns why."""
+        self._publish(session)
+        self._came_up()
+        working = asyncio.ensure_future(work(session))
+        lost = asyncio.create_task(session.until_lost())
+        try:
+            await asyncio.wait((working, lost), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                await working
+            return session.why_lost
+        except Transient as error:
+            return str(error)
+        finally:
+            self._publish(None)
+            working.cancel()
+            lost.cancel()
+            await asyncio.gather(working, lost, return_exceptions=True)
+            await session.close()
+
+    def _publish(self, session: OpcUaSession | None) -> None:
+        self._session = session
+        if session is not None:
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+
+def _pause_s(attempt: int) -> float:
+    """Exponential with jitter, so that many gateways do not knock at a restarted PLC in step."""
+    return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10))
