@@ -1,0 +1,153 @@
+"""One camera at a station: a picture of each view for each arrival, published in the order of the arrivals.
+
+Every picture that is owed has a sequence from the start. What cannot be taken or delivered is named in the manifest,
+so that a missing picture is a statement and never a silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateways.camera_sources import CameraSource, CaptureFailed, Picture
+from gateways.framing import Framer, Subject
+from gateways.manifests import ManifestBook
+from gateways.publisher import Fate, RecordPublisher
+from schemas.errors import Transient
+from schemas.frames import Frame
+from schemas.reasons import DropReason
+from schemas.telemetry import DroppedByRule, Stage
+from schemas.topics import FRAMES
+
+PICTURES_AT_ONCE = 8
+OPEN_PICTURES = 512
+"""Pictures that one camera may owe; a PLC that reports arrivals faster than any camera works cannot fill the memory."""
+
+
+class _TooLate(CaptureFailed):
+    """The part passed the gate before its picture could be taken."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Shot:
+    """A picture that is owed. `began_s` is monotonic; `live` says that the part just arrived."""
+
+    sequence: int
+    subject: Subject
+    view: str
+    live: bool
+    began_s: float
+
+
+class CameraCapture:
+    """Takes and publishes the pictures of one camera. `useful_for_s`: how long after the arrival a picture is worth taking."""
+
+    def __init__(
+        self,
+        *,
+        camera: str,
+        source: CameraSource,
+        framer: Framer,
+        book: ManifestBook,
+        publisher: RecordPublisher,
+        stage: Stage,
+        useful_for_s: float,
+    ) -> None:
+        self._camera = camera
+        self._source = source
+        self._framer = framer
+        self._book = book
+        self._publisher = publisher
+        self._stage = stage
+        self._useful_for_s = useful_for_s
+        self._slots = asyncio.Semaphore(PICTURES_AT_ONCE)
+        self._owed: asyncio.Queue[tuple[_Shot, asyncio.Task[Picture]]] = asyncio.Queue()
+
+    def take(self, subject: Subject, views: Sequence[str], *, live: bool) -> None:
+        """Begins to take the pictures of a part."""
+        for view in views:
+            shot = _Shot(
+                sequence=self._book.take_sequence(), subject=subject, view=view, live=live, began_s=time.monotonic()
+            )
+            self._stage.taken("arrivals", at_ms=time.time_ns() // 1_000_000)
+            if self._owed.qsize() >= OPEN_PICTURES:
+                self._drop(shot, DropReason.CAPTURE_FAILED, f"{OPEN_PICTURES} pictures are owed already")
+            else:
+                self._owed.put_nowait((shot, asyncio.create_task(self._shoot(shot))))
+
+    async def run(self) -> None:
+        """Publishes what was taken, in order; ends by cancellation."""
+        while True:
+            shot, picture = await self._owed.get()
+            try:
+                await self._deliver(shot, await picture)
+            except _TooLate as error:
+                self._drop(shot, DropReason.EXPIRED, str(error))
+            except CaptureFailed as error:
+                self._drop(shot, DropReason.CAPTURE_FAILED, str(error))
+            except asyncio.CancelledError:
+                self._owed.put_nowait((shot, picture))
+                raise
+            finally:
+                # held until here, so that at most this many pictures are in memory
+                self._slots.release()
+                self._owed.task_done()
+
+    async def finish(self, *, within_s: float) -> None:
+        """Lets `run` publish what is owed for `within_s`; for use before it is cancelled."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._owed.join()
+        except TimeoutError:
+            pass
+
+    def give_up(self) -> None:
+        """Names what is still owed as dropped, after `run` was cancelled."""
+        pending = sorted(
+            (self._owed.get_nowait() for _ in range(self._owed.qsize())), key=lambda owed: owed[0].sequence
+        )
+        for shot, picture in pending:
+            picture.cancel()
+            self._drop(shot, DropReason.CAPTURE_FAILED, "the gateway stopped")
+
+    async def _shoot(self, shot: _Shot) -> Picture:
+        await self._slots.acquire()
+        if time.monotonic() - shot.began_s > self._useful_for_s:
+            raise _TooLate(f"more than {self._useful_for_s:g} s after the arrival")
+        if not (shot.live or self._source.keeps_triggers):
+            raise _TooLate("the camera exposes when asked, and the part has moved on")
+        trigger_count = shot.subject.trigger_count
+        assert trigger_count is not None, "an arrival always has its trigger count"
+        return await self._source.capture(view=shot.view, trigger_count=trigger_count)
+
+    async def _deliver(self, shot: _Shot, picture: Picture) -> None:
+        try:
+            frame = await self._framer.frame(
+                picture.image,
+                subject=shot.subject,
+                view=shot.view,
+                sequence=shot.sequence,
+                captured_at_ns=picture.captured_at_ns,
+                store_within_s=self._useful_for_s,
+            )
+        except Transient as error:
+            self._drop(shot, DropReason.EXPIRED, str(error))
+            return
+        fate = self._publisher.submit(FRAMES, self._camera, frame, droppable=True)
+        fate.add_done_callback(lambda done: self._settle(shot, frame, done))
+
+    def _settle(self, shot: _Shot, frame: Frame, done: asyncio.Future[Fate]) -> None:
+        fate = Fate.UNKNOWN if done.cancelled() else done.result()
+        if fate is Fate.DROPPED:
+            self._drop(shot, DropReason.BROKER_AWAY, frame.id)
+        elif fate is Fate.ACKNOWLEDGED:
+            self._book.acknowledged(shot.sequence)
+            self._stage.finished(seconds=time.monotonic() - shot.began_s)
+
+    def _drop(self, shot: _Shot, reason: DropReason, detail: str) -> None:
+        self._book.dropped(shot.sequence, reason)
+        subject = f"{self._camera}/{shot.view}/{shot.subject.part_id}"
+        self._stage.emit(DroppedByRule(reason=reason, subject=subject, detail=detail))
+        self._stage.finished(seconds=time.monotonic() - shot.began_s)
