@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from training.model_card import ModelCard, digest_of, write_card
+
 MODEL = Path("triton_models/golden_compare")
 TOLERANCE_PX = 2.0
 """How far an edge may lie from where the reference has it, in px of the frame."""
@@ -131,10 +133,30 @@ class _Graph:
 
 def main() -> None:
     """Writes the model and its card into the model repository."""
+    weights = build().SerializeToString()
     path = MODEL / "1" / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(build().SerializeToString())
-    print(path, path.stat().st_size)
+    path.write_bytes(weights)
+    write_card(_card(weights), MODEL)
+    print(f"{path}: {len(weights)} bytes, {digest_of(weights)}")
+
+
+def _card(weights: bytes) -> ModelCard:
+    return ModelCard(
+        model="golden_compare",
+        version=1,
+        digest=digest_of(weights),
+        size_bytes=len(weights),
+        summary="Where a frame differs from its reference, lighting and edges within a tolerance left out.",
+        intended_use="Grey frames that were laid over a reference picture of a good part (processors.golden.alignment).",
+        limits="Sees changes of grey level only; textures that differ from part to part count as changes.",
+        inputs={"image": "uint8 [B, 1, H, W]: frame laid over its reference", "reference": "uint8 [B, 1, H, W]"},
+        outputs={"difference": "uint8 [B, 1, H / 2, W / 2], 255: a change as large as the reference's contrast"},
+        data="none; nothing is learned",
+        seed=None,
+        rebuild="python -m training.golden_compare",
+        metrics={"tolerance_px": TOLERANCE_PX},
+    )
 
 
 if __name__ == "__main__":
