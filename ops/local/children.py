@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from schemas.errors import ServiceAway
@@ -16,11 +17,14 @@ from schemas.errors import ServiceAway
 GUARD = Path(__file__).with_name("guard.py")
 LOG_MAX_BYTES = 16 << 20
 POLL_S = 0.05
-LAST_LINES = 15
+LAST_LINES = 12
+LONGEST_LINE = 300
+# What a Java, C++ or Python service writes when something is wrong; the last lines are often only about the tidying up after it.
+TROUBLE = re.compile(r"\b(ERROR|FATAL|CRITICAL|[Ee]rror|\w*Exception|\w+Error)\b|^E\d{4} ")
 
 
 class DidNotStart(ServiceAway):
-    """A child ended, or was not ready in time. The message holds its last log lines and what to do."""
+    """A child ended, or was not ready in time. The message holds what it wrote of it and what to do."""
 
 
 class Child:
@@ -48,6 +52,7 @@ class Child:
         self._grace_s = grace_s
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
+        self._log_begin = 0
 
     @property
     def pid(self) -> int:
@@ -60,6 +65,7 @@ class Child:
         """Start the command; returns as soon as it runs. Raises DidNotStart when it cannot be executed."""
         if self._guard is not None and self._guard.poll() is None:
             return
+        self._log_begin = self.log_path.stat().st_size if self.log_path.exists() else 0
         report_read, report_write = os.pipe()
         try:
             self._guard = subprocess.Popen(
@@ -131,13 +137,19 @@ class Child:
         self._guard.wait()
 
     def last_lines(self, count: int = LAST_LINES) -> list[str]:
-        """The last lines of its log."""
+        """The last lines that it wrote since it was started."""
+        return list(deque(self._lines(), maxlen=count))
+
+    def _lines(self) -> Iterator[str]:
         try:
             with self.log_path.open(errors="replace") as log:
-                return [line.rstrip() for line in deque(log, maxlen=count)]
+                log.seek(self._log_begin if self.log_path.stat().st_size >= self._log_begin else 0)
+                for line in log:
+                    yield line.rstrip()
         except FileNotFoundError:
-            return []
+            return
 
     def _failure(self, what: str, advice: str) -> str:
-        lines = "\n".join(f"    {line}" for line in self.last_lines())
-        return f"{self.name} {what}. {advice}\n  Last lines of {self.log_path}:\n{lines}"
+        trouble = deque((line for line in self._lines() if TROUBLE.search(line)), maxlen=LAST_LINES)
+        lines = "\n".join(f"    {line[:LONGEST_LINE]}" for line in trouble or self.last_lines())
+        return f"{self.name} {what}. {advice}\n  From {self.log_path}:\n{lines}"

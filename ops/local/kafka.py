@@ -20,6 +20,7 @@ from ops.local import ports
 from ops.local.children import Child, DidNotStart
 from ops.local.java import find_java
 from ops.local.places import KAFKA_JARS
+from ops.local.processes import started_at
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.settings import KafkaSettings
 
@@ -151,7 +152,7 @@ class LocalKafka:
         (controller_port,) = ports.free_ports(1)
         self._configure(controller_port)
         self._child = self._child or self._new_child()
-        self._owner_file.write_text(f"{os.getpid()} {self._port}\n")
+        self._owner_file.write_text(f"{os.getpid()} {started_at(os.getpid())} {self._port}\n")
         self._child.start()
         try:
             self._child.wait_ready(self._is_ready, deadline_s=READY_S, advice=ADVICE)
@@ -313,13 +314,10 @@ def running_bootstrap_servers(run_dir: Path) -> str | None:
 def running_port(folder: Path) -> int | None:
     """The port of the broker of this Kafka folder, if the process that started it still lives."""
     try:
-        owner, port = (folder / "owner").read_text().split()
-        os.kill(int(owner), 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
+        owner, started, port = (int(word) for word in (folder / "owner").read_text().split())
+    except (FileNotFoundError, ValueError):
         return None
-    except PermissionError:
-        pass  # alive, another user's
-    return int(port)
+    return port if started_at(owner) == started else None
 
 
 def cluster_id_at(bootstrap_servers: str) -> str | None:

@@ -8,17 +8,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ops.local.processes import started_at
+
 SHM = Path("/dev/shm")
 PREFIX = "linesight_triton"
-
-
-def started_at(pid: int) -> int | None:
-    """When the process was started, in clock ticks since boot; None when there is no such process. Tells a reused id apart."""
-    try:
-        stat = Path("/proc", str(pid), "stat").read_bytes()
-    except OSError:
-        return None
-    return int(stat[stat.rindex(b")") + 1 :].split()[19])
 
 
 def region_prefix(instance: int) -> str:

@@ -1,0 +1,78 @@
+"""The supervisor restarts what ends, a bounded number of times, and stops in reverse order."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from ops.local.children import Child
+from ops.local.supervisor import GaveUp, Restart, Supervisor
+from schemas.errors import ConfigurationError
+
+DEADLINE_S = 20.0
+ENDLESS = 1000
+
+
+def sleeper(name: str, log_dir: Path, script: str = "exec sleep 60") -> Child:
+    return Child(name=name, command=["sh", "-c", script], log_dir=log_dir, grace_s=2.0)
+
+
+def tend_until_restarts(supervisor: Supervisor, restarts: list[Restart], count: int) -> None:
+    give_up_at = time.monotonic() + DEADLINE_S
+    while len(restarts) < count:
+        assert time.monotonic() < give_up_at
+        supervisor.tend()
+        time.sleep(0.01)
+
+
+def test_a_killed_service_runs_again(tmp_path: Path) -> None:
+    restarts: list[Restart] = []
+    child = sleeper("inspect", tmp_path)
+    with Supervisor(on_restart=restarts.append, waits_s=(0.0,)) as supervisor:
+        supervisor.start(child)
+        first = child.pid
+        child.kill()
+        tend_until_restarts(supervisor, restarts, 1)
+        supervisor.tend()
+        assert child.poll() is None
+        assert child.pid != first
+    assert [(restart.name, restart.attempt) for restart in restarts] == [("inspect", 1)]
+    assert "137" in restarts[0].reason
+
+
+def test_it_waits_before_each_further_restart_and_gives_up_in_the_end(tmp_path: Path) -> None:
+    restarts: list[Restart] = []
+    with Supervisor(on_restart=restarts.append, waits_s=(0.0, 0.05, 0.1)) as supervisor:
+        supervisor.start(sleeper("judge", tmp_path, "exit 1"))
+        tend_until_restarts(supervisor, restarts, 3)
+        with pytest.raises(GaveUp, match="judge failed 4 times"):
+            tend_until_restarts(supervisor, restarts, ENDLESS)
+    assert [restart.wait_s for restart in restarts] == [0.0, 0.05, 0.1]
+
+
+def test_an_end_with_status_0_that_nobody_asked_for_is_a_failure_too(tmp_path: Path) -> None:
+    restarts: list[Restart] = []
+    with Supervisor(on_restart=restarts.append) as supervisor:
+        supervisor.start(sleeper("alerts", tmp_path, "exit 0"))
+        tend_until_restarts(supervisor, restarts, 1)
+
+
+def test_a_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:
+    restarts: list[Restart] = []
+    with Supervisor(on_restart=restarts.append) as supervisor:
+        supervisor.start(sleeper("judge", tmp_path, "exit 2"))
+        with pytest.raises(ConfigurationError, match="judge"):
+            tend_until_restarts(supervisor, restarts, ENDLESS)
+    assert restarts == []
+
+
+def test_everything_is_stopped_the_last_one_first(tmp_path: Path) -> None:
+    script = "trap 'echo {0} >> {1}/order; exit 0' TERM; touch {1}/{0}; while :; do sleep 0.02; done"
+    with Supervisor(on_restart=lambda _: None) as supervisor:
+        for name in ("kafka", "judge", "gateway"):
+            child = sleeper(name, tmp_path, script.format(name, tmp_path))
+            supervisor.start(child)
+            child.wait_ready((tmp_path / name).exists, deadline_s=DEADLINE_S, advice="")
+    assert (tmp_path / "order").read_text().split() == ["gateway", "judge", "kafka"]
