@@ -7,27 +7,26 @@ from pathlib import Path
 import cv2
 
 from simulation.boards import VIEWS, reference
+from simulation.imaging import Image
 from simulation.pictures import PRODUCTS
 
 VIEW_NAMES: tuple[str, ...] = ("left", "middle", "right")
 """What plants/demo.yaml calls the views of `simulation.boards`, in their order."""
 
 
-def reference_files() -> Iterator[tuple[str, bytes]]:
-    """Name and PNG content of every reference of plants/demo.yaml."""
+def references() -> Iterator[tuple[str, Image]]:
+    """File name and picture (uint8 [640, 640]) of every reference of plants/demo.yaml."""
     for product, design in PRODUCTS.items():
         for name, view in zip(VIEW_NAMES, VIEWS, strict=True):
-            done, png = cv2.imencode(".png", reference(design, view), [cv2.IMWRITE_PNG_COMPRESSION, 9])
-            if not done:
-                raise ValueError(f"OpenCV could not encode the reference of {product}, {name} as PNG")
-            yield f"{product}-{name}.png", png.tobytes()
+            yield f"{product}-{name}.png", reference(design, view)
 
 
 def main(folder: Path) -> None:
     """Writes all references into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, png in reference_files():
-        (folder / name).write_bytes(png)
+    for name, picture in references():
+        if not cv2.imwrite(str(folder / name), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
+            sys.exit(f"{folder / name}: the picture cannot be written here")
 
 
 if __name__ == "__main__":
