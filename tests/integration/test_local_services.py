@@ -281,7 +281,9 @@ def test_requests_at_the_same_time_run_as_one_batch_and_each_gets_its_own_answer
 def test_one_bad_request_costs_only_itself_and_the_server_goes_on(server: LocalTriton) -> None:
     async def together(client: Any) -> list[Any]:
         values = [1, 2, PICKY_LIMIT + 1, 3]
-        return await asyncio.gather(*(infer(client, "picky", row(value)) for value in values), return_exceptions=True)
+        return list(
+            await asyncio.gather(*(infer(client, "picky", row(value)) for value in values), return_exceptions=True)
+        )
 
     first, second, bad, third = ask(server, together)
     assert isinstance(bad, InferenceServerException)
@@ -370,7 +372,7 @@ with LocalKafka(run_dir) as kafka, LocalTriton(run_dir, repository) as triton:
 def test_kill_9_of_the_owner_leaves_no_process_and_no_shared_memory_and_the_next_start_works(
     kafka_installed: None, triton_installed: None, repository: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", OWNER, tmp_path, repository]
+    command: list[str | Path] = [sys.executable, "-c", OWNER, tmp_path, repository]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as owner:
         assert owner.stdout is not None
         started = {int(pid) for pid in owner.stdout.readline().split()}

@@ -96,7 +96,7 @@ sys.exit(jars.main(["fetch", sys.argv[2]]))
 
 
 def run_fetch(lock: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", FETCH, lock, folder]
+    command: list[str | Path] = [sys.executable, "-c", FETCH, lock, folder]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT, timeout=60)
 
 
