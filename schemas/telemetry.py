@@ -21,6 +21,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+REQUEST_TIMEOUT_S = 10.0
+"""A client that connects and sends nothing holds a thread no longer than this."""
+
 STAGES = (
     "station_gateway",
     "plc_gateway",
@@ -60,6 +63,7 @@ class Stage:
         self.duration = self.histogram("duration_seconds", "From the start of the work on a record to its end.")
         self.lag = self.gauge("lag_seconds", "Age of the record taken in last, by the broker's time.")
         self.last_processed = self.gauge("last_processed_timestamp_seconds", "When a record was finished last.")
+        self._ready_shown = self.gauge("ready", "1 when the stage has its partitions and services, as /readyz says.")
 
     def counter(self, what: str, text: str, *labels: str) -> Counter:
         """A counter `linesight_<stage>_<what>_total`."""
@@ -98,6 +102,7 @@ class Stage:
             self._ready.set()
         else:
             self._ready.clear()
+        self._ready_shown.set(value)
 
     def emit(self, event: Event) -> None:
         """Writes the event's log line and counts it."""
@@ -220,8 +225,7 @@ class HealthServer:
     """Serves `/metrics`, `/healthz` (the process answers) and `/readyz` (200 when the stage is ready, else 503)."""
 
     def __init__(self, stage: Stage, *, port: int = 0, host: str = "127.0.0.1") -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(stage))
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), _handler(stage))
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 
@@ -229,6 +233,13 @@ class HealthServer:
         """Stops serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A scraper that went away in the middle is no event of the stage, and a traceback is no JSON log line."""
 
 
 def _handler(stage: Stage) -> type[BaseHTTPRequestHandler]:
@@ -239,6 +250,8 @@ def _handler(stage: Stage) -> type[BaseHTTPRequestHandler]:
     }
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_TIMEOUT_S
+
         def do_GET(self) -> None:
             answer = answers.get(self.path.partition("?")[0])
             status, kind, body = answer() if answer else (404, "text/plain", b"try /metrics, /healthz or /readyz\n")
