@@ -6,6 +6,7 @@ twice is harmless and no reader ever sees half of one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -14,13 +15,25 @@ from pathlib import Path
 from typing import Protocol
 
 from minio import Minio
-from minio.error import S3Error
+from minio.error import MinioException, S3Error
+from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from schemas.errors import ConfigurationError, Transient
 from schemas.settings import ObjectStoreSettings
 
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
+REQUEST_TIMEOUT = Timeout(connect=2.0, read=10.0)
+"""Of one request to an S3 API, in s; whoever asked repeats it."""
+
+_NO_SUCH_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
+"""What the file system says to a key that cannot name an object: asking again would not help."""
+
+_NO_SUCH_KEY = ("NoSuchKey", "NoSuchObject", "KeyTooLongError", "XMinioInvalidObjectName")
+"""The same, as S3 servers say it."""
+
+_AWAY = (MinioException, HTTPError, OSError)
+"""Everything else: the server is away, or something before it answered in its place."""
 
 
 class ObjectMissing(KeyError):
@@ -73,40 +86,54 @@ class FolderStore:
     def put(self, key: str, content: bytes) -> None:
         """Keeps `content` under `key`."""
         path = self._path(key)
-        if path.exists():
-            path.touch()
-            return
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
         try:
+            if path.exists():
+                path.touch()  # kept again today: retention counts from now
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
             temporary.write_bytes(content)
             temporary.replace(path)
         except OSError as error:
+            temporary.unlink(missing_ok=True)
             raise Transient(f"object store: {path} cannot be written: {error.strerror}") from error
 
     def get(self, key: str) -> bytes:
         """The bytes of `key`; raises `ObjectMissing`."""
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
-        except FileNotFoundError as error:
-            raise ObjectMissing(key) from error
+            if path.stat().st_size > MAX_OBJECT_BYTES:
+                raise ObjectMissing(f"{key} is larger than {MAX_OBJECT_BYTES} bytes")
+            return path.read_bytes()
         except OSError as error:
+            if error.errno in _NO_SUCH_NAME:
+                raise ObjectMissing(key) from error
             raise Transient(f"object store: {key} cannot be read: {error.strerror}") from error
 
     def exists(self, key: str) -> bool:
         """Whether `key` is there."""
-        return self._path(key).is_file()
+        try:
+            return self._path(key).is_file()
+        except (ObjectMissing, OSError):
+            return False
 
     def expire(self, prefix: str, *, older_than_s: float) -> int:
         """Removes old objects under `prefix`; returns how many."""
         before, removed = time.time() - older_than_s, 0
         for path in self._path(prefix).rglob("*"):
-            if path.is_file() and path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-                removed += 1
+            try:
+                if path.is_file() and path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue  # another process expires the same folder
+            except OSError as error:
+                raise Transient(f"object store: {path} cannot be removed: {error.strerror}") from error
         return removed
 
     def _path(self, key: str) -> Path:
+        if "\0" in key:
+            raise ObjectMissing(key)
         path = (self._root / key).resolve()
         if not path.is_relative_to(self._root.resolve()):
             raise ObjectMissing(key)
@@ -124,7 +151,7 @@ class BucketStore:
         """Keeps `content` under `key`."""
         try:
             self._client.put_object(self._bucket, key, BytesIO(content), len(content))
-        except (S3Error, HTTPError, OSError) as error:
+        except _AWAY as error:
             raise Transient(f"object store: {key} cannot be written: {error}") from error
 
     def get(self, key: str) -> bytes:
@@ -132,26 +159,33 @@ class BucketStore:
         try:
             response = self._client.get_object(self._bucket, key)
             try:
-                return bytes(response.read(MAX_OBJECT_BYTES))
+                content = bytes(response.read(MAX_OBJECT_BYTES + 1))
             finally:
                 response.close()
                 response.release_conn()
+        except ValueError as error:  # the client refuses the name itself
+            raise ObjectMissing(key) from error
         except S3Error as error:
-            if error.code in ("NoSuchKey", "NoSuchObject"):
+            if error.code in _NO_SUCH_KEY:
                 raise ObjectMissing(key) from error
             raise Transient(f"object store: {key} cannot be read: {error}") from error
-        except (HTTPError, OSError) as error:
+        except _AWAY as error:
             raise Transient(f"object store: {key} cannot be read: {error}") from error
+        if len(content) > MAX_OBJECT_BYTES:
+            raise ObjectMissing(f"{key} is larger than {MAX_OBJECT_BYTES} bytes")
+        return content
 
     def exists(self, key: str) -> bool:
         """Whether `key` is there."""
         try:
             self._client.stat_object(self._bucket, key)
+        except ValueError:
+            return False
         except S3Error as error:
-            if error.code in ("NoSuchKey", "NoSuchObject"):
+            if error.code in _NO_SUCH_KEY:
                 return False
             raise Transient(f"object store: {key}: {error}") from error
-        except (HTTPError, OSError) as error:
+        except _AWAY as error:
             raise Transient(f"object store: {key}: {error}") from error
         return True
 
@@ -163,7 +197,7 @@ class BucketStore:
                 if item.last_modified is not None and item.last_modified.timestamp() < before:
                     self._client.remove_object(self._bucket, item.object_name)
                     removed += 1
-        except (S3Error, HTTPError, OSError) as error:
+        except _AWAY as error:
             raise Transient(f"object store: {prefix} cannot be expired: {error}") from error
         return removed
 
@@ -179,5 +213,6 @@ def open_store(settings: ObjectStoreSettings) -> ObjectStore:
         access_key=settings.access_key,
         secret_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
         secure=settings.secure,
+        http_client=PoolManager(timeout=REQUEST_TIMEOUT, retries=Retry(total=1, backoff_factor=0.1)),
     )
     return BucketStore(client, settings.url.removeprefix("s3://").rstrip("/"))
