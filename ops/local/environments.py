@@ -33,7 +33,7 @@ def _digest(*files: Path) -> str:
 
 def _python() -> str:
     """Identity of the Python that environments are made with, and of the place they are made for."""
-    return f"{sys.version.split()[0]} {PYTHON} {CHECKOUT}"
+    return f"{sys.version.split()[0]} in {sys.base_prefix} for {CHECKOUT}"
 
 
 def _read_stamp(folder: Path) -> dict[str, Any] | None:
