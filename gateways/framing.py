@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gateways.pauses import pause_s
 from schemas.errors import Transient
 from schemas.frames import Frame, ImageEncoding, frame_id
 from schemas.image_header import ImageHeader, read_header
@@ -16,8 +16,6 @@ from schemas.topics import FRAME_LIMIT_BYTES
 
 # Headers and fields of a frame beside its image.
 ENVELOPE_BYTES = 64 * 1024
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 1.0
 
 
 class Subject(NamedTuple):
@@ -96,11 +94,11 @@ class Framer:
                 return
             except Transient as error:
                 attempt += 1
-                pause_s = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt, 10))
-                if asyncio.get_running_loop().time() + pause_s > deadline_s:
+                pause = pause_s(attempt)
+                if asyncio.get_running_loop().time() + pause > deadline_s:
                     raise
                 self.stage.emit(AttemptRepeated(service="store", detail=str(error), attempt=attempt))
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(pause)
 
 
 def _header(image: bytes) -> ImageHeader:

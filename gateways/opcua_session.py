@@ -7,6 +7,7 @@ A session is never repaired: the first call that fails for the connection's sake
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -124,7 +125,12 @@ class OpcUaSession:
             nodes.append(self._node_id(identifier))
             # without timestamps: many PLCs refuse to have them set (BadWriteNotSupported)
             typed.append(ua.DataValue(ua.Variant(value, kind)))
-        results = await self._asked(self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value))
+        try:
+            results = await self._asked(self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value))
+        except (struct.error, TypeError, ValueError, AttributeError) as error:
+            raise NodeFault(
+                f"PLC {self._plc.name}: {dict(values)} does not fit the types of its nodes: {error}"
+            ) from error
         for identifier, status in zip(values, results, strict=True):
             if not status.is_good():
                 raise NodeFault(f"PLC {self._plc.name} refused the write to {identifier}: {status.name}")

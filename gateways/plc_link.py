@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from gateways.opcua_session import OpcUaSession
+from gateways.pauses import pause_s
 from schemas.errors import Transient
 from schemas.plant import Plc
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
 
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 3.0
 # A session that lived this long was no failed attempt: the next pauses start small again.
 SETTLED_AFTER_S = 10.0
 
@@ -87,7 +85,7 @@ class PlcLink:
             self._went_down(reason)
             attempt += 1
             self._stage.emit(AttemptRepeated(service="plc", detail=reason, attempt=attempt))
-            await asyncio.sleep(_pause_s(attempt))
+            await asyncio.sleep(pause_s(attempt))
 
     async def _use(self, session: OpcUaSession, work: Callable[[OpcUaSession], Awaitable[None]]) -> str:
         """Runs `work` until it or the session ends; returns why."""
@@ -114,8 +112,3 @@ class PlcLink:
         if session is not None:
             self._changed.set()
             self._changed = asyncio.Event()
-
-
-def _pause_s(attempt: int) -> float:
-    """Exponential with jitter, so that many gateways do not knock at a restarted PLC in step."""
-    return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10))

@@ -9,7 +9,6 @@ sent again in its order; readers remove the duplicates by id.
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from gateways.pauses import LONGEST_S, pause_s
 from schemas.codec import encode
 from schemas.errors import Fatal, ServiceAway
 from schemas.settings import KafkaSettings
@@ -42,8 +42,6 @@ BOOTSTRAP_TIMEOUT_MS = 2_000
 METADATA_TIMEOUT_MS = 1_000
 SAY_AFTER_S = 3.0
 CLOSE_S = 1.0
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 2.0
 NEVER = (ClusterAuthorizationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError)
 
 
@@ -238,7 +236,7 @@ class RecordPublisher:
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                     bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
                     max_block_ms=METADATA_TIMEOUT_MS,
-                    reconnect_backoff_max_ms=int(LONGEST_PAUSE_S * 1000),
+                    reconnect_backoff_max_ms=int(LONGEST_S * 1000),
                     allow_auto_create_topics=False,
                     metrics_enabled=False,
                 )
@@ -301,9 +299,8 @@ class RecordPublisher:
         self._stage.emit(AttemptRepeated(service="broker", detail=detail, attempt=attempt))
 
     def _pause(self, attempt: int) -> None:
-        pause_s = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10))
         with self._condition:
-            self._condition.wait_for(lambda: self._stopping, timeout=pause_s)
+            self._condition.wait_for(lambda: self._stopping, timeout=pause_s(attempt))
 
     # --- on the client's network thread ------------------------------------------------------------------------------
 

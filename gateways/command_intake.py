@@ -1,0 +1,327 @@
+"""Takes commands from Kafka, has each delivered to its station's mailbox, and commits once its result is durable.
+
+Stations do not wait for each other; within a station one command is finished before the next begins. What had a result
+before a restart is not delivered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from gateways.command_mailbox import CommandMailbox
+from gateways.lifetime import together
+from gateways.pauses import pause_s
+from gateways.publisher import RecordPublisher
+from gateways.topic_tail import read_tail
+from schemas.codec import decode, traceparent_of
+from schemas.commands import Command, CommandResult
+from schemas.errors import Refused, Transient
+from schemas.plant import Plant
+from schemas.reasons import RefusalReason
+from schemas.records import AuditEvent, DeadLetter
+from schemas.settings import KafkaSettings, StageSettings
+from schemas.telemetry import AttemptRepeated, Noticed, RecordRefused, Stage
+from schemas.topics import AUDIT, COMMAND_RESULTS, COMMANDS, DEAD_LETTERS
+
+WAITING_COMMANDS = 256
+REMEMBERED_RESULTS = 16_384
+FETCH_MS = 100
+COMMIT_EVERY_S = 0.2
+FINISH_S = 2.0
+CLOSE_S = 2.0
+
+
+@dataclass(slots=True)
+class OpenOffsets:
+    """Which records of a partition are under way: only what lies before the first of them may be committed."""
+
+    _open: dict[int, None] = field(default_factory=dict)  # in the order of taking
+    _next: int | None = None
+
+    def take(self, offset: int) -> None:
+        """A record was taken; offsets increase."""
+        self._open[offset] = None
+        self._next = offset + 1
+
+    def finish(self, offset: int) -> None:
+        """A record is finished: its result is durable."""
+        del self._open[offset]
+
+    @property
+    def position(self) -> int | None:
+        """What may be committed: the first record to read again. None where nothing was taken."""
+        return next(iter(self._open), self._next)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """A command with the record that brought it."""
+
+    command: Command
+    record: ConsumerRecord[Any, Any]
+    offsets: OpenOffsets
+    began_s: float
+
+
+class CommandIntake(ConsumerRebalanceListener):
+    """The consumer of `commands` for all stations that have a mailbox."""
+
+    def __init__(
+        self,
+        *,
+        plant: Plant,
+        mailboxes: Mapping[str, CommandMailbox],
+        publisher: RecordPublisher,
+        stage: Stage,
+        kafka: KafkaSettings,
+    ) -> None:
+        self._plant = plant
+        self._mailboxes = mailboxes
+        self._publisher = publisher
+        self._stage = stage
+        self._kafka = kafka
+        self._orders: dict[str, asyncio.Queue[_Order]] = {
+            station: asyncio.Queue(maxsize=WAITING_COMMANDS) for station in mailboxes
+        }
+        self._held: dict[int, OpenOffsets] = {}
+        self._committed: dict[int, int] = {}
+        self._to_learn: set[int] = set()
+        self._answered: OrderedDict[str, None] = OrderedDict()
+        self._stopping = False
+        self._working: set[str] = set()
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
+
+    @property
+    def assigned(self) -> bool:
+        """Whether commands of some partition come here."""
+        return bool(self._held)
+
+    async def run(self) -> None:
+        """Works until cancelled; then finishes the commands under way, within two seconds, and commits."""
+        consumer = await self._connect()
+        workers = asyncio.create_task(
+            together(*(self._work(station) for station in self._mailboxes), self._commit_regularly(consumer))
+        )
+        taking = asyncio.create_task(self._take_all(consumer))
+        try:
+            await asyncio.wait((workers, taking), return_when=asyncio.FIRST_COMPLETED)
+            for task in (workers, taking):
+                if task.done():
+                    await task
+        finally:
+            self._stopping = True
+            taking.cancel()
+            await self._finish_work()
+            workers.cancel()
+            await asyncio.gather(workers, taking, return_exceptions=True)
+            await self._close(consumer)
+
+    # --- taking ------------------------------------------------------------------------------------------------------
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Called by the consumer: these partitions are ours from now on."""
+        for place in assigned:
+            self._held[place.partition] = OpenOffsets()
+            self._committed.pop(place.partition, None)
+        self._to_learn |= {place.partition for place in assigned}
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Called by the consumer: what is still waiting of these partitions is somebody else's."""
+        for place in revoked:
+            self._held.pop(place.partition, None)
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        attempt = 0
+        while True:
+            consumer = AIOKafkaConsumer(
+                **self._kafka.client(),
+                group_id=f"{self._plant.plant}.{self._stage.name}",
+                group_instance_id=f"{self._plant.plant}.{self._stage.name}.{StageSettings().instance}",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+            )
+            try:
+                await consumer.start()
+            except KafkaError as error:
+                await consumer.stop()
+                attempt += 1
+                self._stage.emit(AttemptRepeated(service="broker", detail=repr(error), attempt=attempt))
+                await asyncio.sleep(pause_s(attempt))
+                continue
+            consumer.subscribe([COMMANDS.on(self._plant.plant)], listener=self)
+            return consumer
+
+    async def _take_all(self, consumer: AIOKafkaConsumer) -> None:
+        attempt = 0
+        while True:
+            try:
+                batches = await consumer.getmany(timeout_ms=FETCH_MS)
+                await self._learn()
+                attempt = 0
+            except (KafkaError, Transient) as error:
+                attempt += 1
+                self._stage.emit(AttemptRepeated(service="broker", detail=repr(error), attempt=attempt))
+                await asyncio.sleep(pause_s(attempt))
+                continue
+            for records in batches.values():
+                for record in records:
+                    await self._take(record)
+
+    async def _learn(self) -> None:
+        """Reads which commands of newly assigned partitions have their result already; before any of them is delivered."""
+        while self._to_learn:
+            partitions = set(self._to_learn)
+            results = await read_tail(
+                COMMAND_RESULTS, plant=self._plant.plant, kafka=self._kafka, partitions=partitions
+            )
+            for result in results:
+                self._remember(result.id)
+            self._to_learn -= partitions
+
+    async def _take(self, record: ConsumerRecord[Any, Any]) -> None:
+        offsets = self._held.get(record.partition)
+        if offsets is None:
+            return
+        offsets.take(record.offset)
+        self._stage.taken(COMMANDS.name, at_ms=record.timestamp)
+        began_s = time.monotonic()
+        try:
+            command = self._decode(record)
+        except Refused as refused:
+            await self._refuse(record, refused)
+            offsets.finish(record.offset)
+            self._stage.finished(seconds=time.monotonic() - began_s)
+            return
+        order = _Order(command=command, record=record, offsets=offsets, began_s=began_s)
+        await self._orders[command.station].put(order)
+
+    def _decode(self, record: ConsumerRecord[Any, Any]) -> Command:
+        command: Command = decode(COMMANDS, record.value, record.headers)
+        if command.station not in self._mailboxes:
+            raise Refused(
+                RefusalReason.UNKNOWN_STATION,
+                f"`{command.station}` is no station with a PLC; expected one of {', '.join(self._mailboxes) or 'none'}",
+            )
+        return command
+
+    # --- working -----------------------------------------------------------------------------------------------------
+
+    async def _work(self, station: str) -> None:
+        while True:
+            order = await self._orders[station].get()
+            if self._stopping:
+                continue  # it is read again after the restart
+            self._working.add(station)
+            self._at_rest.clear()
+            try:
+                if self._held.get(order.record.partition) is order.offsets:
+                    await self._carry_out(station, order)
+            finally:
+                self._working.discard(station)
+                if not self._working:
+                    self._at_rest.set()
+                self._stage.finished(seconds=time.monotonic() - order.began_s)
+
+    async def _carry_out(self, station: str, order: _Order) -> None:
+        if order.command.id in self._answered:
+            self._stage.emit(Noticed(what="duplicate", subject=order.command.id))
+        else:
+            result = await self._mailboxes[station].deliver(order.command)
+            await self._publish(result, order.record)
+            self._remember(result.id)
+        order.offsets.finish(order.record.offset)
+
+    async def _publish(self, result: CommandResult, record: ConsumerRecord[Any, Any]) -> None:
+        actor = self._stage.name
+        audit = AuditEvent(
+            id=f"{actor}/command/{result.id}/{result.finished_at_ns}",
+            actor=actor,
+            action="command",
+            subject=result.id,
+            at_ns=result.finished_at_ns,
+            detail=f"{result.kind} to {result.station}: {result.outcome}, sequence {result.sequence} {result.detail}",
+        )
+        trace = traceparent_of(record.headers)
+        await asyncio.gather(
+            self._publisher.publish(COMMAND_RESULTS, result.station, result, traceparent=trace),
+            self._publisher.publish(AUDIT, actor, audit, traceparent=trace),
+        )
+
+    async def _refuse(self, record: ConsumerRecord[Any, Any], refused: Refused) -> None:
+        letter = DeadLetter(
+            id=f"{COMMANDS.name}/{record.partition}/{record.offset}",
+            topic=COMMANDS.name,
+            partition=record.partition,
+            offset=record.offset,
+            stage=self._stage.name,
+            reason=refused.reason.value,
+            detail=refused.detail,
+            refused_at_ns=time.time_ns(),
+            key=record.key,
+            value=record.value,
+            headers=tuple((name, value or b"") for name, value in record.headers),
+        )
+        await self._publisher.publish(DEAD_LETTERS, COMMANDS.name, letter, traceparent=traceparent_of(record.headers))
+        self._stage.emit(
+            RecordRefused(
+                reason=refused.reason.value,
+                detail=refused.detail,
+                topic=COMMANDS.name,
+                partition=record.partition,
+                offset=record.offset,
+            )
+        )
+
+    def _remember(self, command_id: str) -> None:
+        self._answered[command_id] = None
+        while len(self._answered) > REMEMBERED_RESULTS:
+            self._answered.popitem(last=False)
+
+    # --- committing --------------------------------------------------------------------------------------------------
+
+    async def _commit_regularly(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY_S)
+            await self._commit(consumer)
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        positions = {
+            partition: position
+            for partition, offsets in self._held.items()
+            if (position := offsets.position) is not None and position != self._committed.get(partition)
+        }
+        if not positions:
+            return
+        name = COMMANDS.on(self._plant.plant)
+        try:
+            await consumer.commit({TopicPartition(name, number): position for number, position in positions.items()})
+        except KafkaError as error:
+            # tried again soon; a restart before that finds the results
+            self._stage.emit(AttemptRepeated(service="broker", detail=repr(error)))
+        else:
+            self._committed.update(positions)
+
+    async def _finish_work(self) -> None:
+        """Waits for the commands under way, for a while: what is not finished then is taken up after the restart."""
+        try:
+            async with asyncio.timeout(FINISH_S):
+                await self._at_rest.wait()
+        except TimeoutError:
+            pass
+
+    async def _close(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._commit(consumer)
+                await consumer.stop()
+        except (TimeoutError, KafkaError) as error:
+            self._stage.emit(Noticed(what="consumer_not_closed", subject=COMMANDS.name, detail=repr(error)))

@@ -1,0 +1,48 @@
+"""Heartbeats between gateway and PLC: ours goes up in a node of the PLC, its own must move."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateways.opcua_session import OpcUaSession
+from gateways.plc_report import StationReport
+from schemas.plant import PlcNodes
+
+STILL_BEATS = 3
+"""So many of our beats the PLC's may stand still before it counts as lost."""
+STILL_AT_LEAST_S = 1.0
+COUNTS = 2**32
+
+
+class HeartbeatWatch:
+    """Whether a heartbeat moves. Times are monotonic seconds."""
+
+    def __init__(self, *, lost_after_s: float) -> None:
+        self._lost_after_s = lost_after_s
+        self._value: object = None
+        self._moved_at_s: float | None = None
+
+    def is_lost(self, value: object, *, now_s: float) -> bool:
+        """Takes a reading; True once the value has stood still for too long."""
+        if value != self._value or self._moved_at_s is None:
+            self._value = value
+            self._moved_at_s = now_s
+        return now_s - self._moved_at_s > self._lost_after_s
+
+
+async def exchange_heartbeats(
+    session: OpcUaSession, *, nodes: PlcNodes, report: StationReport, heartbeat_ms: int, observe: bool
+) -> None:
+    """Beats and watches until the session is lost. Raises what the session raises."""
+    watch = HeartbeatWatch(lost_after_s=max(STILL_AT_LEAST_S, STILL_BEATS * heartbeat_ms / 1000))
+    (own,) = await session.read([nodes.gateway_heartbeat])
+    beat = own if isinstance(own, int) else 0
+    while True:
+        if not observe:
+            beat = (beat + 1) % COUNTS
+            await session.write({nodes.gateway_heartbeat: beat})
+        (value,) = await session.read([nodes.plc_heartbeat])
+        lost = watch.is_lost(value, now_s=time.monotonic())
+        report.fault("heartbeat_lost", f"the PLC's heartbeat stands at {value}" if lost else "", cleared=not lost)
+        await asyncio.sleep(heartbeat_ms / 1000)

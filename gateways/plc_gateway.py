@@ -1,0 +1,224 @@
+"""The PLC gateway: what PLCs report goes to `plc-events`, commands go to their mailboxes, answers to `command-results`.
+
+It is the only writer to a PLC. The PLC side works without the broker (heartbeats go on, events wait in memory), the broker
+side without the PLC (commands expire by their own validity).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateways.arrivals import Arrival, Departure, RingFollower, RingTorn, arrival_ring, departure_ring
+from gateways.command_intake import CommandIntake
+from gateways.command_mailbox import CommandMailbox
+from gateways.heartbeats import exchange_heartbeats
+from gateways.lifetime import show_ready, together, until_stopped
+from gateways.opcua_session import OpcUaSession
+from gateways.pauses import pause_s
+from gateways.plc_history import StationHistory
+from gateways.plc_link import PlcLink
+from gateways.plc_report import StationReport
+from gateways.publisher import RecordPublisher
+from gateways.station_nodes import mailbox_nodes, station_nodes, stations_of
+from gateways.topic_tail import read_tail
+from schemas.errors import Transient
+from schemas.plant import Plant, Plc, PlcNodes
+from schemas.settings import KafkaSettings
+from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from schemas.topics import PLC_EVENTS
+
+LOOK_ANYWAY_S = 1.0
+FIRST_SESSION_WITHIN_S = 10.0
+FINISH_EVENTS_S = 2.0
+
+
+async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
+    """Runs the PLC gateway of all PLCs of `plant` that control stations, until `stop`. Raises `Fatal`."""
+    kafka = KafkaSettings()
+    async with RecordPublisher(plant=plant.plant, stage=stage, kafka=kafka) as publisher:
+        await _Gateway(plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher, kafka=kafka).run(stop)
+
+
+@dataclass(kw_only=True)
+class _ControlledStation:
+    """A station of a PLC: its nodes, its rings, its report."""
+
+    name: str
+    nodes: PlcNodes
+    report: StationReport
+    arrivals: RingFollower[Arrival]
+    departures: RingFollower[Departure]
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Nodes whose change means that something is to be read."""
+        nodes = self.nodes
+        return nodes.trigger_count, nodes.departure_count, nodes.line_mode, nodes.line_cause, nodes.recipe
+
+
+class _Gateway:
+    def __init__(
+        self, *, plant: Plant, plant_dir: Path, stage: Stage, publisher: RecordPublisher, kafka: KafkaSettings
+    ) -> None:
+        self._plant = plant
+        self._stage = stage
+        self._publisher = publisher
+        self._kafka = kafka
+        self._controllers = [
+            _Controller(plc=plc, plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher)
+            for plc in plant.plcs
+            if stations_of(plant, plc)
+        ]
+        self._intake = CommandIntake(
+            plant=plant,
+            mailboxes={name: box for controller in self._controllers for name, box in controller.mailboxes().items()},
+            publisher=publisher,
+            stage=stage,
+            kafka=kafka,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop`, then finishes the commands under way before it lets go of the PLCs."""
+        links = asyncio.create_task(
+            together(*(controller.link.run(controller.follow) for controller in self._controllers))
+        )
+        try:
+            await until_stopped(
+                stop,
+                self._publisher.failed(),
+                show_ready(self._stage, self._is_ready),
+                _shielded(links),
+                self._report(),
+                self._take_commands(),
+            )
+        finally:
+            links.cancel()
+            await asyncio.gather(links, return_exceptions=True)
+        await self._publisher.drained(within_s=FINISH_EVENTS_S)
+
+    def _is_ready(self) -> bool:
+        links_up = all(controller.link.up for controller in self._controllers)
+        return links_up and self._publisher.connected and self._intake.assigned
+
+    async def _report(self) -> None:
+        """Publishes the stations' events, once it is known which of them are published already."""
+        histories = {station.name: StationHistory() for plc in self._controllers for station in plc.stations}
+        attempt = 0
+        while True:
+            try:
+                events = await read_tail(PLC_EVENTS, plant=self._plant.plant, kafka=self._kafka)
+                break
+            except Transient as error:
+                attempt += 1
+                self._stage.emit(AttemptRepeated(service="broker", detail=str(error), attempt=attempt))
+                await asyncio.sleep(pause_s(attempt))
+        for event in events:
+            if event.station in histories:
+                histories[event.station].note(event)
+        await together(
+            *(station.report.run(histories[station.name]) for plc in self._controllers for station in plc.stations)
+        )
+
+    async def _take_commands(self) -> None:
+        """Takes commands once the mailboxes were reached, or after a while without their PLCs.
+
+        A command of the former life may have been executed: only its mailbox says so.
+        """
+        until_ns = time.time_ns() + int(FIRST_SESSION_WITHIN_S * 1e9)
+        await asyncio.gather(*(controller.link.session(until_ns=until_ns) for controller in self._controllers))
+        await self._intake.run()
+
+
+class _Controller:
+    """One PLC with its stations."""
+
+    def __init__(self, *, plc: Plc, plant: Plant, plant_dir: Path, stage: Stage, publisher: RecordPublisher) -> None:
+        self._plc = plc
+        self._stage = stage
+        self.stations = [
+            _station(plc, station.name, plant=plant, stage=stage, publisher=publisher)
+            for station in stations_of(plant, plc)
+        ]
+        self.link = PlcLink(
+            plc=plc,
+            plant_dir=plant_dir,
+            stage=stage,
+            writable=()
+            if plc.observe
+            else [node for station in self.stations for node in mailbox_nodes(station.nodes)],
+            came_up=lambda: self._tell_fault("", cleared=True),
+            went_down=lambda reason: self._tell_fault(reason, cleared=False),
+        )
+
+    def mailboxes(self) -> dict[str, CommandMailbox]:
+        """The mailbox of each station, by its name."""
+        return {
+            station.name: CommandMailbox(
+                nodes=station.nodes,
+                link=self.link,
+                stage=self._stage,
+                acknowledge_timeout_ms=self._plc.acknowledge_timeout_ms,
+                observe=self._plc.observe,
+            )
+            for station in self.stations
+        }
+
+    async def follow(self, session: OpcUaSession) -> None:
+        """Reads what the PLC says and exchanges heartbeats, while its session lasts."""
+        by_node = {node: station for station in self.stations for node in station.watched}
+        await session.watch(list(by_node), lambda node: by_node[node].changed.set())
+        await together(
+            *(self._follow_station(station, session) for station in self.stations),
+            *(
+                exchange_heartbeats(
+                    session,
+                    nodes=station.nodes,
+                    report=station.report,
+                    heartbeat_ms=self._plc.heartbeat_ms,
+                    observe=self._plc.observe,
+                )
+                for station in self.stations
+            ),
+        )
+
+    async def _follow_station(self, station: _ControlledStation, session: OpcUaSession) -> None:
+        nodes, report = station.nodes, station.report
+        while True:
+            station.changed.clear()
+            try:
+                await report.arrived(await station.arrivals.read(session))
+                await report.left(await station.departures.read(session))
+            except RingTorn as error:
+                self._stage.emit(Noticed(what="ring_torn", subject=station.name, detail=str(error)))
+            mode, cause, recipe = await session.read([nodes.line_mode, nodes.line_cause, nodes.recipe])
+            await report.line(mode, cause)
+            await report.recipe(recipe)
+            try:
+                async with asyncio.timeout(LOOK_ANYWAY_S):
+                    await station.changed.wait()
+            except TimeoutError:
+                pass
+
+    def _tell_fault(self, detail: str, *, cleared: bool) -> None:
+        for station in self.stations:
+            station.report.fault("plc_away", detail, cleared=cleared)
+
+
+def _station(plc: Plc, name: str, *, plant: Plant, stage: Stage, publisher: RecordPublisher) -> _ControlledStation:
+    nodes = station_nodes(plc.nodes, name)
+    return _ControlledStation(
+        name=name,
+        nodes=nodes,
+        report=StationReport(station=name, plant=plant, publisher=publisher, stage=stage),
+        arrivals=RingFollower(ring=arrival_ring(nodes), session_node=nodes.session),
+        departures=RingFollower(ring=departure_ring(nodes), session_node=nodes.session),
+    )
+
+
+async def _shielded(task: asyncio.Task[None]) -> None:
+    """Raises what `task` raises, and leaves it running when cancelled."""
+    await asyncio.shield(task)

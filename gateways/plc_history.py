@@ -1,0 +1,68 @@
+"""What of a station is on `plc-events` already, so that a gateway that starts again says only what is new."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from schemas.plc_events import (
+    LineStateChanged,
+    PartArrived,
+    PartLeft,
+    PlcEvent,
+    PlcFault,
+    RecipeChanged,
+    RejectConfirmed,
+)
+
+REMEMBERED = 4096
+
+
+class StationHistory:
+    """The last events of one station.
+
+    Parts are told apart by PLC session, too: a PLC that started again may give the same serials to a new run.
+    """
+
+    def __init__(self) -> None:
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._session_of: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._line: tuple[str, str] | None = None
+        self._recipe: str | None = None
+        self._faults: set[str] = set()
+
+    def is_news(self, event: PlcEvent) -> bool:
+        """Whether `event` says something that the events noted so far do not."""
+        if isinstance(event, LineStateChanged):
+            return (event.mode.value, event.cause) != self._line
+        if isinstance(event, RecipeChanged):
+            return event.recipe != self._recipe
+        if isinstance(event, PlcFault):
+            return (event.code in self._faults) == event.cleared
+        return self._key(event) not in self._told
+
+    def note(self, event: PlcEvent) -> None:
+        """`event` is on the topic."""
+        if isinstance(event, LineStateChanged):
+            self._line = (event.mode.value, event.cause)
+        elif isinstance(event, RecipeChanged):
+            self._recipe = event.recipe
+        elif isinstance(event, PlcFault):
+            (self._faults.discard if event.cleared else self._faults.add)(event.code)
+        else:
+            if isinstance(event, PartArrived):
+                _remember(self._session_of, (event.part_id, event.visit), event.plc_session)
+            _remember(self._told, self._key(event), None)
+
+    def _key(self, event: PartArrived | PartLeft | RejectConfirmed) -> tuple[str, str]:
+        if isinstance(event, PartArrived):
+            return event.plc_session, event.id
+        # a part leaves in the session in which it came last
+        return self._session_of.get((event.part_id, event.visit), ""), event.id
+
+
+def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    memory.pop(key, None)
+    memory[key] = value
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)

@@ -1,0 +1,157 @@
+"""What a station's PLC reports, as events on `plc-events`: in order, each once, kept while the broker is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateways.arrivals import Arrival, Departure, RingNews, part_id_of
+from gateways.plc_history import StationHistory
+from gateways.publisher import RecordPublisher
+from schemas.plant import Plant
+from schemas.plc_events import (
+    LineMode,
+    LineStateChanged,
+    PartArrived,
+    PartLeft,
+    PlcEvent,
+    PlcFault,
+    RecipeChanged,
+    RejectConfirmed,
+)
+from schemas.telemetry import Noticed, Stage
+from schemas.topics import PLC_EVENTS
+
+WAITING_EVENTS = 20_000
+"""Events kept in memory while the broker is away: about an hour at 2 parts a second, a few MB."""
+
+
+class StationReport:
+    """Events of one station on their way to Kafka. Its methods are called with what was read from the PLC."""
+
+    def __init__(self, *, station: str, plant: Plant, publisher: RecordPublisher, stage: Stage) -> None:
+        self._station = station
+        self._plant = plant
+        self._publisher = publisher
+        self._stage = stage
+        self._events: asyncio.Queue[PlcEvent] = asyncio.Queue(maxsize=WAITING_EVENTS)
+        self._said: dict[str, object] = {}
+
+    async def run(self, history: StationHistory) -> None:
+        """Publishes what is not in `history`; ends by cancellation."""
+        while True:
+            event = await self._events.get()
+            if history.is_news(event):
+                await self._publisher.publish(PLC_EVENTS, self._station, event)
+                history.note(event)
+                self._stage.last_processed.set_to_current_time()
+
+    async def arrived(self, news: RingNews[Arrival]) -> None:
+        """Parts entered the station."""
+        self._missed(news.missed, "arrivals_missed")
+        for arrival in news.entries:
+            part_id = part_id_of(self._station, news.plc_session, arrival)
+            recipe = self._plant.recipe(arrival.recipe)
+            await self._events.put(
+                PartArrived(
+                    id=f"{self._station}/{part_id}/{arrival.visit}/arrived",
+                    station=self._station,
+                    part_id=part_id,
+                    visit=arrival.visit,
+                    recipe=arrival.recipe,
+                    expected_views=recipe.required_views if recipe is not None else (),
+                    trigger_count=arrival.count,
+                    occurred_at_ns=arrival.occurred_at_ns,
+                    batch=arrival.batch,
+                    plc_session=news.plc_session,
+                )
+            )
+
+    async def left(self, news: RingNews[Departure]) -> None:
+        """Parts passed the gate."""
+        self._missed(news.missed, "departures_missed")
+        for departure in news.entries:
+            place = f"{self._station}/{departure.part_id}/{departure.visit}"
+            await self._events.put(
+                PartLeft(
+                    id=f"{place}/left",
+                    station=self._station,
+                    part_id=departure.part_id,
+                    visit=departure.visit,
+                    lane=departure.lane if departure.lane in ("good", "reject") else "unknown",
+                    by_fail_safe=departure.by_fail_safe,
+                    occurred_at_ns=departure.occurred_at_ns,
+                )
+            )
+            if departure.reject_confirmed:
+                await self._events.put(
+                    RejectConfirmed(
+                        id=f"{place}/reject_confirmed",
+                        station=self._station,
+                        part_id=departure.part_id,
+                        visit=departure.visit,
+                        occurred_at_ns=departure.occurred_at_ns,
+                    )
+                )
+
+    async def line(self, mode: object, cause: object) -> None:
+        """The line is in `mode`, for `cause`."""
+        if not self._changed("line", (mode, cause)):
+            return
+        try:
+            known = LineMode(str(mode))
+        except ValueError:
+            detail = f"expected one of {', '.join(LineMode)}, found {mode!r}"
+            self._stage.emit(Noticed(what="unknown_line_mode", subject=self._station, detail=detail))
+            return
+        now_ns = time.time_ns()
+        await self._events.put(
+            LineStateChanged(
+                id=f"{self._station}/line/{known}/{now_ns}",
+                station=self._station,
+                mode=known,
+                cause=str(cause or ""),
+                occurred_at_ns=now_ns,
+            )
+        )
+
+    async def recipe(self, recipe: object) -> None:
+        """The PLC has selected `recipe`."""
+        if not recipe or not self._changed("recipe", recipe):
+            return
+        now_ns = time.time_ns()
+        await self._events.put(
+            RecipeChanged(
+                id=f"{self._station}/recipe/{recipe}/{now_ns}",
+                station=self._station,
+                recipe=str(recipe),
+                occurred_at_ns=now_ns,
+            )
+        )
+
+    def fault(self, code: str, detail: str, *, cleared: bool = False) -> None:
+        """Raises or clears the fault `code`. Repeats are not said again."""
+        if not self._changed(code, cleared):
+            return
+        now_ns = time.time_ns()
+        event = PlcFault(
+            id=f"{self._station}/fault/{code}/{now_ns}",
+            station=self._station,
+            code=code,
+            detail=detail,
+            occurred_at_ns=now_ns,
+            cleared=cleared,
+        )
+        try:
+            self._events.put_nowait(event)
+        except asyncio.QueueFull:
+            self._stage.emit(Noticed(what="fault_not_told", subject=f"{self._station}/{code}", detail=detail))
+
+    def _changed(self, what: str, value: object) -> bool:
+        changed = self._said.get(what) != value
+        self._said[what] = value
+        return changed
+
+    def _missed(self, count: int, what: str) -> None:
+        if count:
+            self._stage.emit(Noticed(what=what, subject=self._station, detail=str(count)))
