@@ -58,13 +58,18 @@ class KafkaSettings(BaseSettings):
 
 
 class TritonSettings(BaseSettings):
-    """`TRITON_*`: the inference server. `url` is `host:port` of its gRPC endpoint."""
+    """`TRITON_*`: the inference server. `url` is `host:port` of its gRPC endpoint.
 
-    model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True)
+    `timeout_ms` must lie above the queue timeout of the models (2000 in `triton_models`): else a client gives up on what the
+    server still works on. `model_repository` is where the digests of weights are read; the server has its own setting.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True, protected_namespaces=())
 
     url: str = "127.0.0.1:8001"
-    timeout_ms: int = 2000
+    timeout_ms: int = 3000
     in_flight: int = 16
+    model_repository: Path = Path(__file__).resolve().parents[1] / "triton_models"
 
 
 class ObjectStoreSettings(BaseSettings):
