@@ -25,7 +25,8 @@ class PaneCounts(Value, frozen=True, kw_only=True):
 class Pane(Message, frozen=True, kw_only=True):
     """The sums of one station over one window; `id` is `station/window_ms/start/revision`.
 
-    The highest `revision` holds. Windows are `[start_at_ns, start_at_ns + window_ms)` by time of arrival of the part.
+    The highest `revision` holds; revisions are not consecutive. Windows are `[start_at_ns, start_at_ns + window_ms)` by time of
+    arrival of the part. `late_parts` counts verdicts that came when the window was complete.
     """
 
     line: str
@@ -56,6 +57,8 @@ class ControlPoint(Value, frozen=True, kw_only=True):
 class WindowStatistics(Message, frozen=True, kw_only=True):
     """Figures of one line (or one station) over one window; `id` is `scope/name/window_ms/start/revision`.
 
+    The highest `revision` holds; revisions are not consecutive. `closed` says that no part is expected any more, yet a late
+    verdict or a review still makes a higher revision.
     `scope` is `station` or `line`. Ratios are in [0, 1] and None where nothing was counted.
     DPMO is defects per million opportunities.
     """

@@ -120,8 +120,8 @@ PANES = Topic(
     name="panes",
     message=Pane,
     schema="Pane",
-    key="station",
-    description="Additive sums of one station over one window.",
+    key="line",
+    description="Additive sums of one station over one window; keyed by line, so that all panes of a line meet.",
     retention_ms=90 * DAY_MS,
 )
 STATISTICS = Topic(
