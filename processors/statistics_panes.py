@@ -1,7 +1,7 @@
 """Panes: the sums of each station over each window, from the verdicts of one partition.
 
 The newest revision of a part's verdict counts, wherever it stands in the log; a duplicate counts once. A window that is
-open is told again while it changes, then told closed; a verdict that comes later corrects it in a new revision.
+open is told now and then while it changes, then told closed; a verdict that comes later corrects it in a new revision.
 
 A pane's `revision` is a function of the log: twice the offset after the last verdict that changed it, plus one when closed.
 So the same revision always has the same content, also when a restart counts the window again. Windows that are not held any
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import NamedTuple
 
 from processors.statistics_counts import Contribution, Sums
@@ -20,10 +21,26 @@ from schemas.plant import StatisticsSettings
 from schemas.statistics import Pane
 from schemas.verdicts import Verdict
 
+NS_PER_S = 1_000_000_000
+UPDATES_PER_WINDOW = 60
+
 
 def held_ns(settings: StatisticsSettings) -> int:
     """How far behind the watermark windows are held, in ns: two of the longest, so that what comes late finds its window."""
     return (2 * max(settings.windows_ms) + 2 * settings.grace_ms) * NS_PER_MS
+
+
+def retell_after_ns(window: Window) -> int:
+    """How often a window is told while it is open: at most once a second, and at most sixty times in all."""
+    return max(NS_PER_S, window.length_ms * NS_PER_MS // UPDATES_PER_WINDOW)
+
+
+class Fed(Enum):
+    """What became of a verdict: it counts, it counts in a window that was complete, or it changes nothing."""
+
+    COUNTED = auto()
+    LATE = auto()
+    DUPLICATE = auto()
 
 
 class StationWindow(NamedTuple):
@@ -46,6 +63,7 @@ class _Pane:
     changed_by: int = -1
     late_parts: int = 0
     closed: bool = False
+    told_at_ns: int = 0
 
 
 class Panes:
@@ -72,6 +90,7 @@ class Panes:
         self._must_tell: set[StationWindow] = set()
         self._missing: set[StationWindow] = set()
         self._next_end_at_ns = 0
+        self._shortest_ms = min(settings.windows_ms)
 
     @property
     def parts_held(self) -> int:
@@ -88,13 +107,13 @@ class Panes:
         """Whether something other than an update of an open window is due: a window closed, or corrected when closed."""
         return bool(self._must_tell or self._missing)
 
-    def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> bool:
-        """Counts a verdict. Returns whether it changed anything (a duplicate and an overtaken revision do not)."""
+    def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> Fed:
+        """Counts a verdict; a duplicate and a revision that was overtaken change nothing."""
         self._watermark.record_at(record_at_ms * NS_PER_MS)
-        changed = self._count(verdict, offset)
+        fed = self._count(verdict, offset)
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
-        return changed
+        return fed
 
     def pass_by(self, verdict: Verdict, *, record_at_ms: int) -> None:
         """Lets a verdict move the watermark without counting it."""
@@ -107,11 +126,14 @@ class Panes:
         self._watermark.clock_at(now_ns)
         self._close()
 
-    def due(self) -> list[Pane]:
-        """The panes that changed since they were told last, as they are now."""
-        told = [self._pane(key) for key in sorted(self._changed)]
-        self._changed.clear()
+    def due(self, now_ns: int) -> list[Pane]:
+        """The panes that are to be told now: what closed or was corrected, and open ones that changed (`retell_after_ns`)."""
+        keys = [key for key in self._changed if key in self._must_tell or self._is_time(key, now_ns)]
+        for key in keys:
+            self._panes[key].told_at_ns = now_ns
+        self._changed.difference_update(keys)
         self._must_tell.clear()
+        told = [self._pane(key) for key in sorted(keys)]
         self._forget()
         return told
 
@@ -121,8 +143,8 @@ class Panes:
         return missing
 
     def settle(self) -> None:
-        """What was fed so far has been told already (it was committed): only what comes now is due."""
-        self._changed.clear()
+        """What was fed so far was committed: what closed or was corrected has been told; what is open is told once more."""
+        self._changed = set(self._open)
         self._must_tell.clear()
         self._missing.clear()
 
@@ -130,11 +152,14 @@ class Panes:
         """The pane of a station's window as it is now; None where nothing was counted."""
         return self._pane(key) if key in self._panes else None
 
-    def _count(self, verdict: Verdict, offset: int) -> bool:
+    def _is_time(self, key: StationWindow, now_ns: int) -> bool:
+        return now_ns - self._panes[key].told_at_ns >= retell_after_ns(key.window)
+
+    def _count(self, verdict: Verdict, offset: int) -> Fed:
         key = (verdict.station, verdict.part_id, verdict.visit)
         earlier = self._parts.get(key)
         if earlier is not None and verdict.revision <= earlier.revision:
-            return False
+            return Fed.DUPLICATE
         part = _Part(
             revision=verdict.revision,
             arrived_at_ns=verdict.arrived_at_ns,
@@ -147,7 +172,8 @@ class Panes:
             pane.sums.add(part.counts)
         if part.arrived_at_ns >= self._complete_from_ns:
             self._parts[key] = part
-        return True
+        late = self._watermark.late(Window.containing(part.arrived_at_ns, self._shortest_ms))
+        return Fed.LATE if late else Fed.COUNTED
 
     def _panes_of(self, verdict: Verdict, arrived_at_ns: int, offset: int) -> Iterator[_Pane]:
         for length_ms in self._settings.windows_ms:
@@ -201,3 +227,4 @@ class Panes:
         self._parts = {key: part for key, part in self._parts.items() if part.arrived_at_ns >= horizon_ns}
         self._panes = {key: pane for key, pane in self._panes.items() if key.window.start_at_ns >= horizon_ns}
         self._open &= self._panes.keys()
+        self._changed &= self._panes.keys()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.statistics_figures import Figures
-from processors.statistics_panes import Panes, StationWindow
+from processors.statistics_panes import Fed, Panes, StationWindow
 from processors.statistics_recount import Recount
 from processors.windows import Window
 from schemas.inspections import Defect
@@ -20,6 +20,7 @@ from schemas.statistics import Pane, PaneCounts, WindowStatistics
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 
 S = 1_000_000_000
+NOW_NS = 10**18
 SETTINGS = StatisticsSettings(windows_ms=(2_000, 10_000), grace_ms=1_000, idle_timeout_ms=3_000)
 OPPORTUNITIES = {"board@1": 5, "plate@1": 2}
 
@@ -170,7 +171,8 @@ def run(log: list[Logged], told: Told, *, restarts: set[int], flushes: set[int])
         panes.feed(item, offset=offset, record_at_ms=at_ms)
         position += 1
         if position in flushes or position == len(log):
-            told.take(panes.due())
+            last = position == len(log)
+            told.take(panes.due(at_ms * 1_000_000 + last * 3600 * S))
             if missing := panes.take_missing():
                 told.take(recounted(missing, log[:position]))
             committed = position
@@ -191,7 +193,7 @@ def test_every_window_is_closed_in_the_end_even_when_nothing_follows(log: list[L
     told = Told()
     panes = run(log, told, restarts=set(), flushes=flushes)
     panes.clock_at(10_000 * S)
-    told.take(panes.due())
+    told.take(panes.due(10_000 * S))
     assert all(pane.closed for pane in told.final.values())
     assert {key: pane.counts for key, pane in told.final.items()} == batch_recount(log)
 
@@ -204,32 +206,33 @@ def feed(panes: Panes, *items: tuple[Verdict, float]) -> None:
 def test_an_open_window_is_told_while_it_fills_and_told_closed_once() -> None:
     panes = panes_of()
     panes.feed(verdict(part="1", arrived_s=100.5), offset=0, record_at_ms=100_600)
-    first = {pane.window_ms: pane for pane in panes.due()}
+    first = {pane.window_ms: pane for pane in panes.due(NOW_NS)}
     assert (first[2_000].counts.parts, first[2_000].closed) == (1, False)
     panes.feed(verdict(part="2", arrived_s=101.5), offset=1, record_at_ms=101_600)
-    second = {pane.window_ms: pane for pane in panes.due()}
+    assert panes.due(NOW_NS + S // 2) == [], "at most once a second"
+    second = {pane.window_ms: pane for pane in panes.due(NOW_NS + S)}
     assert second[2_000].counts.parts == 2
     assert second[2_000].revision > first[2_000].revision
     assert not panes.urgent
     panes.feed(verdict(part="3", arrived_s=103.5), offset=2, record_at_ms=103_600)
     assert panes.urgent
-    closed = [pane for pane in panes.due() if pane.closed]
+    closed = [pane for pane in panes.due(NOW_NS) if pane.closed]
     assert [(pane.start_at_ns, pane.window_ms, pane.counts.parts) for pane in closed] == [(100 * S, 2_000, 2)]
-    assert panes.due() == []
+    assert panes.due(NOW_NS) == []
 
 
 def test_a_late_verdict_corrects_a_closed_window_and_is_counted() -> None:
     panes = panes_of()
     feed(panes, (verdict(part="1", arrived_s=100.5), 100.6), (verdict(part="2", arrived_s=104), 104.1))
-    before = next(pane for pane in panes.due() if pane.start_at_ns == 100 * S and pane.window_ms == 2_000)
+    before = next(pane for pane in panes.due(NOW_NS) if pane.start_at_ns == 100 * S and pane.window_ms == 2_000)
     late = verdict(part="3", arrived_s=101, value=VerdictValue.NOT_OK)
-    panes.feed(late, offset=2, record_at_ms=104_200)
+    assert panes.feed(late, offset=2, record_at_ms=104_200) is Fed.LATE
     assert panes.urgent
-    after = next(pane for pane in panes.due() if pane.start_at_ns == 100 * S and pane.window_ms == 2_000)
+    after = next(pane for pane in panes.due(NOW_NS) if pane.start_at_ns == 100 * S and pane.window_ms == 2_000)
     assert after.revision > before.revision
     assert (after.counts.parts, after.counts.not_ok, after.late_parts, after.closed) == (2, 1, 1, True)
-    assert not panes.feed(late, offset=3, record_at_ms=104_300), "a duplicate changes nothing"
-    assert panes.due() == []
+    assert panes.feed(late, offset=3, record_at_ms=104_300) is Fed.DUPLICATE
+    assert panes.due(NOW_NS) == []
 
 
 def test_a_review_replaces_what_the_line_had_counted() -> None:
@@ -237,7 +240,7 @@ def test_a_review_replaces_what_the_line_had_counted() -> None:
     rejected = verdict(part="1", arrived_s=100.5, value=VerdictValue.NOT_OK, classes=("open", "open"))
     reviewed = verdict(part="1", arrived_s=100.5, value=VerdictValue.OK, revision=2)
     feed(panes, (rejected, 100.6), (reviewed, 101))
-    counts = panes.due()[0].counts
+    counts = panes.due(NOW_NS)[0].counts
     assert (counts.parts, counts.ok, counts.not_ok, counts.first_pass_ok) == (1, 1, 0, 1)
     assert (counts.defects, counts.defects_by_class) == (0, {})
 
@@ -248,7 +251,7 @@ def test_state_is_bounded_by_the_windows_not_by_the_run() -> None:
         panes.feed(
             verdict(part=str(number), arrived_s=100 + number), offset=number, record_at_ms=100_000 + number * 1000
         )
-        panes.due()
+        panes.due(NOW_NS)
     assert panes.parts_held < 60
     assert panes.windows_held < 60
 
@@ -258,7 +261,7 @@ def test_a_verdict_for_a_window_that_is_not_held_is_named_and_counted_from_the_l
     panes = panes_of()
     for item, offset, at_ms in log:
         panes.feed(item, offset=offset, record_at_ms=at_ms)
-        panes.due()
+        panes.due(NOW_NS)
     review = verdict(part="1", arrived_s=101, value=VerdictValue.NOT_OK, revision=2)
     log.append(Logged(review, 200, 400_000))
     panes.feed(*log[-1][:1], offset=200, record_at_ms=400_000)
@@ -350,5 +353,5 @@ def test_a_pane_of_a_window_not_held_is_named() -> None:
 def test_panes_travel() -> None:
     panes = panes_of()
     feed(panes, (verdict(part="1", arrived_s=100.5, classes=("open",)), 100.6))
-    (first, *_) = panes.due()
+    (first, *_) = panes.due(NOW_NS)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(first), type=Pane) == first

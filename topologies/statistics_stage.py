@@ -1,0 +1,200 @@
+"""The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line.
+
+Both run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Messages are sent in batches,
+and their sources finished when they are out. A restart reads back what the windows were made of; figures of open windows are
+told once more then, so that nothing need be held back for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from processors.statistics_figures import Figures, LineWindow
+from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
+from processors.statistics_recount import Recount
+from processors.windows import NS_PER_MS
+from schemas.errors import Refused
+from schemas.plant import Plant
+from schemas.settings import KafkaSettings
+from schemas.statistics import Pane, WindowStatistics
+from schemas.telemetry import Noticed, Stage
+from schemas.topics import PANES, STATISTICS, VERDICTS
+from schemas.verdicts import Verdict
+from topologies.history import History, start_of_memory_ms
+from topologies.line_runner import LineRunner, Outgoing, Producer, Record
+
+BATCH_MS = 250
+TICK_MS = 50
+RECORDS_PER_BATCH = 5_000
+
+
+async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
+    """Runs the stage until `stop` is set and everything is drained."""
+    kafka = KafkaSettings()
+    handler = Statistics(plant=plant, stage=stage, kafka=kafka)
+    runner = LineRunner(
+        plant=plant, stage=stage, topics=(VERDICTS, PANES), handler=handler, kafka=kafka, tick_ms=TICK_MS
+    )
+    await runner.run(stop)
+
+
+class Statistics:
+    """The handler: windows of each partition, and the records whose effects are not out yet."""
+
+    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
+        self._plant = plant
+        self._stage = stage
+        self._kafka = kafka
+        self._settings = plant.statistics
+        self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
+        self._panes: dict[int, Panes] = {}
+        self._figures: dict[int, Figures] = {}
+        self._pending: list[Record] = []
+        self._next_offsets: dict[tuple[str, int], int] = {}
+        self._last_flush_ns = 0
+        self._producer: Producer
+        self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
+        self._parts_gauge = stage.gauge("parts", "Parts that are held in memory to recognise duplicates and revisions.")
+
+    async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
+        """Reads back what the windows of these partitions were made of."""
+        self._producer = producer
+        self._pending.clear()
+        async with self._history() as history:
+            verdicts = await history.committed(VERDICTS, partitions)
+            panes = await history.committed(PANES, partitions)
+            for number in sorted(partitions):
+                self._panes[number] = await self._restored_panes(history, number, verdicts.get(number, 0))
+                self._figures[number] = await self._restored_figures(history, number, panes.get(number, 0))
+
+    async def take(self, record: Record) -> None:
+        """Counts a verdict or a pane."""
+        self._next_offsets[record.topic.name, record.partition] = record.offset + 1
+        self._pending.append(record)
+        if record.topic is PANES:
+            self._figures[record.partition].feed(record.message, offset=record.offset)
+        else:
+            self._count(record)
+        if len(self._pending) >= RECORDS_PER_BATCH:
+            await self._flush(self._last_flush_ns)
+
+    async def tick(self, now_ns: int) -> None:
+        """Closes what is complete; sends what is due."""
+        if not self._panes:
+            return  # nothing is ours yet
+        for panes in self._panes.values():
+            panes.clock_at(now_ns)
+        urgent = any(panes.urgent for panes in self._panes.values())
+        if urgent or now_ns - self._last_flush_ns >= BATCH_MS * NS_PER_MS:
+            await self._flush(now_ns)
+
+    async def refused(self, record: Record, refused: Refused) -> Sequence[Outgoing]:
+        """Nothing follows from a record that cannot be read."""
+        return ()
+
+    async def drain(self, partitions: frozenset[int]) -> None:
+        """Sends what is due, then forgets."""
+        await self._flush(self._last_flush_ns)
+        for number in partitions:
+            self._panes.pop(number, None)
+            self._figures.pop(number, None)
+
+    def _count(self, record: Record) -> None:
+        verdict: Verdict = record.message
+        if verdict.arrived_at_ns < (record.at_ms - PANES.retention_ms) * NS_PER_MS:
+            # its window cannot be counted anew: what it was made of is gone from the topic
+            self._stage.emit(Noticed(what="too_old", subject=verdict.id))
+            return
+        fed = self._panes[record.partition].feed(verdict, offset=record.offset, record_at_ms=record.at_ms)
+        if fed is Fed.LATE:
+            self._stage.emit(Noticed(what="late", subject=verdict.id))
+        elif fed is Fed.DUPLICATE:
+            self._stage.emit(Noticed(what="duplicate", subject=verdict.id))
+
+    async def _flush(self, now_ns: int) -> None:
+        self._last_flush_ns = now_ns
+        finished, self._pending = self._pending, []
+        told = [pane for panes in self._panes.values() for pane in panes.due(now_ns)]
+        for number, panes in self._panes.items():
+            if missing := panes.take_missing():
+                told += await self._recounted(number, missing)
+        figures = [found for figures in self._figures.values() for found in figures.due()]
+        for number, known in self._figures.items():
+            if absent := known.take_missing():
+                figures += await self._put_together(number, absent)
+        await self._producer.send([*map(_pane_out, told), *map(_figures_out, figures)])
+        for record in finished:
+            record.finish()
+        self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
+        self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
+
+    # --- the log ---------------------------------------------------------------------------------------------------------
+
+    def _history(self) -> History:
+        return History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka)
+
+    async def _restored_panes(self, history: History, number: int, committed: int) -> Panes:
+        make = partial(Panes, settings=self._settings, opportunities=self._opportunities_of)
+        if committed == 0:
+            return make()
+        from_ms = await start_of_memory_ms(
+            history, VERDICTS, number, committed=committed, held_ms=held_ns(self._settings) // NS_PER_MS
+        )
+        panes = make(complete_from_ns=from_ms * NS_PER_MS)
+        async for found in history.since(VERDICTS, number, from_ms=from_ms, until_offset=committed):
+            panes.feed(found.message, offset=found.offset, record_at_ms=found.at_ms)
+        panes.settle()
+        return panes
+
+    async def _restored_figures(self, history: History, number: int, committed: int) -> Figures:
+        if committed == 0:
+            return Figures(settings=self._settings)
+        from_ms = await start_of_memory_ms(
+            history, PANES, number, committed=committed, held_ms=held_ns(self._settings) // NS_PER_MS
+        )
+        figures = Figures(settings=self._settings, complete_from_ns=from_ms * NS_PER_MS)
+        async for found in history.since(PANES, number, from_ms=from_ms, until_offset=committed):
+            figures.feed(found.message, offset=found.offset)
+        figures.settle()
+        return figures
+
+    async def _recounted(self, number: int, missing: set[StationWindow]) -> list[Pane]:
+        recount = Recount(wanted=missing, settings=self._settings, opportunities=self._opportunities_of)
+        async with self._history() as history:
+            async for found in history.since(
+                VERDICTS,
+                number,
+                from_ms=recount.from_ns // NS_PER_MS,
+                until_offset=self._next_offsets[VERDICTS.name, number],
+            ):
+                recount.feed(found.message, offset=found.offset, record_at_ms=found.at_ms)
+        self._stage.emit(Noticed(what="recounted", subject=f"{len(missing)} windows of partition {number}"))
+        return recount.panes()
+
+    async def _put_together(self, number: int, absent: set[LineWindow]) -> list[WindowStatistics]:
+        figures = Figures(settings=self._settings)
+        async with self._history() as history:
+            async for found in history.since(
+                PANES,
+                number,
+                from_ms=min(key.window.start_at_ns for key in absent) // NS_PER_MS,
+                until_offset=self._next_offsets[PANES.name, number],
+            ):
+                if LineWindow.of(found.message) in absent:
+                    figures.feed(found.message, offset=found.offset)
+        return figures.figures(absent)
+
+    def _opportunities_of(self, recipe: str) -> int:
+        """Of a recipe that is not in the plant file (any more) nothing is known: such parts count no opportunities."""
+        return self._opportunities.get(recipe, 0)
+
+
+def _pane_out(pane: Pane) -> Outgoing:
+    return Outgoing(topic=PANES, key=pane.line, message=pane)
+
+
+def _figures_out(figures: WindowStatistics) -> Outgoing:
+    return Outgoing(topic=STATISTICS, key=figures.line, message=figures)
