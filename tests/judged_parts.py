@@ -24,6 +24,7 @@ MS = 1_000_000
 S = 1_000 * MS
 T0 = 1_767_225_600 * S
 VIEWS = ("left", "middle", "right")
+STATIONS = ("aoi-1", "aoi-2", "aoi-3")
 GATE_MS = 2_000
 DEADLINE_MS = 1_000
 MODEL = ModelUse(model="defect_classifier", version=1, digest="sha256:00")

@@ -1,0 +1,20 @@
+"""A judge stage as a process of its own, to be killed: python tests/integration/judge_process.py PLANT (Kafka from the environment)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+
+from judged_parts import STATIONS, plant
+
+from schemas.telemetry import Stage, log_as_json
+from topologies.judge_stage import run
+
+if __name__ == "__main__":
+    log_as_json()
+    asyncio.run(
+        run(plant(name=sys.argv[1], stations=STATIONS), plant_dir=Path(), stage=Stage("judge"), stop=asyncio.Event())
+    )
