@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from schemas.codec import frame_owner
 from schemas.errors import Refused
@@ -33,9 +34,14 @@ def dead_letter(record: Record, refused: Refused, *, stage: Stage, now_ns: int) 
     return Outgoing(topic=DEAD_LETTERS, key=record.topic.name, message=letter, traceparent=record.traceparent)
 
 
-async def refuse(record: Record, refused: Refused, *, stage: Stage, producer: Producer) -> None:
-    """Sends the dead letter and counts the refusal; returns when the broker has it. Finishing the record is the caller's."""
-    await producer.send([dead_letter(record, refused, stage=stage, now_ns=time.time_ns())])
+async def refuse(
+    record: Record, refused: Refused, *, stage: Stage, producer: Producer, also: Sequence[Outgoing] = ()
+) -> None:
+    """Sends the dead letter, after what else the refusal brings (`also`), and counts it; returns when the broker has them.
+
+    Finishing the record is the caller's.
+    """
+    await producer.send([*also, dead_letter(record, refused, stage=stage, now_ns=time.time_ns())])
     stage.emit(
         RecordRefused(
             reason=refused.reason.value,

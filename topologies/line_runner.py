@@ -258,11 +258,11 @@ class LineRunner:
             await self._handler.take(record)
         else:
             self._refusals.spawn(self._refuse(record, refused))
+            await asyncio.sleep(0)  # it takes its place before the next record does
 
     async def _refuse(self, record: Record, refused: Refused) -> None:
         extra = await self._handler.refused(record, refused)
-        await self._producer.send(extra)
-        await refuse(record, refused, stage=self._stage, producer=self._producer)
+        await refuse(record, refused, stage=self._stage, producer=self._producer, also=extra)
         record.finish()
 
     def _hold_back(self) -> None:

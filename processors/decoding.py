@@ -1,0 +1,98 @@
+"""From the bytes of a frame to its pixels, within the limits of its camera: every check that can come first comes first."""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from processors.image_header import NotAnImage, image_size
+from schemas.errors import Refused
+from schemas.frames import Frame, ImageEncoding
+from schemas.plant import Camera
+from schemas.reasons import RefusalReason
+
+Image = npt.NDArray[np.uint8]
+
+# A camera's picture is judged as the sensor saw it, whatever an EXIF tag says about how to hold it.
+_GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
+    """The pixels of a frame: uint8 [H, W], grey. `content` is the image as it came, inline or from the object store.
+
+    Raises Refused: `image_too_large` (bytes, or px by the header, before decoding), `size_mismatch` (bytes, digest or px are
+    not what the frame says), `undecodable_image`.
+    """
+    _check_bytes(frame, content, camera)
+    if frame.encoding is ImageEncoding.RAW:
+        return _raw(frame, content, camera)
+    try:
+        size = image_size(content, frame.encoding)
+    except NotAnImage as error:
+        raise Refused(RefusalReason.UNDECODABLE_IMAGE, str(error)) from error
+    _check_px(frame, size, camera)
+    return decode_grey(content, size_px=size)
+
+
+def decode_grey(content: bytes, *, size_px: tuple[int, int]) -> Image:
+    """An encoded image as uint8 [H, W] grey; `size_px` is `(width, height)` by its header. Raises Refused `undecodable_image`."""
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), _GREY)
+    except cv2.error as error:
+        raise Refused(RefusalReason.UNDECODABLE_IMAGE, f"the decoder refuses it: {error}") from error
+    if image is None:
+        raise Refused(RefusalReason.UNDECODABLE_IMAGE, f"the decoder cannot read these {len(content)} bytes")
+    if image.shape != (size_px[1], size_px[0]):
+        raise Refused(
+            RefusalReason.UNDECODABLE_IMAGE,
+            f"the header says {size_px[0]}x{size_px[1]} px, the decoder found {image.shape[1]}x{image.shape[0]} px",
+        )
+    return np.asarray(image, np.uint8)
+
+
+def _check_bytes(frame: Frame, content: bytes, camera: Camera) -> None:
+    if len(content) > camera.max_image_bytes:
+        raise Refused(
+            RefusalReason.IMAGE_TOO_LARGE,
+            f"{len(content)} bytes; camera {camera.name} may send {camera.max_image_bytes} (max_image_bytes)",
+        )
+    if len(content) != frame.size_bytes:
+        raise Refused(RefusalReason.SIZE_MISMATCH, f"{len(content)} bytes, the frame says {frame.size_bytes}")
+    found = hashlib.sha256(content).hexdigest()
+    if found != frame.sha256:
+        raise Refused(RefusalReason.SIZE_MISMATCH, f"sha256 of the image is {found}, the frame says {frame.sha256}")
+
+
+def _check_px(frame: Frame, size_px: tuple[int, int], camera: Camera) -> None:
+    width_px, height_px = size_px
+    if width_px > camera.max_width_px or height_px > camera.max_height_px:
+        raise Refused(
+            RefusalReason.IMAGE_TOO_LARGE,
+            f"{width_px}x{height_px} px; camera {camera.name} may send {camera.max_width_px}x{camera.max_height_px}",
+        )
+    if size_px != (frame.width_px, frame.height_px):
+        raise Refused(
+            RefusalReason.SIZE_MISMATCH,
+            f"the image is {width_px}x{height_px} px, the frame says {frame.width_px}x{frame.height_px}",
+        )
+
+
+def _raw(frame: Frame, content: bytes, camera: Camera) -> Image:
+    """Raw pixels, one channel or three (RGB)."""
+    _check_px(frame, (frame.width_px, frame.height_px), camera)
+    if frame.channels not in (1, 3):
+        raise Refused(RefusalReason.UNDECODABLE_IMAGE, f"raw image of {frame.channels} channels; expected 1 or 3 (RGB)")
+    expected = frame.width_px * frame.height_px * frame.channels
+    if expected < 1 or len(content) != expected:
+        raise Refused(
+            RefusalReason.SIZE_MISMATCH,
+            f"{len(content)} bytes; {frame.width_px}x{frame.height_px} px of {frame.channels} channels are {expected}",
+        )
+    pixels = np.frombuffer(content, np.uint8)
+    if frame.channels == 1:
+        return pixels.reshape(frame.height_px, frame.width_px)
+    colour = pixels.reshape(frame.height_px, frame.width_px, 3)
+    return np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), np.uint8)

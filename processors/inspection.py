@@ -1,0 +1,124 @@
+"""The one outcome of a frame, as a message: inspected, or dropped with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from processors.golden.settings import CopperTone, GoldenSettings
+from schemas.codec import FrameOwner
+from schemas.errors import Refused
+from schemas.frames import Frame
+from schemas.inspections import Defect, Inspection, ModelUse, Timings
+from schemas.plant import GoldenInspection
+from schemas.reasons import FrameOutcome
+
+CLOCK_SKEW_NS = 60 * 10**9
+CLOCK_SKEW, SEQUENCE_GAP = "clock_skew", "sequence_gap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramePlace:
+    """Where a frame's record lies, and when the broker received it (ns since the epoch)."""
+
+    partition: int
+    offset: int
+    received_at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What was found on a frame. `reference` is the digest (`sha256:<hex>`) of what it was compared with."""
+
+    defects: tuple[Defect, ...]
+    anomaly_score: float
+    models: tuple[ModelUse, ...]
+    reference: str
+    timings: Timings
+
+
+def clock_is_off(frame: Frame, place: FramePlace) -> bool:
+    """Whether the camera's clock and the broker's differ by more than a minute."""
+    return abs(frame.captured_at_ns - place.received_at_ns) > CLOCK_SKEW_NS
+
+
+def golden_settings(inspection: GoldenInspection) -> GoldenSettings:
+    """The settings of a recipe's golden comparison. Raises ValueError outside their ranges."""
+    values = {setting.name: getattr(inspection, setting.name) for setting in fields(GoldenSettings)}
+    return GoldenSettings(**{**values, "copper": CopperTone(inspection.copper)})
+
+
+def inspected(
+    frame: Frame, place: FramePlace, found: Examination, *, warnings: Sequence[str], now_ns: int
+) -> Inspection:
+    """The outcome of a frame that was inspected."""
+    return _outcome(
+        frame,
+        place,
+        outcome=FrameOutcome.INSPECTED,
+        defects=found.defects,
+        anomaly_score=found.anomaly_score,
+        models=found.models,
+        reference=found.reference,
+        timings=found.timings,
+        warnings=tuple(warnings),
+        inspected_at_ns=now_ns,
+    )
+
+
+def dropped(frame: Frame, place: FramePlace, refused: Refused, *, warnings: Sequence[str], now_ns: int) -> Inspection:
+    """The outcome of a frame that can be read but not inspected."""
+    return _outcome(
+        frame,
+        place,
+        outcome=FrameOutcome.DROPPED,
+        reason=refused.reason.value,
+        detail=refused.detail,
+        reference=frame.reference,
+        warnings=tuple(warnings),
+        inspected_at_ns=now_ns,
+    )
+
+
+def _outcome(frame: Frame, place: FramePlace, **outcome: Any) -> Inspection:
+    return Inspection(
+        id=frame.id,
+        station=frame.station,
+        camera=frame.camera,
+        view=frame.view,
+        session=frame.session,
+        sequence=frame.sequence,
+        part_id=frame.part_id,
+        visit=frame.visit,
+        recipe=frame.recipe,
+        image_sha256=frame.sha256,
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        captured_at_ns=frame.captured_at_ns,
+        received_at_ns=place.received_at_ns,
+        frame_partition=place.partition,
+        frame_offset=place.offset,
+        **outcome,
+    )
+
+
+def dropped_unread(owner: FrameOwner, place: FramePlace, refused: Refused, *, now_ns: int) -> Inspection:
+    """The outcome of a frame whose body cannot be read, but whose headers say whose it is."""
+    return Inspection(
+        id=owner.frame_id,
+        station=owner.station,
+        camera=owner.camera,
+        view=owner.view,
+        session=owner.session,
+        sequence=owner.sequence,
+        part_id=owner.part_id,
+        visit=owner.visit,
+        outcome=FrameOutcome.DROPPED,
+        reason=refused.reason.value,
+        detail=refused.detail,
+        received_at_ns=place.received_at_ns,
+        inspected_at_ns=now_ns,
+        frame_partition=place.partition,
+        frame_offset=place.offset,
+    )

@@ -1,0 +1,193 @@
+"""One frame from bytes to findings: decode and align in threads, compare and classify in Triton."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from processors.decoding import decode_frame
+from processors.frame_checks import FrameChecks
+from processors.golden.alignment import AlignmentFailed
+from processors.golden.candidates import Candidate
+from processors.golden.classes import CLASSIFIER_OUTPUTS
+from processors.golden.comparison import GoldenComparison, LaidFrame
+from processors.golden.crops import CROP_PX
+from processors.golden.findings import anomaly_score
+from processors.inspection import Examination, FramePlace, golden_settings
+from schemas.errors import ConfigurationError, Refused, Transient
+from schemas.frames import Frame
+from schemas.inspections import Timings
+from schemas.object_store import ObjectMissing, ObjectStore
+from schemas.plant import Camera, ModelPin, Plant
+from schemas.reasons import RefusalReason
+from schemas.telemetry import AttemptRepeated, Stage
+from schemas.topics import MIB_BYTES
+from topologies.byte_budget import ByteBudget
+from topologies.producer import pause_s
+from topologies.references import References
+from topologies.triton import Model, ModelFailed, Triton
+
+DECODED_BUDGET_BYTES = 256 * MIB_BYTES
+BYTES_PER_PX = 4
+"""Decoded, laid over, in the request, and its difference map, with room."""
+
+Image = npt.NDArray[np.uint8]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    laid: LaidFrame
+    decode_ms: float
+    align_ms: float
+
+
+def models_of(plant: Plant) -> list[Model]:
+    """The models that a plant's recipes pin, each with an input on which it must work."""
+    picture = np.zeros((1, 1, 64, 64), np.uint8)
+    crops = np.zeros((1, 2, CROP_PX, CROP_PX), np.uint8)
+    models: dict[tuple[str, int], Model] = {}
+    for recipe in plant.recipes:
+        compare, classifier = recipe.inspection.compare, recipe.inspection.classifier
+        models[compare.name, compare.version] = Model(
+            pin=compare, outputs=("difference",), known={"image": picture, "reference": picture}
+        )
+        models[classifier.name, classifier.version] = Model(
+            pin=classifier, outputs=("probabilities",), known={"crops": crops}
+        )
+    return list(models.values())
+
+
+class FrameExaminer:
+    """Examines frames side by side, as many at a time as their decoded pixels and Triton's slots allow."""
+
+    def __init__(
+        self,
+        *,
+        plant: Plant,
+        triton: Triton,
+        references: References,
+        store: ObjectStore,
+        stage: Stage,
+        executor: Executor,
+        limit_count: int,
+    ) -> None:
+        self._checks = FrameChecks(plant)
+        try:
+            self._settings = {recipe.key: golden_settings(recipe.inspection) for recipe in plant.recipes}
+        except ValueError as error:
+            raise ConfigurationError(f"recipe of plant {plant.plant}: inspection: {error}") from error
+        self._triton = triton
+        self._references = references
+        self._store = store
+        self._stage = stage
+        self._executor = executor
+        self._room = ByteBudget(limit_bytes=DECODED_BUDGET_BYTES, limit_count=limit_count)
+
+    async def examine(self, frame: Frame, place: FramePlace) -> Examination:
+        """What is on a frame. Raises Refused with the reason for which it cannot be inspected."""
+        started = time.perf_counter()
+        queue_ms = max(0.0, time.time_ns() - place.received_at_ns) / 1e6
+        assignment = self._checks.check(frame)
+        camera, recipe = assignment.camera, assignment.recipe
+        # a frame that lies about its size is refused before it is decoded, so its claim may be trusted here
+        claimed_px = min(frame.width_px, camera.max_width_px) * min(frame.height_px, camera.max_height_px)
+        async with self._room.hold(BYTES_PER_PX * max(0, claimed_px)):
+            content = await self._content(frame)
+            reference = await self._references.get(
+                file=assignment.view.reference,
+                digest=frame.reference,
+                settings=self._settings[recipe.key],
+                camera=camera,
+            )
+            comparison = reference.comparison
+            prepared = await self._in_thread(_prepare, frame, content, camera, comparison)
+            inferring = time.perf_counter()
+            difference = await self._compare(recipe.inspection.compare, comparison, prepared.laid)
+            infer_s = time.perf_counter() - inferring
+            candidates, crops = await self._in_thread(_candidates, comparison, prepared.laid, difference)
+            inferring = time.perf_counter()
+            probabilities = await self._classify(recipe.inspection.classifier, crops)
+            infer_s += time.perf_counter() - inferring
+            return Examination(
+                defects=comparison.defects(prepared.laid, candidates, probabilities),
+                anomaly_score=anomaly_score(difference, probabilities),
+                models=(
+                    self._triton.use(recipe.inspection.compare),
+                    self._triton.use(recipe.inspection.classifier),
+                ),
+                reference=reference.digest,
+                timings=Timings(
+                    queue_ms=queue_ms,
+                    decode_ms=prepared.decode_ms,
+                    align_ms=prepared.align_ms,
+                    infer_ms=infer_s * 1000,
+                    total_ms=(time.perf_counter() - started) * 1000,
+                ),
+            )
+
+    async def _content(self, frame: Frame) -> bytes:
+        if frame.image is not None:
+            return frame.image
+        if frame.uri is None:
+            raise Refused(RefusalReason.OBJECT_MISSING, "the frame has neither an image nor a uri")
+        attempt = 0
+        while True:
+            try:
+                return await self._in_thread(self._store.get, frame.uri)
+            except ObjectMissing as error:
+                raise Refused(RefusalReason.OBJECT_MISSING, f"the object store has no {frame.uri}") from error
+            except Transient as error:
+                attempt += 1
+                self._stage.emit(AttemptRepeated(service="store", detail=str(error), attempt=attempt))
+                await asyncio.sleep(pause_s(attempt))
+
+    async def _compare(self, pin: ModelPin, comparison: GoldenComparison, laid: LaidFrame) -> Image:
+        inputs = {"image": laid.image[None, None], "reference": comparison.reference[None, None]}
+        answer = await self._infer(pin, inputs)
+        return np.asarray(answer["difference"][0, 0], np.uint8)
+
+    async def _classify(self, pin: ModelPin, crops: Image) -> npt.NDArray[np.float32]:
+        if len(crops) == 0:
+            return np.zeros((0, len(CLASSIFIER_OUTPUTS)), np.float32)
+        answer = await self._infer(pin, {"crops": crops})
+        return np.asarray(answer["probabilities"], np.float32)
+
+    async def _infer(self, pin: ModelPin, inputs: dict[str, Image]) -> dict[str, npt.NDArray[np.generic]]:
+        try:
+            return await self._triton.infer(pin, inputs)
+        except ModelFailed as error:
+            raise Refused(RefusalReason.MODEL_FAILED, str(error)) from error
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+
+def _prepare(frame: Frame, content: bytes, camera: Camera, comparison: GoldenComparison) -> _Prepared:
+    started = time.perf_counter()
+    image = decode_frame(frame, content, camera=camera)
+    decoded = time.perf_counter()
+    if image.shape != comparison.reference.shape:
+        height_px, width_px = comparison.reference.shape
+        raise Refused(
+            RefusalReason.SIZE_MISMATCH,
+            f"the frame is {frame.width_px}x{frame.height_px} px, its reference {width_px}x{height_px} px",
+        )
+    try:
+        laid = comparison.lay_over(image)
+    except AlignmentFailed as error:
+        raise Refused(RefusalReason.NOT_ALIGNED, str(error)) from error
+    aligned = time.perf_counter()
+    return _Prepared(laid, (decoded - started) * 1000, (aligned - decoded) * 1000)
+
+
+def _candidates(comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> tuple[Sequence[Candidate], Image]:
+    candidates = comparison.candidates(laid, difference)
+    return candidates, comparison.crops(laid, candidates)

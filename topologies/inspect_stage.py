@@ -1,0 +1,200 @@
+"""The inspect stage: frames in, exactly one inspection per frame out, in the order of each camera."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+
+from processors.inspection import (
+    CLOCK_SKEW,
+    SEQUENCE_GAP,
+    FramePlace,
+    clock_is_off,
+    dropped,
+    dropped_unread,
+    inspected,
+)
+from processors.sequence_watch import SequenceWatch
+from schemas.codec import frame_owner
+from schemas.errors import Refused
+from schemas.frames import Frame
+from schemas.inspections import Inspection
+from schemas.object_store import open_store
+from schemas.plant import Plant
+from schemas.settings import KafkaSettings, ObjectStoreSettings, TritonSettings
+from schemas.telemetry import Noticed, Stage
+from schemas.topics import FRAMES, INSPECTIONS
+from topologies.background import Background
+from topologies.frame_examiner import FrameExaminer, models_of
+from topologies.line_runner import LineRunner, Outgoing, Producer, Record, refuse
+from topologies.ordered_exit import OrderedExit, Place
+from topologies.references import References
+from topologies.triton import Triton
+
+MOST_THREADS = 8
+
+
+async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
+    """Inspects frames until `stop` is set and everything is drained. Raises Fatal for configuration."""
+    cv2.setNumThreads(1)  # frames run side by side; threads within a frame would only fight them
+    triton_settings = TritonSettings()
+    store = open_store(ObjectStoreSettings())
+    triton = Triton(settings=triton_settings, stage=stage, models=models_of(plant))
+    executor = ThreadPoolExecutor(max(2, min(MOST_THREADS, os.cpu_count() or 2)), "decode")
+    examiner = FrameExaminer(
+        plant=plant,
+        triton=triton,
+        references=References(plant_dir=plant_dir, store=store, stage=stage, executor=executor),
+        store=store,
+        stage=stage,
+        executor=executor,
+        limit_count=triton_settings.in_flight,
+    )
+    inspector = Inspector(examiner=examiner, triton=triton, stage=stage)
+    runner = LineRunner(
+        plant=plant,
+        stage=stage,
+        topics=(FRAMES,),
+        handler=inspector,
+        kafka=KafkaSettings(),
+        ready=lambda: triton.ready,
+    )
+    try:
+        await runner.run(stop)
+    finally:
+        await inspector.close()
+        await triton.close()
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Inspector:
+    """The stage as the line runner drives it: one task per frame, results in the order of their camera."""
+
+    def __init__(self, *, examiner: FrameExaminer, triton: Triton, stage: Stage) -> None:
+        self._examiner = examiner
+        self._stage = stage
+        self._work = Background()
+        self._services = Background()
+        self._order = OrderedExit()
+        self._watch = SequenceWatch()
+        self._clocks_off: set[tuple[str, str]] = set()
+        self._producer: Producer
+        self._services.spawn(triton.keep_ready())
+
+    async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
+        """Nothing to prepare: a frame stands for itself."""
+        self._producer = producer
+
+    async def take(self, record: Record) -> None:
+        """Starts the work on a frame."""
+        frame: Frame = record.message
+        sighting = self._watch.note(camera=frame.camera, session=frame.session, sequence=frame.sequence)
+        if sighting.duplicate:
+            self._stage.emit(Noticed(what="duplicate", subject=frame.id))
+            record.finish()
+            return
+        place = _place(record)
+        warnings = []
+        if sighting.missing is not None:
+            warnings.append(SEQUENCE_GAP)
+            self._notice_gap(frame, sighting.missing)
+        if clock_is_off(frame, place):
+            warnings.append(CLOCK_SKEW)
+            self._notice_clock(frame, place)
+        self._work.spawn(self._inspect(record, frame, place, warnings, self._order.enter(frame.camera)))
+
+    async def tick(self, now_ns: int) -> None:
+        """Raises what went wrong in a task."""
+        self._work.check()
+        self._services.check()
+
+    async def refused(self, record: Record, refused: Refused) -> Sequence[Outgoing]:
+        """A frame whose body cannot be read is accounted for by its headers, in its place."""
+        owner = frame_owner(record.headers)
+        if owner is None:
+            return ()
+        self._watch.note(camera=owner.camera, session=owner.session, sequence=owner.sequence)
+        exit_place = self._order.enter(owner.camera)
+        try:
+            await exit_place.turn()
+            inspection = dropped_unread(owner, _place(record), refused, now_ns=time.time_ns())
+            sending = asyncio.create_task(self._producer.send([_outgoing(inspection, record)]))
+        finally:
+            exit_place.leave()
+        await sending
+        return ()
+
+    async def drain(self, partitions: frozenset[int]) -> None:
+        """Ends the work on all frames; what a deadline cuts short is read again by the next owner."""
+        try:
+            await self._work.settled()
+        finally:
+            await self._work.cancel()
+            self._order = OrderedExit()
+            self._watch = SequenceWatch()
+
+    async def close(self) -> None:
+        """Ends every task."""
+        await self._work.cancel()
+        await self._services.cancel()
+
+    async def _inspect(
+        self, record: Record, frame: Frame, place: FramePlace, warnings: list[str], exit_place: Place
+    ) -> None:
+        refused: Refused | None = None
+        try:
+            try:
+                found = await self._examiner.examine(frame, place)
+                inspection = inspected(frame, place, found, warnings=warnings, now_ns=time.time_ns())
+            except Refused as error:
+                refused = error
+                inspection = dropped(frame, place, refused, warnings=warnings, now_ns=time.time_ns())
+            await exit_place.turn()
+            # a task of its own, so that the next frame of this camera need not wait for the acknowledgement of this one
+            sending = asyncio.create_task(self._send(record, inspection, refused))
+        finally:
+            exit_place.leave()
+        await sending
+        record.finish()
+
+    async def _send(self, record: Record, inspection: Inspection, refused: Refused | None) -> None:
+        outgoing = _outgoing(inspection, record)
+        if refused is None:
+            await self._producer.send([outgoing])
+        else:
+            await refuse(record, refused, stage=self._stage, producer=self._producer, also=[outgoing])
+
+    def _notice_gap(self, frame: Frame, missing: tuple[int, int]) -> None:
+        first, last = missing
+        self._stage.emit(
+            Noticed(
+                what=SEQUENCE_GAP, subject=f"{frame.camera}/{frame.session}", detail=f"{first} to {last} are missing"
+            )
+        )
+
+    def _notice_clock(self, frame: Frame, place: FramePlace) -> None:
+        """Said once per camera and session: every frame carries the warning itself."""
+        session = (frame.camera, frame.session)
+        if session in self._clocks_off:
+            return
+        self._clocks_off = {known for known in self._clocks_off if known[0] != frame.camera} | {session}
+        off_s = (frame.captured_at_ns - place.received_at_ns) / 1e9
+        self._stage.emit(
+            Noticed(
+                what=CLOCK_SKEW, subject=f"{frame.camera}/{frame.session}", detail=f"its clock is {off_s:+.0f} s off"
+            )
+        )
+
+
+def _place(record: Record) -> FramePlace:
+    return FramePlace(partition=record.partition, offset=record.offset, received_at_ns=record.at_ms * 1_000_000)
+
+
+def _outgoing(inspection: Inspection, record: Record) -> Outgoing:
+    return Outgoing(topic=INSPECTIONS, key=inspection.station, message=inspection, traceparent=record.traceparent)

@@ -1,0 +1,148 @@
+"""Reference (golden) images, ready for comparison, by digest, within a byte budget."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from processors.decoding import decode_grey
+from processors.golden.comparison import GoldenComparison
+from processors.golden.settings import GoldenSettings
+from processors.image_header import JPEG_START, PNG_START, NotAnImage, image_size
+from schemas.errors import Refused, Transient
+from schemas.frames import ImageEncoding
+from schemas.object_store import ObjectMissing, ObjectStore, reference_key
+from schemas.plant import Camera
+from schemas.reasons import RefusalReason
+from schemas.telemetry import AttemptRepeated, Stage
+from schemas.topics import MIB_BYTES
+from topologies.producer import pause_s
+
+BUDGET_BYTES = 128 * MIB_BYTES
+ALIGNER_BYTES = MIB_BYTES
+"""What a comparison keeps beside its image: points and models of three reductions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference image with what is prepared of it. `digest` is `sha256:<hex>` of its encoded bytes."""
+
+    digest: str
+    comparison: GoldenComparison
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of the budget."""
+        return int(self.comparison.reference.nbytes) + ALIGNER_BYTES
+
+
+class References:
+    """Loads references once each: a file beside the plant file, or an object by the digest that a frame names.
+
+    What was used longest ago makes room. A reference that is missing is looked for again with the next frame: it may be
+    captured while the line runs.
+    """
+
+    def __init__(
+        self, *, plant_dir: Path, store: ObjectStore, stage: Stage, executor: Executor, budget_bytes: int = BUDGET_BYTES
+    ) -> None:
+        self._plant_dir = plant_dir
+        self._store = store
+        self._stage = stage
+        self._executor = executor
+        self._budget_bytes = budget_bytes
+        self._held_bytes = 0
+        self._held: OrderedDict[tuple[str, GoldenSettings], Reference] = OrderedDict()
+        self._loading: dict[tuple[str, GoldenSettings], asyncio.Task[Reference]] = {}
+
+    async def get(self, *, file: str | None, digest: str | None, settings: GoldenSettings, camera: Camera) -> Reference:
+        """The reference of a frame: by its own `digest` where it brings one, else the recipe's `file`.
+
+        Raises Refused `missing_reference`: none is named, it is not there, is not an image, is larger than the camera's
+        pictures may be, or is not what its digest says.
+        """
+        name = digest or file
+        if name is None:
+            raise Refused(
+                RefusalReason.MISSING_REFERENCE, "the recipe's view names no reference, and the frame brings none"
+            )
+        key = (name, settings)
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        if key not in self._loading:
+            read = self._read_object if digest else self._read_file
+            self._loading[key] = asyncio.create_task(self._load(name, read, settings, camera))
+            self._loading[key].add_done_callback(lambda task: self._loaded(key, task))
+        return await asyncio.shield(self._loading[key])
+
+    def _loaded(self, key: tuple[str, GoldenSettings], task: asyncio.Task[Reference]) -> None:
+        del self._loading[key]
+        if not task.cancelled() and task.exception() is None:
+            self._keep(key, task.result())
+
+    async def _load(
+        self, name: str, read: Callable[[str], bytes], settings: GoldenSettings, camera: Camera
+    ) -> Reference:
+        loop, attempt = asyncio.get_running_loop(), 0
+        while True:
+            try:
+                content = await loop.run_in_executor(self._executor, read, name)
+                return await loop.run_in_executor(self._executor, _prepare, name, content, settings, camera)
+            except Transient as error:
+                attempt += 1
+                self._stage.emit(AttemptRepeated(service="store", detail=str(error), attempt=attempt))
+                await asyncio.sleep(pause_s(attempt))
+
+    def _read_file(self, name: str) -> bytes:
+        path = self._plant_dir / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise Refused(RefusalReason.MISSING_REFERENCE, f"{path}: {error.strerror}") from error
+
+    def _read_object(self, digest: str) -> bytes:
+        try:
+            content = self._store.get(reference_key(digest))
+        except ObjectMissing as error:
+            raise Refused(
+                RefusalReason.MISSING_REFERENCE, f"the object store has no {reference_key(digest)}"
+            ) from error
+        if _digest(content) != digest:
+            raise Refused(
+                RefusalReason.MISSING_REFERENCE, f"{reference_key(digest)} holds something else: {_digest(content)}"
+            )
+        return content
+
+    def _keep(self, key: tuple[str, GoldenSettings], reference: Reference) -> None:
+        self._held[key] = reference
+        self._held_bytes += reference.size_bytes
+        while self._held_bytes > self._budget_bytes and len(self._held) > 1:
+            _, oldest = self._held.popitem(last=False)
+            self._held_bytes -= oldest.size_bytes
+
+
+def _prepare(name: str, content: bytes, settings: GoldenSettings, camera: Camera) -> Reference:
+    try:
+        size_px = image_size(content, _encoding(content))
+        if size_px[0] > camera.max_width_px or size_px[1] > camera.max_height_px:
+            raise NotAnImage(f"{size_px[0]}x{size_px[1]} px are more than camera {camera.name} may send")
+        comparison = GoldenComparison(reference=decode_grey(content, size_px=size_px), settings=settings)
+    except (ValueError, Refused) as error:
+        raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name} cannot be used: {error}") from error
+    return Reference(digest=_digest(content), comparison=comparison)
+
+
+def _encoding(content: bytes) -> ImageEncoding:
+    if content.startswith(PNG_START):
+        return ImageEncoding.PNG
+    return ImageEncoding.JPEG if content.startswith(JPEG_START) else ImageEncoding.BMP
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()

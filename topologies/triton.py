@@ -1,0 +1,237 @@
+"""The inference server, over gRPC: models loaded explicitly in pinned versions, requests repeated while it is away.
+
+    away        no answer, or one that says so: wait until it is back, load the models again, repeat without end
+    busy        its queue is full: repeat later, without end
+    failed      it answers, but not this request: repeat a few times, each time after an inference of a known image showed
+                that the server is well; then it is this image's fault (`ModelFailed`)
+
+"Ready" as the server says it tells nothing about a dead or hung model process; the known image does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from schemas.errors import ConfigurationError, LinesightError
+from schemas.inspections import ModelUse
+from schemas.plant import ModelPin
+from schemas.settings import TritonSettings
+from schemas.telemetry import AttemptRepeated, Stage
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+TRIES = 4
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+LOAD_TIMEOUT_S = 30.0
+ASK_TIMEOUT_S = 2.0
+LOOK_EVERY_S = 2.0
+CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # the default waits up to two minutes before it connects again
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # a server that hangs without closing its connections
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+]
+_TYPES = {np.dtype(np.uint8): "UINT8", np.dtype(np.float32): "FP32"}
+_AWAY = ("StatusCode.UNAVAILABLE", "StatusCode.NOT_FOUND", "StatusCode.CANCELLED")
+_AWAY_WORDS = ("not ready", "unknown model", "not found", "has no available versions")
+_BUSY_WORDS = ("maximum queue size", "timeout expired")
+
+
+class ModelFailed(LinesightError):
+    """The model fails on this input again and again, while it works on a known one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model as this stage uses it. `known` is a small input on which it must give `outputs` of one row or more."""
+
+    pin: ModelPin
+    outputs: tuple[str, ...]
+    known: Tensors
+
+
+class Triton:
+    """One client of one server, for one event loop. At most `in_flight` requests at a time; the server makes the batches."""
+
+    def __init__(self, *, settings: TritonSettings, stage: Stage, models: Sequence[Model]) -> None:
+        self._settings = settings
+        self._stage = stage
+        self._models = {(model.pin.name, model.pin.version): model for model in models}
+        self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
+        self._slots = asyncio.Semaphore(settings.in_flight)
+        self._recovery: asyncio.Task[None] | None = None
+        self._uses: dict[tuple[str, int], ModelUse] = {}
+        self._well = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server answered the last time, with the right models loaded."""
+        return self._well
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+        await self._client.close()
+
+    async def keep_ready(self) -> None:
+        """Loads the models and tries each on its known input; does so again whenever the server went away. Never returns.
+
+        Raises ConfigurationError when the server does not have a model in its pinned version.
+        """
+        while True:
+            await self._recovered()
+            while self._well:
+                await asyncio.sleep(LOOK_EVERY_S)
+                self._well = self._well and await self._answers()
+
+    def use(self, pin: ModelPin) -> ModelUse:
+        """Version and digest of a loaded model, as an inspection carries them."""
+        return self._uses[pin.name, pin.version]
+
+    async def infer(self, pin: ModelPin, inputs: Tensors) -> dict[str, npt.NDArray[Any]]:
+        """Outputs by name. Repeats what is transient as the module says; raises ModelFailed."""
+        model = self._models[pin.name, pin.version]
+        attempt = failures = 0
+        while True:
+            if not self._well:
+                await self._recovered()
+            try:
+                async with self._slots:
+                    return await self._infer(model, inputs, timeout_s=self._settings.timeout_ms / 1000 * 2**failures)
+            except InferenceServerException as error:
+                attempt += 1
+                self._say(f"{pin.name}: {_text(error)}", attempt)
+                if not _is_busy(error):
+                    self._well = False
+                    if not _is_away(error):
+                        failures += 1
+                    if failures >= TRIES:
+                        raise ModelFailed(
+                            f"{pin.name}/{pin.version} failed {failures} times: {_text(error)}"
+                        ) from error
+            await asyncio.sleep(_pause_s(attempt))
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self._client.is_server_live(client_timeout=ASK_TIMEOUT_S))
+        except InferenceServerException:
+            return False
+
+    async def _infer(self, model: Model, inputs: Tensors, *, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
+        tensors = []
+        for name, array in inputs.items():
+            tensor = InferInput(name, array.shape, _TYPES[array.dtype])
+            tensor.set_data_from_numpy(array)
+            tensors.append(tensor)
+        result = await self._client.infer(
+            model.pin.name,
+            tensors,
+            model_version=str(model.pin.version),
+            outputs=[InferRequestedOutput(name) for name in model.outputs],
+            client_timeout=timeout_s,
+        )
+        outputs = {name: result.as_numpy(name) for name in model.outputs}
+        for name, array in outputs.items():
+            if array is None or array.size == 0:
+                raise InferenceServerException(f"output {name} is empty", status="StatusCode.INTERNAL")
+        return outputs
+
+    # --- coming back ---------------------------------------------------------------------------------------------------
+
+    async def _recovered(self) -> None:
+        """Returns when the server is well. Everyone waits for the same recovery, whoever of them is cancelled."""
+        if self._recovery is None or self._recovery.done():
+            self._recovery = asyncio.create_task(self._recover())
+        await asyncio.shield(self._recovery)
+
+    async def _recover(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                for model in self._models.values():
+                    await self._load(model.pin)
+                    await self._infer(model, model.known, timeout_s=self._settings.timeout_ms / 1000)
+                self._well = True
+                return
+            except InferenceServerException as error:
+                attempt += 1
+                self._say(f"{self._settings.url}: {_text(error)}", attempt)
+            await asyncio.sleep(_pause_s(attempt))
+
+    async def _load(self, pin: ModelPin) -> None:
+        version = str(pin.version)
+        if await self._client.is_model_ready(pin.name, version, client_timeout=ASK_TIMEOUT_S):
+            await self._identify(pin)
+            return
+        try:
+            await self._client.load_model(pin.name, client_timeout=LOAD_TIMEOUT_S)
+        except InferenceServerException as error:
+            if _is_away(error) and "failed to load" not in _text(error):
+                raise
+            raise ConfigurationError(
+                f"Triton at {self._settings.url} cannot load {pin.name}: {_text(error)}"
+            ) from error
+        if not await self._client.is_model_ready(pin.name, version, client_timeout=ASK_TIMEOUT_S):
+            raise ConfigurationError(
+                f"Triton at {self._settings.url} has {pin.name}, but not version {pin.version}: add the version to the "
+                f"model repository, or pin one that is there in the plant file"
+            )
+        await self._identify(pin)
+
+    async def _identify(self, pin: ModelPin) -> None:
+        if (pin.name, pin.version) in self._uses:
+            return
+        digest = weights_digest(self._settings.model_repository, pin)
+        if digest is None:
+            answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
+            digest = answer.config.parameters["digest"].string_value or "unknown"
+        self._uses[pin.name, pin.version] = ModelUse(model=pin.name, version=pin.version, digest=digest)
+
+    def _say(self, detail: str, attempt: int) -> None:
+        self._stage.emit(AttemptRepeated(service="triton", detail=detail, attempt=attempt))
+
+
+def weights_digest(repository: Path, pin: ModelPin) -> str | None:
+    """`sha256:<hex>` of a model version's file in the repository; None where the repository is not on this machine."""
+    try:
+        return (
+            "sha256:"
+            + hashlib.sha256((repository / pin.name / str(pin.version) / "model.onnx").read_bytes()).hexdigest()
+        )
+    except OSError:
+        return None
+
+
+def _pause_s(attempt: int) -> float:
+    return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10))
+
+
+def _text(error: InferenceServerException) -> str:
+    return f"{error.status() or ''} {error.message() or ''}".strip()
+
+
+def _is_busy(error: InferenceServerException) -> bool:
+    return any(words in _text(error).lower() for words in _BUSY_WORDS)
+
+
+def _is_away(error: InferenceServerException) -> bool:
+    return error.status() in _AWAY or any(words in _text(error).lower() for words in _AWAY_WORDS)
