@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from processors.golden.alignment import AlignmentFailed, RigidMotion
+from processors.golden.alignment import AlignmentFailed, Motion
 from processors.golden.classes import CLASS_BY_DEEPPCB_TYPE, DEFECT_CLASSES
 from processors.golden.comparison import GoldenComparison
 from processors.golden.settings import CopperTone, GoldenSettings
@@ -91,7 +91,7 @@ def _judge(labels: Path, rng: np.random.Generator | None) -> Iterator[_Judged]:
     compare, classify = Comparison(), Classification()
     for row in track(rows, description="boards"):
         image, reference = _grey(labels.parent / row.image), _grey(labels.parent / row.template)
-        motion = RigidMotion(0.0, 0.0, 0.0, ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2))
+        motion = Motion.rigid(frame_shape=image.shape)
         if rng is not None:
             image, reference, motion = _as_photo(image, reference, rng)
         height, width = image.shape
@@ -126,13 +126,13 @@ def _grey(path: Path) -> Image:
     return np.asarray(picture, np.uint8)
 
 
-def _as_photo(image: Image, reference: Image, rng: np.random.Generator) -> tuple[Image, Image, RigidMotion]:
+def _as_photo(image: Image, reference: Image, rng: np.random.Generator) -> tuple[Image, Image, Motion]:
     """The pair as a camera might show it, and how the frame was moved."""
     height, width = image.shape
     dark, light = rng.uniform(30, 80), rng.uniform(150, 220)
     shift = rng.uniform(-2, 2, 2)
     angle = math.radians(rng.uniform(-0.3, 0.3))
-    motion = RigidMotion(float(shift[0]), float(shift[1]), angle, ((width - 1) / 2, (height - 1) / 2))
+    motion = Motion.rigid(dx_px=shift[0], dy_px=shift[1], angle_rad=angle, frame_shape=image.shape)
     moved = cv2.warpAffine(image, motion.matrix(), (width, height), borderMode=cv2.BORDER_REPLICATE)
     slope = 1.0 + np.linspace(-0.05, 0.05, width, dtype=np.float32)[None, :]
     light_on_frame = rng.uniform(0.92, 1.08) * slope

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from processors.golden.alignment import RigidMotion
+from processors.golden.alignment import Motion
 from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.classes import CLASSIFIER_OUTPUTS, NONE
 from processors.golden.crops import crop_pairs
@@ -24,7 +24,7 @@ SIZE_PX = 480
 _VARIANTS_PER_ARTWORK = 3
 _DEFECTS_PER_KIND = 2
 _BORDER_PX = 10
-_AT_REST = RigidMotion(0.0, 0.0, 0.0, ((SIZE_PX - 1) / 2, (SIZE_PX - 1) / 2))
+_AT_REST = Motion.rigid(frame_shape=(SIZE_PX, SIZE_PX))
 _NONE_PER_BOARD = 10
 
 

@@ -1,7 +1,8 @@
 """Finds where the part lies in the frame, and lays the frame over its reference.
 
-Inverse compositional least squares (Baker & Matthews, "Lucas-Kanade 20 years on", IJCV 2004) over a rigid motion, from
-coarse to fine, on the px of the reference that show most structure. Gain, offset and a linear fall of the light over
+Inverse compositional least squares (Baker & Matthews, "Lucas-Kanade 20 years on", IJCV 2004) from coarse to fine, on the
+px of the reference that show most structure. The motion is a shift, a turn and a slight stretch: a line-scan camera whose
+line rate does not fit the belt's speed stretches boards by a per cent. Gain, offset and a linear fall of the light over
 the frame are solved together with the motion, so lighting does not pull at it. What depends on the reference only is
 prepared once; a frame then costs a few thousand samples per step.
 """
@@ -23,6 +24,13 @@ _POINTS_PER_LEVEL = 4000
 _SETTLED_PX = 0.02
 _DAMPING_GREY2 = 4.0
 """Keeps a direction at rest that the structure cannot tell (parallel tracks only): noise over expected motion, squared."""
+_MOTIONS = 6
+"""Columns of the model that move the picture; the rest light it."""
+_LEAST_GAIN = 0.05
+_MOST_STRAIN_PER_STEP = 0.1
+_MOST_STRETCH_RATIO = 0.04
+_SURE_QUALITY = 0.9
+"""Below it a second start is tried, from the shift that fits best as a whole."""
 _GAIN_IN_QUALITY = 0.002
 """A motion must explain this much more of the frame than no motion does; otherwise the frame stays as it is."""
 _WORTH_MOVING_PX = 0.15
@@ -33,30 +41,49 @@ class AlignmentFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class RigidMotion:
-    """From px of the reference to px of the frame: a turn about the image's centre, then a shift.
+class Motion:
+    """From px of the reference to px of the frame: a turn and a stretch about the image's centre, then a shift.
 
     Attributes:
         dx_px, dy_px: shift in px, x to the right, y down.
-        angle_rad: clockwise as seen on the screen.
+        turn: 2x2 matrix by rows; a pure turn, clockwise on the screen, is (cos, -sin, sin, cos).
         centre_px: x and y of the point that is turned about.
     """
 
     dx_px: float
     dy_px: float
-    angle_rad: float
+    turn: tuple[float, float, float, float]
     centre_px: tuple[float, float]
+
+    @classmethod
+    def rigid(
+        cls, *, dx_px: float = 0.0, dy_px: float = 0.0, angle_rad: float = 0.0, frame_shape: tuple[int, int]
+    ) -> "Motion":
+        """A turn about the middle of a frame of (height, width), then a shift; no motion by default."""
+        cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+        return cls(dx_px, dy_px, (cos, -sin, sin, cos), _centre(frame_shape))
+
+    @property
+    def angle_rad(self) -> float:
+        """The turn that comes closest, clockwise on the screen."""
+        xx, xy, yx, yy = self.turn
+        return math.atan2(yx - xy, xx + yy)
+
+    @property
+    def stretch_ratio(self) -> float:
+        """How much longer or shorter the frame shows any line than the reference, at most."""
+        singular = np.linalg.svd(np.reshape(self.turn, (2, 2)), compute_uv=False)
+        return float(np.abs(singular - 1.0).max())
 
     def matrix(self) -> npt.NDArray[np.float64]:
         """float64 [2, 3], maps (x, y, 1) of the reference to (x, y) of the frame."""
-        cos, sin, (cx, cy) = math.cos(self.angle_rad), math.sin(self.angle_rad), self.centre_px
-        return np.array(
-            ((cos, -sin, cx - cos * cx + sin * cy + self.dx_px), (sin, cos, cy - sin * cx - cos * cy + self.dy_px))
-        )
+        turn, centre = np.reshape(self.turn, (2, 2)), np.asarray(self.centre_px)
+        return np.column_stack((turn, centre - turn @ centre + (self.dx_px, self.dy_px)))
 
     def reach_px(self) -> float:
-        """The most that any px of the image moves."""
-        return math.hypot(self.dx_px, self.dy_px) + abs(self.angle_rad) * math.hypot(*self.centre_px)
+        """The most that any px of the image may move."""
+        strain = float(np.abs(np.reshape(self.turn, (2, 2)) - np.eye(2)).sum(1).max())
+        return math.hypot(self.dx_px, self.dy_px) + strain * math.hypot(*self.centre_px)
 
     def map_box(self, box: Box, *, width_px: int, height_px: int) -> Box:
         """The half-open box of the frame that holds a box of the reference, cut to the frame, never empty."""
@@ -83,17 +110,28 @@ class Alignment:
         quality: share of the reference's structure that the frame shows, 1 for a perfect match.
     """
 
-    motion: RigidMotion
+    motion: Motion
     quality: float
 
 
 @dataclass(frozen=True, slots=True)
+class _Placement:
+    """A motion while it is looked for: shift in px of full size, 2x2 turn about the centre."""
+
+    shift_px: npt.NDArray[np.float64]
+    turn: npt.NDArray[np.float64]
+
+
+_AT_REST = _Placement(np.zeros(2), np.eye(2))
+
+
+@dataclass(frozen=True, slots=True)
 class _Level:
-    """The px of one reduction that are compared. N points; F = 9 things that are solved for.
+    """The px of one reduction that are compared. N points; F = 12 things that are solved for.
 
     Attributes:
         points: float32 [N, 2] x, y relative to the centre, px of this level.
-        model: float32 [N, F], columns: motion (x, y, angle), gain, gain over x and y, offset, offset over x and y.
+        model: float32 [N, F], columns: shift (2), strain (4), gain, gain over x and y, offset, offset over x and y.
         inverse: float64 [F, F], of the damped normal matrix.
         light_model, light_inverse: the same without motion, to judge the fit.
     """
@@ -109,7 +147,7 @@ class _Level:
 class Aligner:
     """Aligns frames to one reference. Safe to share between threads: nothing changes after construction."""
 
-    def __init__(self, reference: Image, *, max_shift_px: float, max_angle_deg: float, minimum_quality: float):
+    def __init__(self, reference: Image, *, max_shift_px: float, max_angle_deg: float, minimum_quality: float) -> None:
         """Prepares the reference.
 
         Args:
@@ -128,8 +166,11 @@ class Aligner:
         self._max_shift_px = max_shift_px
         self._max_angle_rad = math.radians(max_angle_deg)
         self._minimum_quality = minimum_quality
-        self._centre = ((reference.shape[1] - 1) / 2, (reference.shape[0] - 1) / 2)
-        self._levels = [_prepare(_reduce(reference, reduction), reduction) for reduction in _LEVELS]
+        reduced = [_reduce(reference, reduction) for reduction in _LEVELS]
+        self._levels = [_prepare(image, reduction) for image, reduction in zip(reduced, _LEVELS, strict=True)]
+        margin = min(math.ceil(max_shift_px / _LEVELS[0]), min(reduced[0].shape) // 4)
+        self._middle = reduced[0][margin:-margin, margin:-margin] if margin else reduced[0]
+        self._margin = margin
 
     def align(self, frame: Image) -> Alignment:
         """Finds the motion of the part.
@@ -143,19 +184,34 @@ class Aligner:
         """
         if frame.shape != self._shape:
             raise ValueError(f"expected a frame of the reference's size {self._shape}, got {frame.shape}")
-        shift, angle = np.zeros(2), 0.0
-        for level, steps in zip(self._levels, _STEPS_PER_LEVEL, strict=True):
-            reduced = _reduce(frame, level.reduction)
-            shift, angle = _refine(level, reduced, shift, angle, steps)
-        at_rest = _quality(self._levels[-1], reduced, np.zeros(2), 0.0)
-        moved = _quality(self._levels[-1], reduced, shift, angle)
-        motion = RigidMotion(float(shift[0]), float(shift[1]), float(angle), self._centre)
+        reduced = [_reduce(frame, level.reduction) for level in self._levels]
+        at_rest = _quality(self._levels[-1], reduced[-1], _AT_REST)
+        placement, moved = self._follow(reduced, _AT_REST)
+        if moved < _SURE_QUALITY:
+            elsewhere, better = self._follow(reduced, self._searched(reduced[0]))
+            placement, moved = (elsewhere, better) if better > moved else (placement, moved)
+        (xx, xy), (yx, yy) = placement.turn.tolist()
+        dx, dy = placement.shift_px.tolist()
+        motion = Motion(dx, dy, (xx, xy, yx, yy), _centre(self._shape))
         if moved < at_rest + _GAIN_IN_QUALITY or motion.reach_px() < _WORTH_MOVING_PX:
-            motion, moved = RigidMotion(0.0, 0.0, 0.0, self._centre), at_rest
+            motion, moved = Motion.rigid(frame_shape=self._shape), at_rest
         self._refuse_unlikely(motion, moved)
         return Alignment(motion, moved)
 
-    def _refuse_unlikely(self, motion: RigidMotion, quality: float) -> None:
+    def _follow(self, reduced: list[npt.NDArray[np.float32]], start: "_Placement") -> tuple["_Placement", float]:
+        """From coarse to fine; the placement and its quality."""
+        placement = start
+        for level, image, steps in zip(self._levels, reduced, _STEPS_PER_LEVEL, strict=True):
+            placement = _refine(level, image, placement, steps)
+        return placement, _quality(self._levels[-1], reduced[-1], placement)
+
+    def _searched(self, coarse: npt.NDArray[np.float32]) -> "_Placement":
+        """The shift at which the middle of the reference fits best, to a px of the coarsest level."""
+        fit = cv2.matchTemplate(coarse, self._middle, cv2.TM_CCOEFF_NORMED)
+        y, x = np.unravel_index(int(np.argmax(fit)), fit.shape)
+        return _Placement(np.array((x - self._margin, y - self._margin), np.float64) * _LEVELS[0], np.eye(2))
+
+    def _refuse_unlikely(self, motion: Motion, quality: float) -> None:
         if quality < self._minimum_quality:
             raise AlignmentFailed(
                 f"the frame matches its reference with quality {quality:.2f}, at least {self._minimum_quality:.2f} is "
@@ -167,9 +223,14 @@ class Aligner:
                 f"the part lies {shift_px:.1f} px and {math.degrees(motion.angle_rad):.2f} degrees off, at most "
                 f"{self._max_shift_px:g} px and {math.degrees(self._max_angle_rad):g} degrees are allowed"
             )
+        if motion.stretch_ratio > _MOST_STRETCH_RATIO:
+            raise AlignmentFailed(
+                f"the frame shows the part stretched by {motion.stretch_ratio:.1%}, at most {_MOST_STRETCH_RATIO:.0%} is "
+                "believed; check the distance of the camera, or the line rate of a line-scan camera"
+            )
 
 
-def lay_over(frame: Image, motion: RigidMotion) -> Image:
+def lay_over(frame: Image, motion: Motion) -> Image:
     """The frame as it would look had the part lain like its reference: uint8 [H, W]; beyond the frame its edge repeats."""
     if motion.reach_px() == 0.0:
         return frame
@@ -203,64 +264,64 @@ def _prepare(image: npt.NDArray[np.float32], reduction: int) -> _Level:
     height, width = strength.shape
     points = np.stack((x - (width - 1) / 2, y - (height - 1) / 2), 1)
     grey, gx, gy = image[y, x], slope_x[y, x], slope_y[y, x]
-    px, py = points[:, 0] / width, points[:, 1] / height
-    turn = (gy * points[:, 0] - gx * points[:, 1]) / width
+    px, py = points[:, 0] / width, points[:, 1] / width
     one = np.ones_like(grey)
-    model = np.stack((gx, gy, turn, grey, grey * px, grey * py, one, px, py), 1).astype(np.float32)
+    model = np.stack((gx, gy, gx * px, gx * py, gy * px, gy * py, grey, grey * px, grey * py, one, px, py), 1).astype(
+        np.float32
+    )
     normal = model.T.astype(np.float64) @ model
-    damping = np.diag([_DAMPING_GREY2 * 4] * 3 + [1e-3] * 6)
+    damping = np.diag([_DAMPING_GREY2] * _MOTIONS + [1e-3] * 6)
     return _Level(
         reduction=reduction,
         shape=(height, width),
         points=points.astype(np.float32),
         model=model,
         inverse=np.asarray(np.linalg.inv(normal + damping), np.float64),
-        light_inverse=np.asarray(np.linalg.inv(normal[3:, 3:] + damping[3:, 3:]), np.float64),
+        light_inverse=np.asarray(
+            np.linalg.inv(normal[_MOTIONS:, _MOTIONS:] + damping[_MOTIONS:, _MOTIONS:]), np.float64
+        ),
     )
 
 
-def _sample(
-    level: _Level, image: npt.NDArray[np.float32], shift_px: npt.NDArray[np.float64], angle_rad: float
-) -> npt.NDArray[np.float32]:
-    """float32 [N], the frame at the points of the reference moved by the motion (in px of full size)."""
-    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+def _sample(level: _Level, image: npt.NDArray[np.float32], placement: _Placement) -> npt.NDArray[np.float32]:
+    """float32 [N], the frame at the points of the reference moved by the placement."""
     height, width = level.shape
-    x, y = level.points[:, 0], level.points[:, 1]
-    at_x = (cos * x - sin * y + np.float32((width - 1) / 2 + shift_px[0] / level.reduction)).astype(np.float32)
-    at_y = (sin * x + cos * y + np.float32((height - 1) / 2 + shift_px[1] / level.reduction)).astype(np.float32)
-    sampled = cv2.remap(image, at_x[:, None], at_y[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    offset = np.array((width - 1, height - 1)) / 2 + placement.shift_px / level.reduction
+    at = level.points @ placement.turn.T.astype(np.float32) + offset.astype(np.float32)
+    sampled = cv2.remap(image, at[:, None, :], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(sampled[:, 0], np.float32)
 
 
-def _refine(
-    level: _Level, image: npt.NDArray[np.float32], shift_px: npt.NDArray[np.float64], angle_rad: float, steps: int
-) -> tuple[npt.NDArray[np.float64], float]:
+def _refine(level: _Level, image: npt.NDArray[np.float32], placement: _Placement, steps: int) -> _Placement:
     width = level.shape[1]
     for _ in range(steps):
-        solved = level.inverse @ (level.model.T @ _sample(level, image, shift_px, angle_rad)).astype(np.float64)
-        gain = solved[3]
-        if gain < 0.05:  # the frame does not resemble the reference; the quality will say so
+        solved = level.inverse @ (level.model.T @ _sample(level, image, placement)).astype(np.float64)
+        gain = solved[_MOTIONS]
+        if gain < _LEAST_GAIN:  # the frame does not resemble the reference; the quality will say so
             break
         step = solved[:2] / gain * level.reduction
-        turn = solved[2] / gain / width
-        # compose with the inverse of the step that would have moved the reference onto the frame
-        angle_rad -= turn
-        cos, sin = math.cos(angle_rad), math.sin(angle_rad)
-        shift_px = shift_px - np.array((cos * step[0] - sin * step[1], sin * step[0] + cos * step[1]))
-        if abs(step[0]) + abs(step[1]) + abs(turn) * width * level.reduction < _SETTLED_PX:
+        strain = solved[2:_MOTIONS].reshape(2, 2) / gain / width
+        if np.abs(strain).max() > _MOST_STRAIN_PER_STEP:
             break
-    return shift_px, angle_rad
+        # compose with the inverse of the motion that would have moved the reference onto the frame
+        turn = placement.turn @ np.linalg.inv(np.eye(2) + strain)
+        placement = _Placement(placement.shift_px - turn @ step, turn)
+        if np.abs(step).sum() + np.abs(strain).sum() * width * level.reduction < _SETTLED_PX:
+            break
+    return placement
 
 
-def _quality(
-    level: _Level, image: npt.NDArray[np.float32], shift_px: npt.NDArray[np.float64], angle_rad: float
-) -> float:
+def _quality(level: _Level, image: npt.NDArray[np.float32], placement: _Placement) -> float:
     """Correlation between the frame and the reference under the light that fits best, at the compared points."""
-    sampled = _sample(level, image, shift_px, angle_rad)
-    light = level.model[:, 3:]
+    sampled = _sample(level, image, placement)
+    light = level.model[:, _MOTIONS:]
     fitted = light @ (level.light_inverse @ (light.T @ sampled).astype(np.float64)).astype(np.float32)
     spread = float(np.var(sampled))
     if spread < 1.0:
         return 0.0
     explained = 1.0 - float(np.mean((sampled - fitted) ** 2)) / spread
     return math.sqrt(max(explained, 0.0))
+
+
+def _centre(shape: tuple[int, ...]) -> tuple[float, float]:
+    return ((shape[1] - 1) / 2, (shape[0] - 1) / 2)

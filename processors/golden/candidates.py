@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from processors.golden.alignment import RigidMotion
+from processors.golden.alignment import Motion
 from processors.golden.settings import GoldenSettings
 
 Box = tuple[int, int, int, int]
@@ -28,7 +28,7 @@ class Candidate:
 
 
 def find_candidates(
-    difference: npt.NDArray[np.uint8], *, motion: RigidMotion, frame_shape: tuple[int, int], settings: GoldenSettings
+    difference: npt.NDArray[np.uint8], *, motion: Motion, frame_shape: tuple[int, int], settings: GoldenSettings
 ) -> list[Candidate]:
     """Groups the different px.
 
@@ -72,7 +72,7 @@ def find_candidates(
     ]
 
 
-def _only_seen(difference: npt.NDArray[np.uint8], motion: RigidMotion, reduction: int) -> npt.NDArray[np.uint8]:
+def _only_seen(difference: npt.NDArray[np.uint8], motion: Motion, reduction: int) -> npt.NDArray[np.uint8]:
     """The difference where the frame shows the reference's place; 0 beyond the frame and one px around its border."""
     if motion.reach_px() == 0.0:
         return difference

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from processors.golden.alignment import RigidMotion
+from processors.golden.alignment import Motion
 from processors.golden.candidates import Box, Candidate
 from processors.golden.classes import CLASSIFIER_OUTPUTS, DEFECT_CLASSES, NONE
 from processors.golden.settings import GoldenSettings
@@ -22,7 +22,7 @@ def findings(
     candidates: Sequence[Candidate],
     probabilities: npt.NDArray[np.float32],
     *,
-    motion: RigidMotion,
+    motion: Motion,
     frame_shape: tuple[int, int],
     settings: GoldenSettings,
 ) -> tuple[Defect, ...]:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.golden.alignment import Aligner, AlignmentFailed, RigidMotion, lay_over
+from processors.golden.alignment import Aligner, AlignmentFailed, Motion, lay_over
 from simulation.boards import DESIGNS, VIEWS, draw_part, reference
 from simulation.defects import DefectKind
 from simulation.imaging import capture
 
-CENTRE = (319.5, 319.5)
+SHAPE = (640, 640)
 
 
 def _aligner(picture: np.ndarray) -> Aligner:
@@ -33,7 +33,7 @@ def test_a_misplaced_part_is_found_to_a_fifth_of_a_px(
     taken = capture(draw_part(design=design, defects=[kind], rng=rng)[view].scene, rng=rng, lighting_drift_ratio=drift)
     motion = _aligner(reference(design, view)).align(taken.image).motion
     truth = taken.placement
-    corner_px = abs(motion.angle_rad - np.radians(truth.angle_deg)) * np.hypot(*CENTRE)
+    corner_px = abs(motion.angle_rad - np.radians(truth.angle_deg)) * np.hypot(320, 320)
     assert np.hypot(motion.dx_px - truth.dx_px, motion.dy_px - truth.dy_px) + corner_px < 0.2
 
 
@@ -47,7 +47,7 @@ def test_a_part_that_lies_right_is_not_touched() -> None:
 
 def test_laying_over_brings_the_frame_closer_to_its_reference() -> None:
     picture = reference("backplane", "centre")
-    turned = RigidMotion(2.4, -1.7, 0.006, CENTRE)
+    turned = Motion.rigid(dx_px=2.4, dy_px=-1.7, angle_rad=0.006, frame_shape=SHAPE)
     frame = cv2.warpAffine(picture, turned.matrix(), (640, 640), borderMode=cv2.BORDER_REPLICATE)
     laid = lay_over(frame, _aligner(picture).align(frame).motion)
     inside = np.s_[16:-16, 16:-16]
@@ -83,19 +83,27 @@ def test_a_frame_of_another_size_is_refused() -> None:
         _aligner(reference("power", "left")).align(np.zeros((480, 640), np.uint8))
 
 
-motions = st.builds(RigidMotion, st.floats(-8, 8), st.floats(-8, 8), st.floats(-0.02, 0.02), st.just(CENTRE))
+motions = st.builds(
+    Motion.rigid,
+    dx_px=st.floats(-8, 8),
+    dy_px=st.floats(-8, 8),
+    angle_rad=st.floats(-0.02, 0.02),
+    frame_shape=st.just(SHAPE),
+)
 
 
 @given(motion=motions, x=st.integers(0, 630), y=st.integers(0, 630), size=st.integers(1, 200))
-def test_a_mapped_box_is_never_empty_and_stays_in_the_frame(motion: RigidMotion, x: int, y: int, size: int) -> None:
+def test_a_mapped_box_is_never_empty_and_stays_in_the_frame(motion: Motion, x: int, y: int, size: int) -> None:
     box = motion.map_box((x, y, x + size, y + size), width_px=640, height_px=640)
     assert 0 <= box[0] < box[2] <= 640
     assert 0 <= box[1] < box[3] <= 640
 
 
 def test_no_motion_maps_a_box_to_itself() -> None:
-    assert RigidMotion(0, 0, 0, CENTRE).map_box((3, 4, 50, 60), width_px=640, height_px=640) == (3, 4, 50, 60)
+    assert Motion.rigid(frame_shape=SHAPE).map_box((3, 4, 50, 60), width_px=640, height_px=640) == (3, 4, 50, 60)
 
 
 def test_a_shift_moves_the_box_with_the_part() -> None:
-    assert RigidMotion(2, -3, 0, CENTRE).map_box((10, 20, 50, 60), width_px=640, height_px=640) == (12, 17, 52, 57)
+    assert Motion.rigid(dx_px=2, dy_px=-3, frame_shape=SHAPE).map_box(
+        (10, 20, 50, 60), width_px=640, height_px=640
+    ) == (12, 17, 52, 57)
