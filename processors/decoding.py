@@ -8,13 +8,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from processors.image_header import NotAnImage, image_size
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
+from schemas.image_header import ImageHeader, read_header
 from schemas.plant import Camera
 from schemas.reasons import RefusalReason
 
 Image = npt.NDArray[np.uint8]
+
+# A picture whose end is missing decodes to grey below: it would be judged, and found full of defects. Cameras pad to whole
+# blocks, so the end is looked for in the last bytes. In a JPEG's pixels FF is always followed by 00 or a restart marker.
+_ENDS = {ImageEncoding.JPEG: b"\xff\xd9", ImageEncoding.PNG: b"IEND\xaeB`\x82"}
+_PADDING_BYTES = 65_536
 
 # A camera's picture is judged as the sensor saw it, whatever an EXIF tag says about how to hold it.
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
@@ -29,26 +34,43 @@ def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
     _check_bytes(frame, content, camera)
     if frame.encoding is ImageEncoding.RAW:
         return _raw(frame, content, camera)
+    header = whole_image(content)
+    if header.encoding is not frame.encoding:
+        raise Refused(
+            RefusalReason.UNDECODABLE_IMAGE,
+            f"the image is a {header.encoding.value}, the frame says {frame.encoding.value}",
+        )
+    _check_px(frame, (header.width_px, header.height_px), camera)
+    return decode_grey(content, header)
+
+
+def whole_image(content: bytes) -> ImageHeader:
+    """The header of an encoded image that is there to its end. Raises Refused `undecodable_image`."""
     try:
-        size = image_size(content, frame.encoding)
-    except NotAnImage as error:
+        header = read_header(content)
+    except ValueError as error:
         raise Refused(RefusalReason.UNDECODABLE_IMAGE, str(error)) from error
-    _check_px(frame, size, camera)
-    return decode_grey(content, size_px=size)
+    end = _ENDS.get(header.encoding)
+    if end is not None and content.rfind(end, -_PADDING_BYTES) < 0:
+        raise Refused(
+            RefusalReason.UNDECODABLE_IMAGE,
+            f"the {header.encoding.value} has no end after {len(content)} bytes: it was cut off",
+        )
+    return header
 
 
-def decode_grey(content: bytes, *, size_px: tuple[int, int]) -> Image:
-    """An encoded image as uint8 [H, W] grey; `size_px` is `(width, height)` by its header. Raises Refused `undecodable_image`."""
+def decode_grey(content: bytes, header: ImageHeader) -> Image:
+    """An encoded image as uint8 [H, W] grey. Raises Refused `undecodable_image`."""
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), _GREY)
     except cv2.error as error:
         raise Refused(RefusalReason.UNDECODABLE_IMAGE, f"the decoder refuses it: {error}") from error
     if image is None:
         raise Refused(RefusalReason.UNDECODABLE_IMAGE, f"the decoder cannot read these {len(content)} bytes")
-    if image.shape != (size_px[1], size_px[0]):
+    if image.shape != (header.height_px, header.width_px):
         raise Refused(
             RefusalReason.UNDECODABLE_IMAGE,
-            f"the header says {size_px[0]}x{size_px[1]} px, the decoder found {image.shape[1]}x{image.shape[0]} px",
+            f"the header says {header.width_px}x{header.height_px} px, the decoder found {image.shape[1]}x{image.shape[0]} px",
         )
     return np.asarray(image, np.uint8)
 

@@ -10,12 +10,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-from processors.decoding import decode_grey
+from processors.decoding import decode_grey, whole_image
 from processors.golden.comparison import GoldenComparison
 from processors.golden.settings import GoldenSettings
-from processors.image_header import JPEG_START, PNG_START, NotAnImage, image_size
 from schemas.errors import Refused, Transient
-from schemas.frames import ImageEncoding
 from schemas.object_store import ObjectMissing, ObjectStore, reference_key
 from schemas.plant import Camera
 from schemas.reasons import RefusalReason
@@ -129,19 +127,13 @@ class References:
 
 def _prepare(name: str, content: bytes, settings: GoldenSettings, camera: Camera) -> Reference:
     try:
-        size_px = image_size(content, _encoding(content))
-        if size_px[0] > camera.max_width_px or size_px[1] > camera.max_height_px:
-            raise NotAnImage(f"{size_px[0]}x{size_px[1]} px are more than camera {camera.name} may send")
-        comparison = GoldenComparison(reference=decode_grey(content, size_px=size_px), settings=settings)
+        header = whole_image(content)
+        if header.width_px > camera.max_width_px or header.height_px > camera.max_height_px:
+            raise ValueError(f"{header.width_px}x{header.height_px} px are more than camera {camera.name} may send")
+        comparison = GoldenComparison(reference=decode_grey(content, header), settings=settings)
     except (ValueError, Refused) as error:
         raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name} cannot be used: {error}") from error
     return Reference(digest=_digest(content), comparison=comparison)
-
-
-def _encoding(content: bytes) -> ImageEncoding:
-    if content.startswith(PNG_START):
-        return ImageEncoding.PNG
-    return ImageEncoding.JPEG if content.startswith(JPEG_START) else ImageEncoding.BMP
 
 
 def _digest(content: bytes) -> str:
