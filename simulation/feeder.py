@@ -1,7 +1,10 @@
 """Fed mode of the simulated plant: parts come only when a client asks for them, one by one."""
 
+import asyncio
+
 from asyncua import ua
 
+from schemas.errors import Fatal
 from simulation.plc import Method, PlcServer
 from simulation.station import Departure, Request, Station, StationRefuses
 from simulation.truth import Truth
@@ -10,10 +13,14 @@ _STRING, _UINT32, _BOOLEAN = ua.VariantType.String, ua.VariantType.UInt32, ua.Va
 
 
 class Feeder:
-    """Parts that come through the method `<station>.Feed(part_id, batch, recipe)`."""
+    """Parts that come through the method `<station>.Feed(part_id, batch, recipe)`.
+
+    `failed` gets the error that a method call met and its caller cannot mend: the truth cannot be written.
+    """
 
     def __init__(self, station: Station, truth: Truth) -> None:
         self.plc: PlcServer | None = None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._station = station
         self._truth = truth
 
@@ -46,6 +53,10 @@ class Feeder:
             )
         except StationRefuses:
             return ua.StatusCode(ua.StatusCodes.BadInvalidState)
+        except Fatal as error:
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            return ua.StatusCode(ua.StatusCodes.BadShutdown)
         return [ua.Variant(arrival.trigger_count, _UINT32)]
 
     async def _status(self, parent: ua.NodeId) -> list[ua.Variant]:

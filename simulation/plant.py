@@ -5,8 +5,10 @@ one by one through `<station>.Feed`.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from asyncua import ua
@@ -97,7 +99,8 @@ async def _run_by_itself(
         )
         await stack.enter_async_context(cameras)
         await stack.enter_async_context(plc)
-        works = [
+        works: list[asyncio.Future[None]] = [
+            *plc.works,
             asyncio.create_task(belt.run(plc)),
             asyncio.create_task(measure(plc, channels, started=belt.started, duration_s=parts / rate_per_s, seed=seed)),
         ]
@@ -109,12 +112,12 @@ async def _run_fed(plant: Plant, station: Station, book: Truth, stop: asyncio.Ev
     plc = PlcServer(plc=plant.plcs[0], stations=[station], observer=feeder, methods=feeder.methods())
     feeder.plc = plc
     async with plc:
-        await _until(stop, [])
+        await _until(stop, [*plc.works, feeder.failed])
 
 
-async def _until(stop: asyncio.Event, works: list[asyncio.Task[None]]) -> None:
+async def _until(stop: asyncio.Event, works: Sequence[asyncio.Future[None]]) -> None:
     """Waits for `stop`; a work that fails meanwhile ends the run with its error."""
-    stopped = asyncio.create_task(stop.wait())
+    stopped: asyncio.Future[Any] = asyncio.create_task(stop.wait())
     try:
         waited = {stopped, *works}
         while not stopped.done():

@@ -135,6 +135,11 @@ class PlcServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.stop()
 
+    @property
+    def works(self) -> tuple[asyncio.Task[None], ...]:
+        """The PLC's cycle and heartbeat: they end only by an error, which whoever runs the PLC must not miss."""
+        return tuple(self._tasks)
+
     async def arrive(
         self, station: str, *, part_id: str, recipe: str, batch: str, before: Callable[[Arrival], None]
     ) -> Arrival:

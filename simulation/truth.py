@@ -15,14 +15,18 @@ from simulation.station import Arrival, Departure, Request
 
 
 class Truth:
-    """Writes one JSON object a line, each flushed, so that a killed simulation leaves what it knew."""
+    """Writes one JSON object a line, each flushed, so that a killed simulation leaves what it knew.
+
+    Every method raises `ConfigurationError` where the file cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
         except OSError as error:
-            raise ConfigurationError(f"{path}: the truth cannot be written here ({error.strerror})") from error
+            raise self._unwritable(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -30,7 +34,10 @@ class Truth:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            pass  # the rest of a line whose failure was raised when it was written
 
     def part(self, station: str, arrival: Arrival, defects: Sequence[TakenDefect] | None) -> None:
         """A part arrived with these `defects`, boxes in px of the pictures that were served; None where it is not known."""
@@ -74,7 +81,15 @@ class Truth:
         self._write("finished", parts=parts)
 
     def _write(self, event: str, **fields: Any) -> None:
-        self._file.write(json.dumps({"event": event, **fields}) + "\n")
+        try:
+            self._file.write(json.dumps({"event": event, **fields}) + "\n")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._path}: the truth cannot be written here ({error.strerror}); make room, or name another file"
+        )
 
 
 def _row(defect: TakenDefect) -> dict[str, Any]:

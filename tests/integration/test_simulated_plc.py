@@ -91,10 +91,11 @@ class Peer:
     async def _acknowledges(self, sequence: int) -> bool:
         return await self.read("ack_sequence") == [sequence]
 
-    async def call(self, owner: str, method: str, *arguments: str) -> Any:
+    async def call(self, owner: str, method: str, *arguments: str | float) -> Any:
         node = self.client.get_node(f"ns={self.index};s={owner}")
         return await node.call_method(
-            ua.NodeId(f"{owner}.{method}", self.index), *[ua.Variant(argument, STRING) for argument in arguments]
+            ua.NodeId(f"{owner}.{method}", self.index),
+            *[ua.Variant(each, STRING if isinstance(each, str) else ua.VariantType.Double) for each in arguments],
         )
 
 
@@ -400,6 +401,13 @@ async def test_the_press_is_measured(demo: Plant, tmp_path: Path) -> None:
         assert 20 < await temperature.read_value() < 60
 
 
+async def test_a_test_can_disturb_a_camera(demo: Plant, tmp_path: Path) -> None:
+    async with running(demo, tmp_path / "truth.jsonl", parts=1, fed=False) as peer:
+        assert await peer.call("Simulation", "SilenceCamera", "left", 1.0) is True
+        assert await peer.call("Simulation", "SetCameraClockAhead", "left", 600.0) is True
+        assert await peer.call("Simulation", "SilenceCamera", "nonesuch", 1.0) is False
+
+
 async def test_a_plant_that_cannot_be_simulated_is_refused(demo: Plant, tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(demo.recipes[0], name="bumper")
     other = msgspec.structs.replace(demo, recipes=(recipe,))
@@ -407,3 +415,21 @@ async def test_a_plant_that_cannot_be_simulated_is_refused(demo: Plant, tmp_path
         await simulated_plant.run(
             other, parts=1, rate_per_s=1, seed=1, truth=tmp_path / "truth.jsonl", stop=asyncio.Event()
         )
+
+
+@pytest.mark.parametrize("fed", [False, True])
+async def test_a_full_disk_ends_the_simulation_with_one_sentence(demo: Plant, fed: bool) -> None:
+    """A truth with holes would make the summary lie."""
+    with pytest.raises(ConfigurationError, match="make room"):
+        await bring_one_part(demo, Path("/dev/full"), fed=fed)
+
+
+async def bring_one_part(plant: Plant, truth: Path, *, fed: bool) -> None:
+    """Lets a part come and waits until the PLC is gone."""
+    async with running(plant, truth, parts=3, fed=fed) as peer:
+        try:
+            await (peer.call(STATION, "Feed", "p", "b", "r@1") if fed else peer.call("Simulation", "Start"))
+            while True:
+                await peer.read("session")
+        except (ConnectionError, TimeoutError, ua.UaError):
+            pass
