@@ -1,4 +1,7 @@
-"""A judge stage as a process of its own, to be killed: python tests/integration/judge_process.py PLANT (Kafka from the environment)."""
+"""A judge stage as a process of its own, to be killed.
+
+python tests/integration/judge_process.py PLANT, with Kafka from the environment.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+sys.path.append(str(Path(__file__).parents[1]))  # as pytest does for the tests themselves
 
 from judged_parts import STATIONS, plant
 
