@@ -19,6 +19,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from schemas.reasons import DropReason, RefusalReason
+
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 REQUEST_TIMEOUT_S = 10.0
@@ -37,6 +39,9 @@ STAGES = (
     "record",
 )
 """Every stage there is; each emits the same set of metrics under its own name."""
+
+SERVICES = ("broker", "triton", "plc", "camera", "store", "receiver")
+"""What a stage may have to wait for: the label values of `retried`."""
 
 
 class Stage:
@@ -63,6 +68,11 @@ class Stage:
         self.duration = self.histogram("duration_seconds", "From the start of the work on a record to its end.")
         self.lag = self.gauge("lag_seconds", "Age of the record taken in last, by the broker's time.")
         self.last_processed = self.gauge("last_processed_timestamp_seconds", "When a record was finished last.")
+        # a series that begins at 1 has no increase: what can be counted is there from the start
+        for reason in (*RefusalReason, *DropReason):
+            self.dropped.labels(reason)
+        for service in SERVICES:
+            self.retried.labels(service)
         self._ready_shown = self.gauge("ready", "1 when the stage has its partitions and services, as /readyz says.")
 
     def counter(self, what: str, text: str, *labels: str) -> Counter:
@@ -161,7 +171,7 @@ class DroppedByRule(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRepeated(Event):
-    """A transient failure; the same attempt is made again. `service` is bounded: broker, triton, plc, camera, store, receiver."""
+    """A transient failure; the same attempt is made again. `service` is one of `SERVICES`."""
 
     level: ClassVar[str] = "warning"
     name: ClassVar[str] = "attempt_repeated"
