@@ -22,10 +22,14 @@ _LEVELS = (8, 4, 2)
 _STEPS_PER_LEVEL = (6, 5, 4)
 _POINTS_PER_LEVEL = 4000
 _SETTLED_PX = 0.02
-_DAMPING_GREY2 = 4.0
-"""Keeps a direction at rest that the structure cannot tell (parallel tracks only): noise over expected motion, squared."""
+_LEAST_STRUCTURE_RATIO = 0.015
+"""A motion that the structure tells less clearly than the clearest one, by this ratio, is mostly held still."""
+_LEAST_SLOPE_GREY = 3.0
+_LEAST_POINTS = 60
+"""A reference with fewer px of such a slope (grey levels per px, at half size) has nothing that could be aligned."""
+_TINY = 1e-3
 _MOTIONS = 6
-"""Columns of the model that move the picture; the rest light it."""
+"""Rows of the model that move the picture; the rest light it."""
 _LEAST_GAIN = 0.05
 _MOST_STRAIN_PER_STEP = 0.1
 _MOST_STRETCH_RATIO = 0.04
@@ -107,7 +111,8 @@ class Alignment:
 
     Attributes:
         motion: the motion that was applied; none where it would not have helped.
-        quality: share of the reference's structure that the frame shows, 1 for a perfect match.
+        quality: share of the reference's structure that the frame shows, 1 for a perfect match, and for a reference
+            without structure, which leaves nothing to align.
     """
 
     motion: Motion
@@ -130,10 +135,11 @@ class _Level:
     """The px of one reduction that are compared. N points; F = 12 things that are solved for.
 
     Attributes:
-        points: float32 [N, 2] x, y relative to the centre, px of this level.
-        model: float32 [N, F], columns: shift (2), strain (4), gain, gain over x and y, offset, offset over x and y.
-        inverse: float64 [F, F], of the damped normal matrix.
-        light_model, light_inverse: the same without motion, to judge the fit.
+        points: float32 [2, N] x, y relative to the centre, px of this level.
+        model: float32 [F, N], rows: shift (2), strain (4), gain, gain over x and y, offset, offset over x and y.
+        inverse: float64 [F, F], of the normal matrix, see _steadied_inverse.
+        light_inverse: the same without motion, to judge the fit.
+        steep_points: how many px show a clear edge.
     """
 
     reduction: int
@@ -142,6 +148,7 @@ class _Level:
     model: npt.NDArray[np.float32]
     inverse: npt.NDArray[np.float64]
     light_inverse: npt.NDArray[np.float64]
+    steep_points: int
 
 
 class Aligner:
@@ -168,6 +175,7 @@ class Aligner:
         self._minimum_quality = minimum_quality
         reduced = [_reduce(reference, reduction) for reduction in _LEVELS]
         self._levels = [_prepare(image, reduction) for image, reduction in zip(reduced, _LEVELS, strict=True)]
+        self._has_structure = self._levels[-1].steep_points >= _LEAST_POINTS
         margin = min(math.ceil(max_shift_px / _LEVELS[0]), min(reduced[0].shape) // 4)
         self._middle = reduced[0][margin:-margin, margin:-margin] if margin else reduced[0]
         self._margin = margin
@@ -184,6 +192,8 @@ class Aligner:
         """
         if frame.shape != self._shape:
             raise ValueError(f"expected a frame of the reference's size {self._shape}, got {frame.shape}")
+        if not self._has_structure:
+            return Alignment(Motion.rigid(frame_shape=self._shape), 1.0)
         reduced = [_reduce(frame, level.reduction) for level in self._levels]
         at_rest = _quality(self._levels[-1], reduced[-1], _AT_REST)
         placement, moved = self._follow(reduced, _AT_REST)
@@ -266,36 +276,59 @@ def _prepare(image: npt.NDArray[np.float32], reduction: int) -> _Level:
     grey, gx, gy = image[y, x], slope_x[y, x], slope_y[y, x]
     px, py = points[:, 0] / width, points[:, 1] / width
     one = np.ones_like(grey)
-    model = np.stack((gx, gy, gx * px, gx * py, gy * px, gy * py, grey, grey * px, grey * py, one, px, py), 1).astype(
+    model = np.stack((gx, gy, gx * px, gx * py, gy * px, gy * py, grey, grey * px, grey * py, one, px, py)).astype(
         np.float32
     )
-    normal = model.T.astype(np.float64) @ model
-    damping = np.diag([_DAMPING_GREY2] * _MOTIONS + [1e-3] * 6)
+    normal = model.astype(np.float64) @ model.T
+    light_normal = normal[_MOTIONS:, _MOTIONS:]
+    light_inverse = np.asarray(np.linalg.inv(light_normal + _TINY * np.eye(len(light_normal))), np.float64)
     return _Level(
         reduction=reduction,
         shape=(height, width),
-        points=points.astype(np.float32),
+        points=np.ascontiguousarray(points.T, np.float32),
         model=model,
-        inverse=np.asarray(np.linalg.inv(normal + damping), np.float64),
-        light_inverse=np.asarray(
-            np.linalg.inv(normal[_MOTIONS:, _MOTIONS:] + damping[_MOTIONS:, _MOTIONS:]), np.float64
-        ),
+        inverse=_steadied_inverse(normal, light_inverse),
+        light_inverse=light_inverse,
+        steep_points=int(np.sum(strength > _LEAST_SLOPE_GREY)),
     )
+
+
+def _steadied_inverse(
+    normal: npt.NDArray[np.float64], light_inverse: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The inverse of the normal matrix with motions held still that the structure cannot tell.
+
+    Where there are parallel tracks only, roughness would drive the part along them. The motions' block is inverted in
+    its own axes (Schur complement, strains scaled to px at the frame's edge), each weighed by how much structure there is
+    along it compared with the clearest one.
+    """
+    cross = normal[:_MOTIONS, _MOTIONS:]
+    scale = np.array([1.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    told = (normal[:_MOTIONS, :_MOTIONS] - cross @ light_inverse @ cross.T) * np.outer(scale, scale)
+    strength, axes = np.linalg.eigh(told)
+    strength = np.maximum(strength, _TINY)
+    weight = strength**2 / (strength**2 + (_LEAST_STRUCTURE_RATIO * strength.max()) ** 2)
+    motions = (axes * (weight / strength)) @ axes.T * np.outer(scale, scale)
+    onto_light = -motions @ cross @ light_inverse
+    light = light_inverse + light_inverse @ cross.T @ motions @ cross @ light_inverse
+    return np.asarray(np.block([[motions, onto_light], [onto_light.T, light]]), np.float64)
 
 
 def _sample(level: _Level, image: npt.NDArray[np.float32], placement: _Placement) -> npt.NDArray[np.float32]:
     """float32 [N], the frame at the points of the reference moved by the placement."""
     height, width = level.shape
     offset = np.array((width - 1, height - 1)) / 2 + placement.shift_px / level.reduction
-    at = level.points @ placement.turn.T.astype(np.float32) + offset.astype(np.float32)
-    sampled = cv2.remap(image, at[:, None, :], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    (xx, xy), (yx, yy) = placement.turn.astype(np.float32)
+    x, y = level.points
+    at_x, at_y = xx * x + xy * y + np.float32(offset[0]), yx * x + yy * y + np.float32(offset[1])
+    sampled = cv2.remap(image, at_x[:, None], at_y[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(sampled[:, 0], np.float32)
 
 
 def _refine(level: _Level, image: npt.NDArray[np.float32], placement: _Placement, steps: int) -> _Placement:
     width = level.shape[1]
     for _ in range(steps):
-        solved = level.inverse @ (level.model.T @ _sample(level, image, placement)).astype(np.float64)
+        solved = level.inverse @ _projected(level.model, _sample(level, image, placement))
         gain = solved[_MOTIONS]
         if gain < _LEAST_GAIN:  # the frame does not resemble the reference; the quality will say so
             break
@@ -314,13 +347,19 @@ def _refine(level: _Level, image: npt.NDArray[np.float32], placement: _Placement
 def _quality(level: _Level, image: npt.NDArray[np.float32], placement: _Placement) -> float:
     """Correlation between the frame and the reference under the light that fits best, at the compared points."""
     sampled = _sample(level, image, placement)
-    light = level.model[:, _MOTIONS:]
-    fitted = light @ (level.light_inverse @ (light.T @ sampled).astype(np.float64)).astype(np.float32)
+    light = level.model[_MOTIONS:]
+    share = level.light_inverse @ _projected(light, sampled)
+    fitted = np.einsum("f,fn->n", share.astype(np.float32), light)
     spread = float(np.var(sampled))
     if spread < 1.0:
         return 0.0
     explained = 1.0 - float(np.mean((sampled - fitted) ** 2)) / spread
     return math.sqrt(max(explained, 0.0))
+
+
+def _projected(rows: npt.NDArray[np.float32], sampled: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """float64 [F] of rows [F, N]. Not by matrix product: BLAS would start threads for so little work."""
+    return np.asarray(np.einsum("fn,n->f", rows, sampled), np.float64)
 
 
 def _centre(shape: tuple[int, ...]) -> tuple[float, float]:
