@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import yaml
 from promql import Selector, grouping_labels, selectors
 from stage_metrics import emitted
+
+Promtool = Callable[..., None]
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "ops" / "prometheus"
