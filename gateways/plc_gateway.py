@@ -38,7 +38,7 @@ FINISH_EVENTS_S = 2.0
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the PLC gateway of all PLCs of `plant` that control stations, until `stop`. Raises `Fatal`."""
     kafka = KafkaSettings()
-    async with RecordPublisher(plant=plant.plant, stage=stage, kafka=kafka) as publisher:
+    async with RecordPublisher(plant=plant.plant, stage=stage, kafka=kafka, budget_bytes=0) as publisher:
         await _Gateway(plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher, kafka=kafka).run(stop)
 
 
@@ -73,6 +73,7 @@ class _Gateway:
             for plc in plant.plcs
             if stations_of(plant, plc)
         ]
+        self._history_known = False
         self._intake = CommandIntake(
             plant=plant,
             mailboxes={name: box for controller in self._controllers for name, box in controller.mailboxes().items()},
@@ -102,7 +103,7 @@ class _Gateway:
 
     def _is_ready(self) -> bool:
         links_up = all(controller.link.up for controller in self._controllers)
-        return links_up and self._publisher.connected and self._intake.assigned
+        return links_up and self._history_known and self._publisher.connected and self._intake.assigned
 
     async def _report(self) -> None:
         """Publishes the stations' events, once it is known which of them are published already."""
@@ -119,6 +120,7 @@ class _Gateway:
         for event in events:
             if event.station in histories:
                 histories[event.station].note(event)
+        self._history_known = True
         await together(
             *(station.report.run(histories[station.name]) for plc in self._controllers for station in plc.stations)
         )

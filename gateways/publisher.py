@@ -32,7 +32,6 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic
 
-BUDGET_BYTES = 64 * MIB_BYTES
 IN_FLIGHT_BYTES = 8 * MIB_BYTES
 # Above the largest topic limit; a batch holds what waited while the one before was under way.
 MAX_REQUEST_BYTES = 6 * MIB_BYTES
@@ -72,9 +71,12 @@ class _Item:
 
 
 class RecordPublisher:
-    """Publishes messages of one plant. Use as an async context manager; it starts without a broker, too."""
+    """Publishes messages of one plant. Use as an async context manager; it starts without a broker, too.
 
-    def __init__(self, *, plant: str, stage: Stage, kafka: KafkaSettings, budget_bytes: int = BUDGET_BYTES) -> None:
+    `budget_bytes` bounds what may wait of droppable records.
+    """
+
+    def __init__(self, *, plant: str, stage: Stage, kafka: KafkaSettings, budget_bytes: int) -> None:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka

@@ -30,8 +30,10 @@ from schemas.object_store import open_store
 from schemas.plant import Camera, Plant, Plc, Station
 from schemas.settings import KafkaSettings, ObjectStoreSettings
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import MANIFESTS
+from schemas.topics import MANIFESTS, MIB_BYTES
 
+WAITING_FRAMES_BYTES = 64 * MIB_BYTES
+"""Frames kept in memory while the broker is away; above it the oldest are given up."""
 MANIFEST_EVERY_S = 1.0
 # A subscription may die without a word; the ring is looked at now and then in any case.
 LOOK_ANYWAY_S = 1.0
@@ -42,7 +44,9 @@ FINISH_MANIFESTS_S = 1.5
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the station gateway of all stations of `plant` that have a PLC, until `stop`. Raises `Fatal`."""
-    publisher = RecordPublisher(plant=plant.plant, stage=stage, kafka=KafkaSettings())
+    publisher = RecordPublisher(
+        plant=plant.plant, stage=stage, kafka=KafkaSettings(), budget_bytes=WAITING_FRAMES_BYTES
+    )
     async with aiohttp.ClientSession() as http, publisher:
         gateway = _Gateway(plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher, http=http)
         await gateway.run(stop)

@@ -27,7 +27,11 @@ async def read_tail(
     Records that cannot be decoded are left out: a reader of the topic refuses them. Raises `Transient` where the broker is away.
     """
     consumer = AIOKafkaConsumer(
-        topic.on(plant), **kafka.client(), enable_auto_commit=False, fetch_max_bytes=8 * MIB_BYTES
+        topic.on(plant),
+        **kafka.client(),
+        enable_auto_commit=False,
+        fetch_max_bytes=8 * MIB_BYTES,
+        fetch_max_wait_ms=20,  # it starts at the end, where a fetch would wait for news before the seek takes effect
     )
     try:
         async with asyncio.timeout(WITHIN_S):
