@@ -171,6 +171,31 @@ def test_a_port_held_by_another_folders_broker_is_refused(broker: LocalKafka, tm
         LocalKafka(tmp_path, port=port).start()
 
 
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_run_folder_that_another_broker_still_uses_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local_kafka, "GRACE_S", 0.2)
+    lock = tmp_path / "kafka" / "data" / ".lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    command: list[str | Path] = [sys.executable, "-c", HOLDER, lock]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ConfigurationError, match="another Kafka broker uses"):
+            LocalKafka(tmp_path).start()
+        holder.kill()
+
+
 def test_a_broker_that_cannot_start_shows_its_own_words(kafka_installed: None, tmp_path: Path) -> None:
     kafka = LocalKafka(tmp_path)
     kafka.start()
@@ -223,12 +248,19 @@ def save_model(repository: Path, name: str, nodes: list[onnx.NodeProto], initial
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`invert` answers 255 - x; `picky` answers x, and fails for a whole batch in which any x is over 9."""
+    """`invert`: 255 - x. `picky`: x, and fails as a whole if any x is over 9. `census`: how many rows its run had."""
     folder = tmp_path_factory.mktemp("models")
     save_model(folder, "invert", [helper.make_node("BitwiseNot", ["x"], ["y"])], [])
     table = helper.make_tensor("table", TensorProto.UINT8, [PICKY_LIMIT], list(range(PICKY_LIMIT)))
     cast = helper.make_node("Cast", ["x"], ["index"], to=TensorProto.INT64)
     save_model(folder, "picky", [cast, helper.make_node("Gather", ["table", "index"], ["y"])], [table])
+    shape = [
+        helper.make_node("Shape", ["x"], ["shape"], start=0, end=1),
+        helper.make_node("Cast", ["shape"], ["rows"], to=TensorProto.UINT8),
+        helper.make_node("Sub", ["x", "x"], ["zero"]),
+        helper.make_node("Add", ["zero", "rows"], ["y"]),
+    ]
+    save_model(folder, "census", shape, [])
     return folder
 
 
@@ -266,16 +298,20 @@ def test_every_model_of_the_repository_is_loaded_and_answers(server: LocalTriton
     np.testing.assert_array_equal(ask(server, lambda client: infer(client, "picky", row(7))), row(7))
 
 
-def test_requests_at_the_same_time_run_as_one_batch_and_each_gets_its_own_answer(server: LocalTriton) -> None:
-    async def together(client: Any) -> tuple[list[np.ndarray[Any, Any]], set[int]]:
-        answers = await asyncio.gather(*(infer(client, "invert", row(value)) for value in range(8)))
-        statistics = await client.get_inference_statistics("invert")
-        return answers, {batch.batch_size for batch in statistics.model_stats[0].batch_stats}
+def test_requests_at_the_same_time_run_as_one_batch(server: LocalTriton) -> None:
+    async def together(client: Any) -> list[np.ndarray[Any, Any]]:
+        return list(await asyncio.gather(*(infer(client, "census", row(0)) for _ in range(8))))
 
-    answers, batch_sizes = ask(server, together)
-    for value, answer in enumerate(answers):
-        np.testing.assert_array_equal(answer, row(255 - value))
-    assert max(batch_sizes) > 1
+    assert max(answer.max() for answer in ask(server, together)) > 1
+
+
+def test_each_request_of_a_batch_gets_its_own_answer(server: LocalTriton) -> None:
+    async def together(client: Any) -> list[np.ndarray[Any, Any]]:
+        rows = [np.repeat(row(value), 1 + value % 3, axis=0) for value in range(12)]
+        return list(await asyncio.gather(*(infer(client, "invert", rows_of_one) for rows_of_one in rows)))
+
+    for value, answer in enumerate(ask(server, together)):
+        np.testing.assert_array_equal(answer, np.repeat(row(255 - value), 1 + value % 3, axis=0))
 
 
 def test_one_bad_request_costs_only_itself_and_the_server_goes_on(server: LocalTriton) -> None:

@@ -138,16 +138,18 @@ time.sleep(300)
 def test_kill_9_of_the_owner_or_the_guard_leaves_nothing(tmp_path: Path, victim: str) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
-        command, descendant = (int(pid) for pid in owner.stdout.readline().split())
-        (guard_pid,) = guard.children_of(owner.pid)
-        os.kill(owner.pid if victim == "owner" else guard_pid, signal.SIGKILL)
-        wait_until(lambda: not lives(command))
-        if victim == "owner":
-            wait_until(lambda: not lives(descendant))
-            wait_until(lambda: not lives(guard_pid))
-        else:
-            os.kill(descendant, signal.SIGKILL)  # nobody was left to look after what the command had started
-        owner.kill()
+        try:
+            command, descendant = (int(pid) for pid in owner.stdout.readline().split())
+            (guard_pid,) = guard.children_of(owner.pid)
+            os.kill(owner.pid if victim == "owner" else guard_pid, signal.SIGKILL)
+            wait_until(lambda: not lives(command))
+            if victim == "owner":
+                wait_until(lambda: not lives(descendant))
+                wait_until(lambda: not lives(guard_pid))
+            else:
+                os.kill(descendant, signal.SIGKILL)  # nobody was left to look after what the command had started
+        finally:
+            owner.kill()
 
 
 def test_the_log_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
