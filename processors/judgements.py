@@ -17,7 +17,7 @@ class Decision(Generic[Source]):
 
     First the verdict, and once it is acknowledged defects and command: a crash in between leaves a verdict whose command is
     made again, never a command whose verdict may come out differently. `is_on_topic`: the verdict went out before a restart,
-    send only what follows. Then the sources are finished. `triggered_at_ns` is when the part arrived (see `trigger_time`).
+    send only what follows. Then the sources are finished. `triggered_at_ns` is when the part arrived (see `believed_time`).
     """
 
     verdict: Verdict

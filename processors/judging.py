@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Generic
 
+from processors.believed_time import believed_ns, is_skewed
 from processors.decided_parts import DEFAULT_LIMIT, DecidedParts
 from processors.early_inspections import Early, EarlyInspections
 from processors.judgements import Decision, Done, Judgement, Notice, Refusal
 from processors.part_state import OpenPart, PartVisit, Source
-from processors.trigger_time import is_skewed, trigger_ns
 from processors.verdict_consequences import NS_PER_MS, command, defect_events
 from processors.verdict_rules import decide
 from schemas.errors import Refused
@@ -266,7 +266,7 @@ class Judge(Generic[Source]):
             defects=defect_events(verdict),
             command=None if has_left else command(verdict, station, now_ns=now_ns),
             sources=sources,
-            triggered_at_ns=trigger_ns(arrival.occurred_at_ns, at_ns),
+            triggered_at_ns=believed_ns(arrival.occurred_at_ns, at_ns),
             is_on_topic=is_on_topic,
         )
 

@@ -1,9 +1,8 @@
-"""When a part really arrived, for figures of latency: the PLC's clock, as long as that can be believed."""
+"""When something happened outside, for figures of latency: the clock out there, as long as that can be believed."""
 
 from __future__ import annotations
 
-NS_PER_S = 1_000_000_000
-BELIEVED_SKEW_NS = 60 * NS_PER_S
+BELIEVED_SKEW_NS = 60_000_000_000
 
 
 def is_skewed(occurred_at_ns: int, broker_at_ns: int) -> bool:
@@ -11,8 +10,8 @@ def is_skewed(occurred_at_ns: int, broker_at_ns: int) -> bool:
     return abs(broker_at_ns - occurred_at_ns) > BELIEVED_SKEW_NS
 
 
-def trigger_ns(occurred_at_ns: int, broker_at_ns: int) -> int:
-    """Time of the trigger, ns UTC: `occurred_at_ns` of the PLC, or the broker's time of the record where that is skewed.
+def believed_ns(occurred_at_ns: int, broker_at_ns: int) -> int:
+    """ns UTC: `occurred_at_ns` of a PLC, camera or gateway, or the broker's time of the record where that is skewed.
 
     Never used to judge: deadlines count from the broker's time.
     """
