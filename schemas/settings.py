@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.errors import ConfigurationError
+
 
 class KafkaSettings(BaseSettings):
     """`KAFKA_*`: where the brokers are and how to log in. Names follow Kafka's own client settings."""
@@ -36,10 +38,19 @@ class KafkaSettings(BaseSettings):
         """TLS context with the CA and client certificate named in the environment; None without TLS."""
         if not self.uses_tls:
             return None
-        context = ssl.create_default_context(cafile=str(self.ssl_cafile) if self.ssl_cafile else None)
+        try:
+            context = ssl.create_default_context(cafile=str(self.ssl_cafile) if self.ssl_cafile else None)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(f"KAFKA_SSL_CAFILE {self.ssl_cafile} is no readable PEM file: {error}") from error
         if self.ssl_certfile:
-            password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else None
-            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
+            password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else ""
+            try:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigurationError(
+                    f"KAFKA_SSL_CERTFILE {self.ssl_certfile} and KAFKA_SSL_KEYFILE {self.ssl_keyfile} are no certificate with its"
+                    f" key (KAFKA_SSL_KEY_PASSWORD, if it has one): {error}"
+                ) from error
         return context
 
     def client(self) -> dict[str, Any]:
@@ -51,9 +62,13 @@ class KafkaSettings(BaseSettings):
         if self.uses_tls:
             arguments["ssl_context"] = self.ssl_context()
         if self.security_protocol.startswith("SASL"):
+            if not self.sasl_username or self.sasl_password is None:
+                raise ConfigurationError(
+                    f"KAFKA_SECURITY_PROTOCOL is {self.security_protocol}: set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD too"
+                )
             arguments["sasl_mechanism"] = self.sasl_mechanism
             arguments["sasl_plain_username"] = self.sasl_username
-            arguments["sasl_plain_password"] = self.sasl_password.get_secret_value() if self.sasl_password else None
+            arguments["sasl_plain_password"] = self.sasl_password.get_secret_value()
         return arguments
 
 
