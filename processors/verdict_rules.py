@@ -119,6 +119,7 @@ def _view_result(view: str, inspection: Inspection | None, recipe: Recipe | None
         defects=counting(inspection.defects, recipe) if recipe else inspection.defects,
         camera=inspection.camera,
         captured_at_ns=inspection.captured_at_ns,
+        reference=inspection.reference,
     )
 
 

@@ -12,7 +12,8 @@ from schemas.reasons import FailSafe, VerdictReason, VerdictValue
 class ViewResult(Value, frozen=True, kw_only=True):
     """What one view gave the verdict. `inspection` is the inspection's id, None where the view is missing.
 
-    `defects` are those that count under the recipe; everything that was found is in the inspection.
+    `defects` are those that count under the recipe; everything that was found is in the inspection. `reference` is the digest
+    (`sha256:<hex>`) of the image that the view was compared with.
     """
 
     view: str
@@ -26,6 +27,7 @@ class ViewResult(Value, frozen=True, kw_only=True):
     defects: tuple[Defect, ...] = ()
     camera: str = ""
     captured_at_ns: int = 0
+    reference: str | None = None
 
 
 class Verdict(Message, frozen=True, kw_only=True):

@@ -80,6 +80,7 @@ VIEW = ViewResult(
     defects=(DEFECT,),
     camera="left",
     captured_at_ns=AT_NS - 7_000_000,
+    reference=f"sha256:{SHA256}",
 )
 
 EXAMPLES: dict[str, tuple[Topic, Message]] = {
