@@ -19,9 +19,9 @@ from processors.distinct import Distinct, Sighting
 from processors.ledger_findings import LISTED, Difference, Finding, FindingList, LedgerReport
 from processors.ledger_frames import FrameBook
 from processors.ledger_parts import PartBook
-from schemas.codec import frame_owner
+from schemas.codec import FrameOwner, frame_owner
 from schemas.commands import Command, CommandResult
-from schemas.frames import Manifest
+from schemas.frames import Frame, Manifest
 from schemas.inspections import Inspection
 from schemas.message import Message
 from schemas.plc_events import PartArrived, PartLeft, RejectConfirmed
@@ -79,7 +79,7 @@ class Ledger:
     """
 
     def __init__(self, *, begins_midway: bool = False) -> None:
-        self._begins_midway = begins_midway
+        self.begins_midway = begins_midway
         self._frames = FrameBook()
         self._parts = PartBook()
         self._distinct: dict[str, Distinct] = {topic.name: Distinct() for topic in LEDGER_TOPICS}
@@ -105,7 +105,8 @@ class Ledger:
         self._newest_ms = max(self._newest_ms, at_ms)
         place = f"{topic.name}/{partition}/{offset}"
         if topic.name == FRAMES.name:
-            self._frames.frame(frame_owner(headers), partition=partition, offset=offset, at_ms=at_ms)
+            owner = frame_owner(headers) or (_owner(message) if isinstance(message, Frame) else None)
+            self._frames.frame(owner, partition=partition, offset=offset, at_ms=at_ms)
         if topic.name != FRAMES.name and topic.name not in self._distinct:
             return
         if message is None:
@@ -129,8 +130,8 @@ class Ledger:
         """How things stand. What is younger than `settle_ms` is open and no difference; 0 when everything was drained."""
         found = FindingList(settled_before_ms=now_ns // 1_000_000 - settle_ms)
         found.add(Finding(difference=item, since_ms=0) for item in self._contradictions)
-        found.add(self._frames.findings(newest_ms=self._newest_ms, begins_midway=self._begins_midway))
-        found.add(self._parts.findings(begins_midway=self._begins_midway))
+        found.add(self._frames.findings(newest_ms=self._newest_ms, begins_midway=self.begins_midway))
+        found.add(self._parts.findings(begins_midway=self.begins_midway))
         found.add(self._without_letter())
         unlisted = self._parts.given_up_count - len(self._parts.given_up)
         return LedgerReport(
@@ -231,7 +232,7 @@ class Ledger:
         """Everything needed to go on later, as plain values (JSON, MessagePack), so that the ledger outlives retention."""
         return {
             "version": STATE_VERSION,
-            "begins_midway": self._begins_midway,
+            "begins_midway": self.begins_midway,
             "frames": self._frames.checkpoint(),
             "parts": self._parts.checkpoint(),
             "distinct": {name: distinct.newest() for name, distinct in self._distinct.items()},
@@ -262,3 +263,16 @@ class Ledger:
         ledger._letters = OrderedDict.fromkeys(kept["letters"])
         ledger._newest_ms = kept["newest_ms"]
         return ledger
+
+
+def _owner(frame: Frame) -> FrameOwner:
+    """Of a frame whose headers do not say it; its body does."""
+    return FrameOwner(
+        station=frame.station,
+        camera=frame.camera,
+        session=frame.session,
+        sequence=frame.sequence,
+        part_id=frame.part_id,
+        view=frame.view,
+        visit=frame.visit,
+    )

@@ -86,10 +86,10 @@ class FrameBook:
         return self.settled_published + sum(len(session.published) for session in self._sessions.values())
 
     def frame(self, owner: FrameOwner | None, *, partition: int, offset: int, at_ms: int) -> None:
-        """A record on `frames`; without an owner its dead letter answers for it."""
+        """A record on `frames`. One without an owner belongs to no session: it cannot be decoded and needs its dead letter."""
+        self._account(partition, offset)
         if owner is None:
             return
-        self._account(partition, offset)
         session = self._session(owner.camera, owner.session, at_ms)
         if session is None or owner.sequence in session.seen:
             self.duplicates += 1
