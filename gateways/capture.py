@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gateways.camera_sources import CameraSource, CaptureFailed, Picture
 from gateways.framing import Framer, Subject
 from gateways.manifests import ManifestBook
 from gateways.publisher import Fate, RecordPublisher
 from schemas.errors import Transient
-from schemas.frames import Frame
 from schemas.reasons import DropReason
 from schemas.telemetry import DroppedByRule, Stage
 from schemas.topics import FRAMES
@@ -135,13 +135,11 @@ class CameraCapture:
         except Transient as error:
             self._drop(shot, DropReason.EXPIRED, str(error))
             return
-        fate = self._publisher.submit(FRAMES, self._camera, frame, droppable=True)
-        fate.add_done_callback(lambda done: self._settle(shot, frame, done))
+        self._publisher.submit(FRAMES, self._camera, frame, tell=partial(self._settle, shot), droppable=True)
 
-    def _settle(self, shot: _Shot, frame: Frame, done: asyncio.Future[Fate]) -> None:
-        fate = Fate.UNKNOWN if done.cancelled() else done.result()
+    def _settle(self, shot: _Shot, fate: Fate) -> None:
         if fate is Fate.DROPPED:
-            self._drop(shot, DropReason.BROKER_AWAY, frame.id)
+            self._drop(shot, DropReason.BROKER_AWAY, "more waits than may be kept in memory")
         elif fate is Fate.ACKNOWLEDGED:
             self._book.acknowledged(shot.sequence)
             self._stage.finished(seconds=time.monotonic() - shot.began_s)

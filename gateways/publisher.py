@@ -12,6 +12,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -61,7 +62,8 @@ class _Item:
     value: bytes
     headers: list[tuple[str, bytes]]
     droppable: bool
-    fate: asyncio.Future[Fate]
+    tell: Callable[[Fate], None]
+    settled: bool = False
     attempt: int = 0
     handed_over_s: float = 0.0
     size_bytes: int = field(init=False)
@@ -118,14 +120,21 @@ class RecordPublisher:
         return self._connected
 
     def submit(
-        self, topic: Topic, key: str, message: Any, *, droppable: bool = False, traceparent: bytes | None = None
-    ) -> asyncio.Future[Fate]:
-        """Takes a record over; the future tells its fate. Order is kept per key. Call it on the loop's thread.
+        self,
+        topic: Topic,
+        key: str,
+        message: Any,
+        *,
+        tell: Callable[[Fate], None],
+        droppable: bool = False,
+        traceparent: bytes | None = None,
+    ) -> None:
+        """Takes a record over and calls `tell` with its fate, once. Order is kept per key. Call it on the loop's thread.
 
         Droppable records are given up, oldest first, while more than the budget waits; others always stay.
         """
         encoded = encode(topic, message, traceparent=traceparent)
-        item = _Item(topic, key.encode(), encoded.value, encoded.headers, droppable, self._loop.create_future())
+        item = _Item(topic, key.encode(), encoded.value, encoded.headers, droppable, tell)
         with self._condition:
             self._waiting.append(item)
             self._bytes += item.size_bytes
@@ -134,12 +143,18 @@ class RecordPublisher:
         for old in dropped:
             self._settle(old, Fate.DROPPED)
         self._stage.in_progress_bytes.set(self._bytes)
-        return item.fate
 
     async def publish(self, topic: Topic, key: str, message: Any, *, traceparent: bytes | None = None) -> None:
         """Returns when the broker has acknowledged the record. Raises `ServiceAway` where the publisher was closed before."""
-        fate = await self.submit(topic, key, message, traceparent=traceparent)
-        if fate is not Fate.ACKNOWLEDGED:
+        told: asyncio.Future[Fate] = self._loop.create_future()
+        self.submit(
+            topic,
+            key,
+            message,
+            tell=lambda fate: None if told.done() else told.set_result(fate),
+            traceparent=traceparent,
+        )
+        if await told is not Fate.ACKNOWLEDGED:
             raise ServiceAway(f"{topic.on(self._plant)}: not acknowledged before the gateway stopped")
 
     async def failed(self) -> None:
@@ -166,10 +181,12 @@ class RecordPublisher:
     # --- on the loop's thread ----------------------------------------------------------------------------------------
 
     def _settle(self, item: _Item, fate: Fate) -> None:
-        if not item.fate.done():
-            item.fate.set_result(fate)
+        if item.settled:
+            return
+        item.settled = True
         if fate is Fate.ACKNOWLEDGED:
             self._stage.produced.labels(item.topic.name).inc()
+        item.tell(fate)
         self._stage.in_progress_bytes.set(self._bytes)
         self._settled.set()
 
