@@ -16,10 +16,10 @@ from schemas.reasons import RefusalReason
 
 Image = npt.NDArray[np.uint8]
 
-# A picture whose end is missing decodes to grey below: it would be judged, and found full of defects. Cameras pad to whole
-# blocks, so the end is looked for in the last bytes. In a JPEG's pixels FF is always followed by 00 or a restart marker.
-_ENDS = {ImageEncoding.JPEG: b"\xff\xd9", ImageEncoding.PNG: b"IEND\xaeB`\x82"}
+# Cameras pad their pictures to whole blocks: the end is looked for in the last bytes, not as the last bytes.
 _PADDING_BYTES = 65_536
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
+_START_OF_SCAN = 0xDA
 
 # A camera's picture is judged as the sensor saw it, whatever an EXIF tag says about how to hold it.
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
@@ -45,18 +45,44 @@ def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
 
 
 def whole_image(content: bytes) -> ImageHeader:
-    """The header of an encoded image that is there to its end. Raises Refused `undecodable_image`."""
+    """The header of an encoded image that is there to its end. Raises Refused `undecodable_image`.
+
+    A picture whose end is missing would decode to grey below, be judged, and found full of defects.
+    """
     try:
         header = read_header(content)
     except ValueError as error:
         raise Refused(RefusalReason.UNDECODABLE_IMAGE, str(error)) from error
-    end = _ENDS.get(header.encoding)
-    if end is not None and content.rfind(end, -_PADDING_BYTES) < 0:
+    if not _has_end(content, header.encoding):
         raise Refused(
             RefusalReason.UNDECODABLE_IMAGE,
             f"the {header.encoding.value} has no end after {len(content)} bytes: it was cut off",
         )
     return header
+
+
+def _has_end(content: bytes, encoding: ImageEncoding) -> bool:
+    """BMP has no end mark; its decoder counts."""
+    padding_at = max(0, len(content) - _PADDING_BYTES)
+    if encoding is ImageEncoding.PNG:
+        return content.rfind(_PNG_END, padding_at) >= 0
+    if encoding is ImageEncoding.JPEG:
+        return content.rfind(_JPEG_END, max(padding_at, _jpeg_pixels_at(content))) >= 0
+    return True
+
+
+def _jpeg_pixels_at(content: bytes) -> int:
+    """Where the first scan of a JPEG begins; before it, a thumbnail may have an end mark of its own.
+
+    In the scan it cannot occur: there FF is always followed by 00 or a restart marker (ITU T.81, B.1.1.5).
+    """
+    at = 2
+    while at + 4 <= len(content):
+        if content[at + 1] == _START_OF_SCAN:
+            return at
+        fill = content[at + 1] == 0xFF  # a marker may be preceded by any number of FF
+        at += 1 if fill else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return len(content)
 
 
 def decode_grey(content: bytes, header: ImageHeader) -> Image:
