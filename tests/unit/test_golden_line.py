@@ -1,0 +1,77 @@
+"""Simulated parts through the whole of golden comparison, with the committed models: what the demo relies on."""
+
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from processors.golden.alignment import AlignmentFailed
+from processors.golden.comparison import GoldenComparison
+from processors.golden.settings import CopperTone, GoldenSettings
+from processors.scoring import overlap_ratio
+from schemas.inspections import Defect
+from simulation.boards import DESIGNS, VIEWS, draw_part, reference
+from simulation.defects import DefectKind
+from simulation.imaging import capture
+from training.local_inference import Classification, Comparison
+
+COMPARE, CLASSIFY = Comparison(), Classification()
+
+
+def _inspect(frame: np.ndarray, golden: np.ndarray, settings: GoldenSettings | None = None) -> tuple[Defect, ...]:
+    comparison = GoldenComparison(reference=golden, settings=settings or GoldenSettings())
+    laid = comparison.lay_over(frame)
+    candidates = comparison.candidates(laid, COMPARE(laid.image, golden))
+    crops = comparison.crops(laid, candidates)
+    return comparison.defects(laid, candidates, CLASSIFY(crops) if candidates else np.zeros((0, 7), np.float32))
+
+
+@pytest.mark.parametrize("drift", [0.0, 1.0], ids=["new lamp", "old lamp"])
+@pytest.mark.parametrize("kind", DefectKind)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_every_kind_of_defect_is_found_named_and_located(design: str, kind: DefectKind, drift: float) -> None:
+    rng = np.random.default_rng(zlib.crc32(f"{design} {kind}".encode()))
+    drawn = draw_part(design=design, defects=[kind], rng=rng)
+    for view in VIEWS:
+        taken = capture(drawn[view].scene, rng=rng, lighting_drift_ratio=drift)
+        found = _inspect(taken.image, reference(design, view))
+        assert [defect.class_name for defect in found] == [true.kind.value for true in drawn[view].defects]
+        for defect, true in zip(found, drawn[view].defects, strict=True):
+            assert overlap_ratio(defect.box, taken.placement.map_box(true.box)) > 0.33
+
+
+@pytest.mark.parametrize("drift", [0.0, 1.0], ids=["new lamp", "old lamp"])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_good_part_has_no_defect(design: str, drift: float) -> None:
+    rng = np.random.default_rng(7)
+    drawn = draw_part(design=design, defects=[], rng=rng)
+    for view in VIEWS:
+        taken = capture(drawn[view].scene, rng=rng, lighting_drift_ratio=drift)
+        assert _inspect(taken.image, reference(design, view)) == ()
+
+
+def test_black_and_white_pictures_with_dark_copper_are_inspected_too() -> None:
+    rng = np.random.default_rng(5)
+    drawn = draw_part(design="power", defects=[DefectKind.PIN_HOLE, DefectKind.COPPER], rng=rng)
+    settings = GoldenSettings(copper=CopperTone.DARK)
+    for view in VIEWS:
+        frame, golden = (
+            np.where(picture > 120, np.uint8(0), np.uint8(255))
+            for picture in (capture(drawn[view].scene, rng=rng).image, reference("power", view))
+        )
+        names = sorted(defect.class_name for defect in _inspect(frame, golden, settings))
+        assert names == sorted(true.kind.value for true in drawn[view].defects)
+
+
+def test_another_product_is_not_judged() -> None:
+    with pytest.raises(AlignmentFailed):
+        _inspect(reference("power", "left"), reference("controller", "right"))
+
+
+def test_a_defect_that_covers_half_the_frame_is_reported_not_crashed_on() -> None:
+    golden = reference("power", "left")
+    frame = golden.copy()
+    cv2.circle(frame, (320, 320), 150, 178, -1)
+    settings = GoldenSettings(minimum_alignment_quality=0.0)
+    assert len(_inspect(frame, golden, settings)) >= 1
