@@ -1,0 +1,113 @@
+"""Reads single frames again by their place on the topic: without a group, one record at a time, nothing around it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from schemas.codec import decode
+from schemas.frames import Frame
+from schemas.settings import KafkaSettings
+from schemas.telemetry import AttemptRepeated, Stage
+from schemas.topics import FRAMES
+from topologies.producer import pause_s
+
+PATIENCE_S = 10.0
+CLOSE_S = 2.0
+ONE_BATCH_BYTES = 1
+"""A broker sends the first batch whatever its size (KIP-74): so a fetch brings the frame that is wanted and no megabytes after it."""
+
+
+class FrameReader:
+    """Reads frames of one plant. Use as an async context manager; waits for a broker that is away, visibly."""
+
+    def __init__(self, *, plant: str, stage: Stage, kafka: KafkaSettings) -> None:
+        self._topic = FRAMES.on(plant)
+        self._stage = stage
+        self._kafka = kafka
+        self._client: AIOKafkaConsumer | None = None
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._drop_client()
+
+    async def read(self, partition: int, offset: int) -> Frame | None:
+        """The frame at a place; None where it is not there (any more). Raises Refused for one that cannot be decoded."""
+        place, attempt = TopicPartition(self._topic, partition), 0
+        while True:
+            async with self._turn:
+                try:
+                    async with asyncio.timeout(PATIENCE_S):
+                        record = await self._fetch(place, offset)
+                    break
+                except (KafkaError, TimeoutError) as error:
+                    attempt += 1
+                    detail = f"reading a frame: {error!r}"
+                    self._stage.emit(AttemptRepeated(service="broker", detail=detail, attempt=attempt))
+                    await self._drop_client()
+            await asyncio.sleep(pause_s(attempt))
+        if record is None:
+            return None
+        frame: Frame = decode(FRAMES, record.value, record.headers)
+        return frame
+
+    async def _fetch(self, place: TopicPartition, offset: int) -> Any:
+        client = await self._connected()
+        if place not in client.assignment():
+            return None  # the topic was made anew with fewer partitions
+        # asked before, since a consumer that seeks outside of what there is waits for a record that never comes
+        oldest = (await client.beginning_offsets([place]))[place]
+        end = (await client.end_offsets([place]))[place]
+        if not oldest <= offset < end:
+            return None
+        client.seek(place, offset)
+        client.resume(place)
+        try:
+            record = await client.getone(place)
+        except OffsetOutOfRangeError:
+            return None  # retention was faster
+        finally:
+            client.pause(place)  # nothing after it is fetched
+        return record if record.offset == offset else None
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        if self._client is None:
+            client = AIOKafkaConsumer(
+                **self._kafka.client(),
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                max_partition_fetch_bytes=ONE_BATCH_BYTES,
+                fetch_max_wait_ms=100,
+            )
+            try:
+                await client.start()
+                metadata = await client._client.fetch_all_metadata()
+                places = [
+                    TopicPartition(self._topic, n) for n in sorted(metadata.partitions_for_topic(self._topic) or ())
+                ]
+                client.assign(places)
+                client.pause(*places)
+            except BaseException:
+                await client.stop()
+                raise
+            self._client = client
+        return self._client
+
+    async def _drop_client(self) -> None:
+        client, self._client = self._client, None
+        if client is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await client.stop()
+        except (KafkaError, TimeoutError):
+            await client._client.close()
