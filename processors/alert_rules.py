@@ -1,0 +1,30 @@
+"""What all alert rules have in common: a watch is told every message and every tick, and says what it finds.
+
+A watch keeps what it needs to judge, not whether an alert is open: it says again and again that its rule holds, or does not
+(`alert_episodes` turns that into alerts). Event times come with the messages, so a replay finds the same; the clock only says
+how long nothing came, counted from when the watch saw the last message, so that a backlog after a restart is no silence.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from processors.alert_episodes import Finding
+from schemas.inspections import Inspection
+from schemas.plc_events import PlcEvent
+from schemas.verdicts import Verdict
+
+AlertInput = Verdict | Inspection | PlcEvent
+
+
+class Watch(Protocol):
+    """One rule over all stations that are ours."""
+
+    def see(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[Finding]:
+        """A message; `at_ns` is its record's time, `now_ns` when we see it."""
+
+    def tick(self, now_ns: int) -> list[Finding]:
+        """Time has passed."""
+
+    def resume(self, subject: str, now_ns: int) -> None:
+        """An alert for `subject` was open before we began."""

@@ -1,0 +1,128 @@
+"""The alert rules of a plant file, from messages to alerts and what follows from them: a line stop, and its audit entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from processors.alert_defect_rate import DefectRate
+from processors.alert_episodes import Episodes, Finding, Raise
+from processors.alert_faults import MissingFrames, PlcHeartbeat
+from processors.alert_rules import AlertInput, Watch
+from processors.alert_silence import SilentCamera, SilentStation
+from processors.windows import NS_PER_MS
+from schemas.alerts import Alert
+from schemas.commands import Command
+from schemas.plant import (
+    DefectRateRule,
+    MissingFramesRule,
+    Plant,
+    PlcHeartbeatRule,
+    Rule,
+    SensorLimitRule,
+    SilentCameraRule,
+    SilentStationRule,
+)
+from schemas.reasons import CommandKind
+from schemas.records import AuditEvent
+
+STOP_VALID_FOR_MS = 10_000
+ACTOR = "alerts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertStep:
+    """An alert, and the line stop that it asks for (with its audit entry). The command goes out first: an alert that is on the
+    topic is not raised again after a restart, so what follows from it must be out before."""
+
+    alert: Alert
+    command: Command | None = None
+    audit: AuditEvent | None = None
+
+
+def line_stop(alert: Alert, station: str) -> AlertStep:
+    """The alert with its command: valid for ten seconds from the alert, for a stop that comes later helps nobody."""
+    return AlertStep(
+        alert=alert,
+        command=Command(
+            id=f"alert/{alert.episode}",
+            station=station,
+            kind=CommandKind.STOP_LINE,
+            issued_at_ns=alert.at_ns,
+            valid_until_ns=alert.at_ns + STOP_VALID_FOR_MS * NS_PER_MS,
+            reason_code=alert.rule,
+        ),
+        audit=AuditEvent(
+            id=f"{ACTOR}/stop_line/{station}/{alert.at_ns}",
+            actor=ACTOR,
+            action="stop_line",
+            subject=station,
+            at_ns=alert.at_ns,
+            detail=f"{alert.episode}: {alert.summary}",
+        ),
+    )
+
+
+class Alerting:
+    """All alert rules but the sensors' over some stations. First `recall` what is on the topics, then `take` and `tick`."""
+
+    def __init__(self, *, plant: Plant, stations: frozenset[str]) -> None:
+        self._plant = plant
+        self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SensorLimitRule)}
+        self._watches = {rule.name: _watch(rule, plant, stations) for rule in self._rules.values()}
+        self._episodes = Episodes(self._rules.values())
+
+    @property
+    def open_alerts(self) -> dict[str, int]:
+        """How many alerts are open, by rule."""
+        return {name: len(self._episodes.open_subjects(name)) for name in self._rules}
+
+    def recall_alert(self, alert: Alert, *, now_ns: int) -> None:
+        """An alert that went out before we began."""
+        self._episodes.recall(alert)
+        if self._episodes.is_open(alert.rule, alert.subject):
+            self._watches[alert.rule].resume(alert.subject, now_ns)
+
+    def recall(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
+        """A message that was judged before we began: remembered, not judged again."""
+        for watch in self._watches.values():
+            watch.see(message, at_ns=at_ns, now_ns=now_ns)
+
+    def take(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[AlertStep]:
+        """A message whose record has the time `at_ns`."""
+        return [
+            step
+            for watch in self._watches.values()
+            for step in self._steps(watch.see(message, at_ns=at_ns, now_ns=now_ns))
+        ]
+
+    def tick(self, now_ns: int) -> list[AlertStep]:
+        """Time has passed: silences, clearances, repetitions."""
+        found = [step for watch in self._watches.values() for step in self._steps(watch.tick(now_ns))]
+        return found + [AlertStep(alert=alert) for alert in self._episodes.repeats(now_ns)]
+
+    def _steps(self, findings: Sequence[Finding]) -> Iterator[AlertStep]:
+        for finding in findings:
+            station = self._plant.station(finding.station or "") if isinstance(finding, Raise) else None
+            can_stop = station is not None and station.plc is not None
+            for alert in self._episodes.apply([finding], action=can_stop):
+                if alert.action and station is not None:
+                    yield line_stop(alert, station.name)
+                else:
+                    yield AlertStep(alert=alert)
+
+
+def _watch(rule: Rule, plant: Plant, stations: frozenset[str]) -> Watch:
+    match rule:
+        case DefectRateRule():
+            return DefectRate(rule, stations=stations)
+        case SilentCameraRule():
+            return SilentCamera(rule, plant=plant, stations=stations)
+        case SilentStationRule():
+            return SilentStation(rule, plant=plant, stations=stations)
+        case MissingFramesRule():
+            return MissingFrames(rule, plant=plant, stations=stations)
+        case PlcHeartbeatRule():
+            return PlcHeartbeat(rule, plant=plant, stations=stations)
+        case SensorLimitRule():
+            raise TypeError("sensor limits are judged by the sensors stage")
