@@ -262,8 +262,8 @@ class LocalKafka:
         ]  # fmt: skip
 
     def _new_child(self) -> Child:
-        # Measured on 2 cores (start, then 300 frames of 300 kB): 4.6 s of processor time, against 7.9 s with the optimising compiler and G1,
-        # and the latency of a frame is no worse. The line needs those cores.
+        # Measured on 2 cores (start, then 300 frames of 300 kB): 4.6 s of processor time, against 7.9 s with the optimising
+        # compiler and G1, and a frame is no slower. The line needs those cores.
         java = self._java("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         command = [*java, "kafka.Kafka", str(self._folder / "server.properties")]
         return Child(name=self.name, command=command, log_dir=self._log_dir, cwd=self._folder, grace_s=GRACE_S)
