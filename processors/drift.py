@@ -1,0 +1,173 @@
+"""When a model should learn again: the scores of good parts have moved, or people disagree with the line too often.
+
+Verdicts are all it needs: a revision 1 carries the score of every view, and each review of a person comes back as a higher revision.
+Only parts that the line called OK count for the scores, so that a bad batch is no drift. The model named is the recipe's classifier,
+for it is what learns; golden comparison has no weights.
+
+At most one request per model in `minimum_interval_ms`, whatever the cause and the station; what came before the last one is not
+used as evidence again. Time is that of the verdict's record, so a replay comes to the same result.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from processors.disagreement import Disagreement
+from processors.part_state import PartVisit
+from processors.score_shift import Score, ScoreShift
+from schemas.alerts import DriftEvidence, RetrainingTrigger
+from schemas.inspections import ModelUse
+from schemas.plant import Plant
+from schemas.reasons import FrameOutcome, VerdictValue
+from schemas.verdicts import Verdict
+
+NS_PER_MS = 1_000_000
+KEPT_PARTS = 100_000
+KEPT_STREAMS = 1_000
+SCORE_SHIFT = "score_shift"
+REVIEWS = "reviews"
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class LastTriggers:
+    """When each model was last asked to learn again, over all stations."""
+
+    def __init__(self, *, minimum_interval_ms: int) -> None:
+        self._interval_ns = minimum_interval_ms * NS_PER_MS
+        self._fired_at_ns: dict[str, int] = {}
+
+    def note(self, trigger: RetrainingTrigger) -> None:
+        """A request was made, by us or by somebody else."""
+        self._fired_at_ns[trigger.model] = trigger.fired_at_ns
+
+    def spent_until_ns(self, model: str, at_ns: int) -> int:
+        """Evidence up to this moment has been used; 0 where there is none such."""
+        fired_at_ns = self._fired_at_ns.get(model, 0)
+        return fired_at_ns if fired_at_ns <= at_ns else 0
+
+    def allow(self, model: str, at_ns: int) -> bool:
+        """Whether the interval has passed - either way: a request that bears the time of a wrong clock must not silence for years."""
+        return model not in self._fired_at_ns or abs(at_ns - self._fired_at_ns[model]) >= self._interval_ns
+
+
+class DriftWatch:
+    """The verdicts of one partition, in order. Bounded: of older parts the line's verdict is forgotten (`line_verdict`)."""
+
+    def __init__(self, *, plant: Plant, last: LastTriggers) -> None:
+        self._plant = plant
+        self._last = last
+        self._line_verdicts: _Newest[PartVisit, VerdictValue] = _Newest(KEPT_PARTS)
+        self._shifts: _Newest[tuple[str, tuple[ModelUse, ...]], ScoreShift] = _Newest(KEPT_STREAMS)
+        self._disagreements: _Newest[tuple[str, str], Disagreement] = _Newest(KEPT_STREAMS)
+
+    def line_verdict(self, visit: PartVisit) -> VerdictValue | None:
+        """What the line itself said of a part (revision 1), where it is remembered."""
+        return self._line_verdicts.get(visit)
+
+    def recall(self, verdict: Verdict, *, at_ns: int, line: VerdictValue | None = None) -> bool:
+        """Takes note of a verdict without asking for anything; False where it says nothing new about a model.
+
+        `line` is what the line said of a reviewed part that is not remembered.
+        """
+        if verdict.revision > 1:
+            return self._reviewed(verdict, at_ns, line)
+        visit = _visit(verdict)
+        if self.line_verdict(visit) is not None:
+            return False  # written twice
+        self._line_verdicts.put(visit, verdict.verdict)
+        return verdict.verdict is VerdictValue.OK and self._scored(verdict, at_ns)
+
+    def take(self, verdict: Verdict, *, at_ns: int, line: VerdictValue | None = None) -> RetrainingTrigger | None:
+        """Takes the next verdict; returns the request that is due now. It counts as made only by `LastTriggers.note`."""
+        if not self.recall(verdict, at_ns=at_ns, line=line):
+            return None
+        model = self._model(verdict)
+        if model is None or not self._last.allow(model, at_ns):
+            return None
+        since_ns = self._last.spent_until_ns(model, at_ns)
+        if verdict.revision > 1:
+            evidence = self._disagreement(verdict.station, model).evidence(since_ns=since_ns)
+            return _trigger(verdict, model, REVIEWS, at_ns, evidence, recipe="")
+        shift = self._shift(verdict)
+        return _trigger(verdict, model, SCORE_SHIFT, at_ns, shift.evidence(since_ns=since_ns), recipe=shift.recipe)
+
+    def _scored(self, verdict: Verdict, at_ns: int) -> bool:
+        shift = self._shift(verdict)
+        for view in verdict.views:
+            if view.inspection is not None and view.outcome == FrameOutcome.INSPECTED:
+                shift.add(
+                    Score(
+                        recipe=verdict.recipe,
+                        view=view.view,
+                        inspection=view.inspection,
+                        anomaly_score=view.anomaly_score,
+                        at_ns=at_ns,
+                    )
+                )
+        return True
+
+    def _reviewed(self, verdict: Verdict, at_ns: int, line: VerdictValue | None) -> bool:
+        visit, model = _visit(verdict), self._model(verdict)
+        said = self.line_verdict(visit) or line
+        if said is None or model is None:
+            return False
+        return self._disagreement(verdict.station, model).add(verdict, line=said, at_ns=at_ns)
+
+    def _shift(self, verdict: Verdict) -> ScoreShift:
+        """A new version of a model scores differently: it begins with baselines of its own."""
+        key = (verdict.station, verdict.models)
+        return self._shifts.get(key) or self._shifts.put(key, ScoreShift(settings=self._plant.retraining))
+
+    def _disagreement(self, station: str, model: str) -> Disagreement:
+        key = (station, model)
+        return self._disagreements.get(key) or self._disagreements.put(
+            key, Disagreement(settings=self._plant.retraining)
+        )
+
+    def _model(self, verdict: Verdict) -> str | None:
+        recipe = self._plant.recipe(verdict.recipe)
+        return recipe.inspection.classifier.name if recipe else None
+
+
+class _Newest(Generic[Key, Value]):
+    """The `limit` entries that were used last."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[Key, Value] = OrderedDict()
+
+    def get(self, key: Key) -> Value | None:
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: Key, value: Value) -> Value:
+        self._entries[key] = value
+        if len(self._entries) > self._limit:
+            self._entries.popitem(last=False)
+        return value
+
+
+def _trigger(
+    verdict: Verdict, model: str, cause: str, at_ns: int, evidence: DriftEvidence | None, *, recipe: str
+) -> RetrainingTrigger | None:
+    if evidence is None:
+        return None
+    return RetrainingTrigger(
+        id=f"{model}/{cause}/{at_ns}",
+        model=model,
+        cause=cause,
+        station=verdict.station,
+        fired_at_ns=at_ns,
+        evidence=(evidence,),
+        recipe=recipe,
+    )
+
+
+def _visit(verdict: Verdict) -> PartVisit:
+    return PartVisit(verdict.station, verdict.part_id, verdict.visit)
