@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
+
+from schemas.statistics import ControlPoint
 
 WIDTH_PX, HEIGHT_PX = 640, 220
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 48, 12, 12, 34
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChartPoint:
-    """One subgroup of a p-chart: its name, its value and its control limits, all ratios in [0, 1]."""
-
-    name: str
-    value: float
-    lower: float
-    upper: float
-
-    @property
-    def outside(self) -> bool:
-        """Whether the value lies beyond a control limit."""
-        return not self.lower <= self.value <= self.upper
 
 
 def pareto(counts: Sequence[tuple[str, int]]) -> str:
@@ -49,10 +35,11 @@ def pareto(counts: Sequence[tuple[str, int]]) -> str:
     )
 
 
-def p_chart(points: Sequence[ChartPoint], centre: float) -> str:
+def p_chart(named_points: Sequence[tuple[str, ControlPoint]], centre: float) -> str:
     """Share not OK of each subgroup with exact limits; points beyond a limit are marked."""
-    if not points:
-        return _empty("no decided parts")
+    if not named_points:
+        return _empty("too few decided parts")
+    points = [point for _, point in named_points]
     top = max(0.05, *(point.value for point in points), *(point.upper for point in points)) * 1.1
     slot = _inner_width() / len(points)
 
@@ -70,13 +57,13 @@ def p_chart(points: Sequence[ChartPoint], centre: float) -> str:
     line = " ".join(f"{x(i):.1f},{y(point.value):.1f}" for i, point in enumerate(points))
     dots = "".join(
         f'<circle class="{"outside" if point.outside else "inside"}" cx="{x(i):.1f}" cy="{y(point.value):.1f}" r="3.5">'
-        f"<title>{escape(point.name)}: {point.value:.1%}</title></circle>"
-        for i, point in enumerate(points)
+        f"<title>{escape(name)}: {point.value:.1%}</title></circle>"
+        for i, (name, point) in enumerate(named_points)
     )
     every = max(1, len(points) // 8)
     names = "".join(
-        f'<text class="label" x="{x(i):.1f}" y="{HEIGHT_PX - 16}">{escape(point.name)}</text>'
-        for i, point in enumerate(points)
+        f'<text class="label" x="{x(i):.1f}" y="{HEIGHT_PX - 16}">{escape(name)}</text>'
+        for i, (name, _) in enumerate(named_points)
         if i % every == 0
     )
     middle = (

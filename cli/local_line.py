@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,16 +15,21 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
 from cli.run import STAGE_MODULES
 from ops.local.children import Child
-from ops.local.kafka import kafka_service
+from ops.local.jars import KAFKA
+from ops.local.kafka import KafkaService, LocalKafka, kafka_service
 from ops.local.ports import HOST, free_ports
 from ops.local.supervisor import Restart, Supervisor
-from ops.local.triton import LocalTriton, triton_service
+from ops.local.triton import LocalTriton, TritonService, triton_service
 from schemas.errors import ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 
+ANSWER_S = 5.0
 READY_S = 90.0
 LOOK_EVERY_S = 0.05
 STAGE_GRACE_S = 15.0
@@ -75,6 +81,16 @@ class LocalLine:
         """The process of each stage."""
         return self._children
 
+    @property
+    def kafka(self) -> KafkaService:
+        """The broker, ours or a given one."""
+        return self._kafka
+
+    @property
+    def triton(self) -> TritonService:
+        """The inference server, ours or a given one."""
+        return self._triton
+
     def start_services(self) -> KafkaSettings:
         """Starts Kafka and Triton and makes the plant's topics. Afterwards the environment of this process names both."""
         from topologies.topic_admin import ensure_topics
@@ -87,7 +103,7 @@ class LocalLine:
         os.environ["TRITON_URL"] = self._triton.url
         self._say(f"Triton at {self._triton.url}")
         settings = KafkaSettings()
-        ensure_topics(self._plant, settings)
+        asyncio.run(ensure_topics(self._plant, kafka=settings))
         return settings
 
     def start_stages(self) -> None:
@@ -118,6 +134,18 @@ class LocalLine:
             signal.signal(number, lambda *_: asked.set())
         while not asked.wait(LOOK_EVERY_S):
             self.tend()
+
+    def versions(self) -> dict[str, str]:
+        """Versions of Kafka and Triton, as far as they can be known: of services that are not ours, what they say themselves."""
+        kafka = (
+            KAFKA.rpartition(":")[2] if isinstance(self._kafka, LocalKafka) else f"at {self._kafka.bootstrap_servers}"
+        )
+        try:
+            metadata = InferenceServerClient(self._triton.url).get_server_metadata(client_timeout=ANSWER_S)
+            triton = str(metadata.version)
+        except InferenceServerException:
+            triton = f"at {self._triton.url}, not answering"
+        return {"kafka": kafka, "triton": triton}
 
     def stop_stages(self) -> None:
         """Drains and stops the stages, sources first; Kafka and Triton stay."""

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cli.charts import ChartPoint, histogram, p_chart, pareto
-from processors.spc import exact_binomial_limits
+from cli.charts import histogram, p_chart, pareto
+from cli.run_record import Outcome
+from processors.spc import control_point
 from schemas.alerts import Alert, RetrainingTrigger
 from schemas.object_store import ObjectMissing, ObjectStore
 from schemas.plant import Plant
 from schemas.reasons import VerdictValue
+from schemas.statistics import ControlPoint, PaneCounts
 from schemas.verdicts import Verdict, ViewResult, picture_key
 
 PARTS_SHOWN = 40
@@ -26,83 +28,58 @@ PICTURE_WIDTH_PX = 480
 SUBGROUPS = 20
 SMALLEST_SUBGROUP = 8
 
-ReferenceOf = Callable[[Verdict, str], bytes | None]
-"""The encoded reference image of a verdict's view, where one is known."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ReportInput:
-    """What a report is made of. `truth` maps (part_id, visit) to its true defect classes, `()` for a good part;
-    a part that is not in it has no known truth."""
-
-    report: Mapping[str, Any]
-    plant: Plant
-    verdicts: Sequence[Verdict]
-    truth: Mapping[tuple[str, int], tuple[str, ...]]
-    alerts: Sequence[Alert]
-    triggers: Sequence[RetrainingTrigger]
-    latencies_ms: Sequence[float]
-    store: ObjectStore
-    reference_of: ReferenceOf
-    load: str
-    score: str | None = None
-
-
-def write_report_html(path: Path, source: ReportInput) -> None:
+def write_report_html(path: Path, outcome: Outcome, store: ObjectStore) -> None:
     """Renders the report and puts it in place in one step."""
-    verdicts = sorted(source.verdicts, key=lambda verdict: verdict.arrived_at_ns)
-    rejected = [verdict for verdict in verdicts if verdict.verdict is not VerdictValue.OK]
-    subgroup, points = control_points(verdicts, source.plant)
+    subgroup, points = control_points(outcome.kept.decided, outcome.plant)
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     ).get_template("report.html.j2")
-    references: dict[bytes, str] = {}
+    pictures = _Pictures(outcome=outcome, store=store)
+    parts = [_part(verdict, outcome, pictures) for verdict in _spread(outcome.kept.rejected, PARTS_SHOWN)]
     text = template.render(
-        report=source.report,
+        report=outcome.report,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        load=source.load,
-        score=source.score,
-        truth=_confusion(verdicts, source.truth),
-        pareto=pareto(list(source.report["defects"]["by_class"].items())),
-        p_chart=p_chart(points, source.plant.statistics.p_chart.baseline_ratio),
-        histogram=histogram(source.latencies_ms),
+        truth=_confusion(outcome),
+        pareto=pareto(list(outcome.report["defects"]["by_class"].items())),
+        p_chart=p_chart(points, outcome.plant.statistics.p_chart.baseline_ratio),
+        histogram=histogram(outcome.latencies_ms),
         subgroup=subgroup,
-        alerts=[_alert_row(alert) for alert in source.alerts],
-        triggers=[_trigger_row(trigger) for trigger in source.triggers],
-        rejected=len(rejected),
-        parts=[_part(verdict, source, references) for verdict in _spread(rejected, PARTS_SHOWN)],
-        references=references,
+        alerts=[_alert_row(alert) for alert in outcome.kept.alerts],
+        triggers=[_trigger_row(trigger) for trigger in outcome.kept.triggers],
+        rejected=outcome.kept.rejected_count,
+        parts=parts,
+        references=pictures.references,
     )
     temporary = path.with_suffix(".partial")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 
-def control_points(verdicts: Sequence[Verdict], plant: Plant) -> tuple[int, list[ChartPoint]]:
-    """Size of the subgroups (consecutive decided parts) and the p-chart's points."""
-    decided = [verdict for verdict in verdicts if verdict.verdict is not VerdictValue.NOT_DECIDABLE]
-    size = max(SMALLEST_SUBGROUP, len(decided) // SUBGROUPS)
-    chart = plant.statistics.p_chart
+def control_points(decided: Sequence[tuple[int, bool]], plant: Plant) -> tuple[int, list[tuple[str, ControlPoint]]]:
+    """Size of the subgroups (consecutive decided parts, by arrival) and the p-chart's points, each named by its first part.
+
+    `decided` holds (arrived_at_ns, NOT_OK) of each part.
+    """
+    in_order = [is_bad for _, is_bad in sorted(decided)]
+    size = max(SMALLEST_SUBGROUP, len(in_order) // SUBGROUPS)
     points = []
-    for start in range(0, len(decided) - size + 1, size):
-        group = decided[start : start + size]
-        bad = sum(verdict.verdict is VerdictValue.NOT_OK for verdict in group)
-        lower, upper = exact_binomial_limits(sample_size=size, centre=chart.baseline_ratio, confidence=chart.confidence)
-        points.append(ChartPoint(name=f"{start + 1}", value=bad / size, lower=lower, upper=upper))
+    for start in range(0, len(in_order) - size + 1, size):
+        bad = sum(in_order[start : start + size])
+        point = control_point(PaneCounts(ok=size - bad, not_ok=bad), plant.statistics.p_chart)
+        if point is not None:
+            points.append((str(start + 1), point))
     return size, points
 
 
-def _confusion(
-    verdicts: Sequence[Verdict], truth: Mapping[tuple[str, int], tuple[str, ...]]
-) -> list[tuple[str, list[int]]]:
-    known = [verdict for verdict in verdicts if (verdict.part_id, verdict.visit) in truth]
-    if not known:
+def _confusion(outcome: Outcome) -> list[tuple[str, list[int]]]:
+    counts = outcome.kept.confusion
+    if not counts:
         return []
-    rows = []
-    for name, bad in (("good", False), ("bad", True)):
-        group = [verdict for verdict in known if bool(truth[verdict.part_id, verdict.visit]) is bad]
-        rows.append((name, [sum(verdict.verdict is value for verdict in group) for value in VerdictValue]))
-    return rows
+    return [
+        (name, [counts.get((bad, value), 0) for value in VerdictValue])
+        for name, bad in (("good", False), ("bad", True))
+    ]
 
 
 def _spread(items: Sequence[Verdict], count: int) -> list[Verdict]:
@@ -112,9 +89,40 @@ def _spread(items: Sequence[Verdict], count: int) -> list[Verdict]:
     return [items[int(index * len(items) / count)] for index in range(count)]
 
 
-def _part(verdict: Verdict, source: ReportInput, references: dict[bytes, str]) -> dict[str, Any]:
+class _Pictures:
+    """Pictures as data URIs. A reference is embedded once, however often it is shown."""
+
+    def __init__(self, *, outcome: Outcome, store: ObjectStore) -> None:
+        self._outcome = outcome
+        self._store = store
+        self._numbers: dict[bytes, int] = {}
+        self.references: list[str] = []
+
+    def captured(self, image_sha256: str) -> _Picture | None:
+        """The kept picture; None where none was kept or it cannot be shown."""
+        try:
+            return _shrink(self._store.get(picture_key(image_sha256)))
+        except ObjectMissing:
+            return None
+
+    def reference(self, verdict: Verdict, view: ViewResult) -> int | None:
+        """Number of the view's reference in `references`; None where it is not known."""
+        content = self._outcome.reference(verdict, view)
+        if content is None:
+            return None
+        key = hashlib.sha256(content).digest()
+        if key not in self._numbers:
+            small = _shrink(content)
+            if small is None:
+                return None
+            self._numbers[key] = len(self.references)
+            self.references.append(small.uri)
+        return self._numbers[key]
+
+
+def _part(verdict: Verdict, outcome: Outcome, pictures: _Pictures) -> dict[str, Any]:
     views = [view for view in verdict.views if view.defects] or list(verdict.views)
-    truth = source.truth.get((verdict.part_id, verdict.visit))
+    truth = outcome.truth.get((verdict.part_id, verdict.visit))
     return {
         "part_id": verdict.part_id,
         "verdict": verdict.verdict.value,
@@ -122,50 +130,43 @@ def _part(verdict: Verdict, source: ReportInput, references: dict[bytes, str]) -
         "recipe": verdict.recipe,
         "batch": verdict.batch,
         "truth": None if truth is None else ", ".join(truth) or "good",
-        "views": [shown for view in views if (shown := _view(verdict, view, source, references)) is not None],
+        "views": [shown for view in views if (shown := _view(verdict, view, pictures)) is not None],
     }
 
 
-def _view(
-    verdict: Verdict, view: ViewResult, source: ReportInput, references: dict[bytes, str]
-) -> dict[str, Any] | None:
-    if not view.image_sha256:
+def _view(verdict: Verdict, view: ViewResult, pictures: _Pictures) -> dict[str, Any] | None:
+    picture = pictures.captured(view.image_sha256) if view.image_sha256 else None
+    if picture is None:
         return None
-    try:
-        captured = source.store.get(picture_key(view.image_sha256))
-    except ObjectMissing:
-        return None
-    shrunk = _shrink(captured)
-    if shrunk is None:
-        return None
-    picture, width_px, height_px = shrunk
-    reference = source.reference_of(verdict, view.view)
-    reference_class = None
-    if reference is not None:
-        if reference not in references and (small := _shrink(reference)) is not None:
-            references[reference] = small[0]
-        reference_class = list(references).index(reference) if reference in references else None
     return {
         "view": view.view,
-        "image": picture,
-        "width_px": width_px,
-        "height_px": height_px,
-        "reference": reference_class,
+        "image": picture.uri,
+        "width_px": picture.width_px,
+        "height_px": picture.height_px,
+        "reference": pictures.reference(verdict, view),
         "defects": [{"name": defect.class_name, "score": defect.score, "box": defect.box} for defect in view.defects],
     }
 
 
-def _shrink(encoded: bytes) -> tuple[str, int, int] | None:
-    """A JPEG data URI at most `PICTURE_WIDTH_PX` wide, with the original's width and height in px."""
+class _Picture(NamedTuple):
+    """A picture made small for the report; width and height in px are the original's."""
+
+    uri: str
+    width_px: int
+    height_px: int
+
+
+def _shrink(encoded: bytes) -> _Picture | None:
+    """A JPEG data URI at most `PICTURE_WIDTH_PX` wide; None for what cannot be decoded."""
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         return None
     height_px, width_px = image.shape[:2]
     if width_px > PICTURE_WIDTH_PX:
         size = (PICTURE_WIDTH_PX, round(height_px * PICTURE_WIDTH_PX / width_px))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     _, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode(), width_px, height_px
+    return _Picture("data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode(), width_px, height_px)
 
 
 def _alert_row(alert: Alert) -> dict[str, str]:

@@ -20,9 +20,11 @@ def command(
     """Shows every topic: its key, what is on it, how long it is kept."""
     description = load_plant(plant)
     if create:
+        import asyncio
+
         from topologies.topic_admin import ensure_topics
 
-        ensure_topics(description, find_kafka())
+        asyncio.run(ensure_topics(description, kafka=find_kafka()))
     rows = [
         {
             "topic": topic.on(description.plant),

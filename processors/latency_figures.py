@@ -35,6 +35,11 @@ class Latencies:
         elif (at := self._random.randrange(self._count)) < LARGEST_SAMPLE:
             self._values[at] = value_ms
 
+    @property
+    def values_ms(self) -> list[float]:
+        """What was measured, or the even sample of it, in ms, in no order."""
+        return list(self._values)
+
     def percentiles(self) -> dict[str, float | None]:
         """`p50`, `p95`, `p99` and `max` in ms, to the microsecond; None where nothing was measured."""
         if not self._values:

@@ -102,6 +102,11 @@ class Summary:
             case DeadLetter():
                 self._dead_letters[message.reason] += 1
 
+    @property
+    def acknowledgement_latencies_ms(self) -> list[float]:
+        """From trigger to the PLC's acknowledgement, a value per part, in ms, in no order."""
+        return self._parts.to_acknowledgement.values_ms
+
     def report(
         self, *, duration_s: float, ledger: LedgerReport, truth: Truth | None = None, versions: Mapping[str, Any]
     ) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from schemas.errors import ConfigurationError
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
-from topologies.topic_reader import Place, Span, TopicReader
+from topologies.topic_reader import Place, Span, Stored, TopicReader
 
 
 async def ledger_of(
@@ -44,24 +44,32 @@ async def ledger_of(
         if any(positions.get(_name(place), 0) < span.first for place, span in spans.items()):
             ledger.begins_midway = True
         async for stored in reader.read(LEDGER_TOPICS, rest):
-            ledger.add(
-                stored.topic, stored.message, partition=stored.partition, offset=stored.offset, at_ms=stored.at_ms
-            )
-        for place, span in frames.items():
-            ledger.holds(place.partition, span.first, span.end)
-        for span_of in _consecutive(ledger.unaccounted_frames()):
-            async for stored in reader.read([FRAMES], span_of):
-                ledger.add(
-                    stored.topic,
-                    stored.message,
-                    partition=stored.partition,
-                    offset=stored.offset,
-                    at_ms=stored.at_ms,
-                    headers=stored.headers,
-                )
+            enter(ledger, stored)
+        await name_frames(reader, ledger, frames)
     if checkpoint is not None:
         _save(checkpoint, ledger, {_name(place): span.end for place, span in spans.items()})
     return ledger.report(now_ns=time.time_ns(), settle_ms=settle_ms)
+
+
+def enter(ledger: Ledger, stored: Stored) -> None:
+    """Adds a record as it lies on its topic."""
+    ledger.add(
+        stored.topic,
+        stored.message,
+        partition=stored.partition,
+        offset=stored.offset,
+        at_ms=stored.at_ms,
+        headers=stored.headers,
+    )
+
+
+async def name_frames(reader: TopicReader, ledger: Ledger, frames: Mapping[Place, Span]) -> None:
+    """Tells the ledger what `frames` holds, and reads only those of its records that nothing else named."""
+    for place, span in frames.items():
+        ledger.holds(place.partition, span.first, span.end)
+    for span_of in _consecutive(ledger.unaccounted_frames()):
+        async for stored in reader.read([FRAMES], span_of):
+            enter(ledger, stored)
 
 
 def _consecutive(records: Sequence[tuple[int, int]]) -> Iterator[dict[Place, Span]]:

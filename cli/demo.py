@@ -1,0 +1,69 @@
+"""`linesight demo`: a whole line, live; then a summary that a plant engineer can check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from schemas.settings import StageSettings
+
+
+def command(
+    plant: PlantFile = DEMO_PLANT,
+    parts: Annotated[int, typer.Option(min=1, help="Parts to make.")] = 240,
+    rate: Annotated[float, typer.Option(min=0.01, help="Parts per second.")] = 4.0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same parts and defects.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="Where report.json goes; report.html goes beside it.")] = None,
+    json: Json = False,
+) -> None:
+    """Starts Kafka, Triton, every stage and a simulated plant; ends with run/report.json and run/report.html.
+
+    Exit code 1 if the ledger does not balance.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from cli.demo_run import DemoRun
+    from cli.exits import NotSo
+    from cli.simulated_plant import choose_ports
+    from cli.summary_text import print_summary
+    from schemas.plant_file import load_plant
+
+    began = time.monotonic()
+    choose_ports()
+    description = load_plant(plant)
+    base = StageSettings().run_dir
+    run_dir = base / "demo"
+    shutil.rmtree(run_dir, ignore_errors=True)
+    os.environ.setdefault("OBJECT_STORE_URL", str(run_dir.absolute() / "objects"))
+    console = Console(stderr=True)
+    run = DemoRun(
+        plant=description,
+        plant_file=plant,
+        run_dir=run_dir,
+        say=lambda text: console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}", highlight=False),
+    )
+    with run:
+        run.start(parts=parts, rate_per_s=rate, seed=seed)
+        with Live(console=console, refresh_per_second=2) as live:
+            while not run.is_finished:
+                run.step()
+                live.update(run.counts.table(arrived=len(run.truth.parts), expected=parts))
+        console.print("all parts have left; draining")
+        outcome = run.finish()
+    file = report or base / "report.json"
+    outcome.write(file)
+    if json:
+        print_json(outcome.report)
+    else:
+        print_summary(console, outcome.report, file)
+    if not outcome.report["ledger"]["balanced"]:
+        raise NotSo(
+            f"the ledger does not balance: {len(outcome.report['ledger']['differences'])} differences, see {file}"
+        )

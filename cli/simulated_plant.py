@@ -1,0 +1,110 @@
+"""The simulated plant as a process of its own, and the few things that may be asked of it over OPC UA."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from asyncua import ua
+from asyncua.sync import Client
+
+from ops.local.children import Child
+from ops.local.ports import HOST, answers, free_ports
+from schemas.errors import ServiceAway
+from schemas.plant import Plc
+
+PORT_VARIABLES = ("LINESIGHT_SIM_PLC_PORT", "LINESIGHT_SIM_CAMERA_PORT")
+READY_S = 30.0
+CALL_TIMEOUT_S = 10.0
+FEED_TRIES_S = 60.0
+
+
+def choose_ports() -> None:
+    """Gives the simulated PLC and cameras free ports, unless the environment names theirs. Call before the plant file is read."""
+    for variable, port in zip(PORT_VARIABLES, free_ports(len(PORT_VARIABLES)), strict=True):
+        os.environ.setdefault(variable, str(port))
+
+
+def simulated_plant(  # what the verb `simulate` takes
+    *, plant_file: Path, run_dir: Path, truth: Path, parts: int, rate_per_s: float, seed: int, fed: bool
+) -> Child:
+    """The process that serves the PLC and the cameras of a plant file; not started."""
+    command = [
+        sys.executable, "-m", "cli.main", "simulate", "--plant", str(plant_file), "--parts", str(parts),
+        "--rate", str(rate_per_s), "--seed", str(seed), "--truth", str(truth),
+    ]  # fmt: skip
+    return Child(name="simulated-plant", command=[*command, *(["--fed"] if fed else [])], log_dir=run_dir / "logs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the simulated plant is: parts fed, parts that left, whether all have."""
+
+    fed: int
+    left: int
+    finished: bool
+
+
+class PlantControl:
+    """A client of the simulated PLC's own methods; a real plant has none of them."""
+
+    def __init__(self, plc: Plc) -> None:
+        self._plc = plc
+        self._client: Client | None = None
+        self._index = 0
+
+    def connect(self) -> None:
+        """Connects as soon as the PLC listens. Raises `ServiceAway`."""
+        host, _, port = self._plc.endpoint.removeprefix("opc.tcp://").strip("/").rpartition(":")
+        give_up_at = time.monotonic() + READY_S
+        while not answers(host or HOST, int(port)):
+            if time.monotonic() > give_up_at:
+                raise ServiceAway(f"the simulated PLC does not listen at {self._plc.endpoint}; see its log")
+            time.sleep(0.05)
+        client = Client(self._plc.endpoint, timeout=CALL_TIMEOUT_S)
+        client.connect()
+        self._client = client
+        self._index = client.get_namespace_index(self._plc.namespace)
+
+    def start(self) -> None:
+        """Lets the first part come."""
+        self._call("Simulation", "Start")
+
+    def progress(self) -> Progress:
+        """How far it is."""
+        fed, left, finished = self._call("Simulation", "Status")
+        return Progress(fed=int(fed), left=int(left), finished=bool(finished))
+
+    def feed(self, *, station: str, part_id: str, batch: str, recipe: str) -> None:
+        """Lays a part into a station. Waits while the station is full; raises `ServiceAway` when it stays so."""
+        give_up_at = time.monotonic() + FEED_TRIES_S
+        while True:
+            try:
+                self._call(station, "Feed", part_id, batch, recipe)
+            except ua.UaStatusCodeError as refused:
+                if time.monotonic() > give_up_at:
+                    raise ServiceAway(f"station {station} takes no part: {refused}") from refused
+                time.sleep(0.05)
+            else:
+                return
+
+    def close(self) -> None:
+        """Ends the session."""
+        if self._client is not None:
+            self._client.disconnect()
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, owner: str, method: str, *arguments: str) -> Any:
+        assert self._client is not None, "connect first"
+        node = self._client.get_node(ua.NodeId(owner, self._index))
+        return node.call_method(ua.NodeId(f"{owner}.{method}", self._index), *arguments)

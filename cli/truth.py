@@ -1,0 +1,46 @@
+"""Reads what the simulated plant knows of its parts. No stage sees this file; summaries compare it with the verdicts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class TruthFile:
+    """The truth as far as it was written.
+
+    `parts` maps (part_id, visit) to true defect classes, `()` for a good part; `executed` and `left` are rows as written.
+    """
+
+    path: Path
+    parts: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    executed: list[dict[str, Any]] = field(default_factory=list)
+    left: list[dict[str, Any]] = field(default_factory=list)
+    finished: bool = False
+    _position: int = 0
+
+    def read_on(self) -> None:
+        """Reads the whole lines that were added since the last call."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._position += len(line)
+                self._take(json.loads(line))
+
+    def _take(self, row: dict[str, Any]) -> None:
+        match row["event"]:
+            case "part" if row["defects"] is not None:
+                self.parts[row["part_id"], row["visit"]] = tuple(sorted(defect["class"] for defect in row["defects"]))
+            case "executed":
+                self.executed.append(row)
+            case "left":
+                self.left.append(row)
+            case "finished":
+                self.finished = True
