@@ -25,7 +25,7 @@ from schemas.codec import decode, traceparent_of
 from schemas.commands import Command, CommandResult
 from schemas.errors import Refused, Transient
 from schemas.plant import Plant
-from schemas.reasons import RefusalReason
+from schemas.reasons import CommandOutcome, RefusalReason
 from schemas.records import AuditEvent, DeadLetter
 from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Noticed, RecordRefused, Stage
@@ -95,6 +95,13 @@ class CommandIntake(ConsumerRebalanceListener):
         self._committed: dict[int, int] = {}
         self._to_learn: set[int] = set()
         self._answered: OrderedDict[str, None] = OrderedDict()
+        self._results = stage.counter("commands", "Commands by what became of them.", "outcome")
+        for outcome in CommandOutcome:
+            self._results.labels(outcome)
+        self._trigger_to_acknowledgement = stage.histogram(
+            "trigger_to_acknowledgement_seconds",
+            "From the part's arrival (broker's time) to the PLC's echo of its verdict.",
+        )
         self._stopping = False
         self._working: set[str] = set()
         self._at_rest = asyncio.Event()
@@ -238,7 +245,14 @@ class CommandIntake(ConsumerRebalanceListener):
             result = await self._mailboxes[station].deliver(order.command)
             await self._publish(result, order.record)
             self._remember(result.id)
+            self._count(result)
         order.offsets.finish(order.record.offset)
+
+    def _count(self, result: CommandResult) -> None:
+        self._results.labels(result.outcome).inc()
+        if result.acknowledged_at_ns and result.arrived_at_ns:
+            took_ns = max(0, result.acknowledged_at_ns - result.arrived_at_ns)
+            self._trigger_to_acknowledgement.observe(took_ns / 1_000_000_000)
 
     async def _publish(self, result: CommandResult, record: ConsumerRecord[Any, Any]) -> None:
         actor = self._stage.name

@@ -87,12 +87,15 @@ async def test_refusals_of_the_plc_are_results_and_an_expired_command_is_never_w
     async with Floor() as floor:
         plant = floor_plant(unique_prefix, plc=floor.plc)
         await make_topics(plant, settings)
-        async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path):
+        async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path) as stage:
             await floor.arrive("p1")
             unknown, expired, good = verdict("nobody"), verdict("p0", valid_for_s=-1), verdict("p1")
             again = Command(**{**{f: getattr(good, f) for f in good.__struct_fields__}, "id": "verdict/other"})
             await send(settings, plant, unknown, expired, good, again)
             found = await results(settings, plant, 4)
+            await until(lambda: counted(stage, "commands_total", outcome="refused_state") == 1, "results are counted")
+            assert counted(stage, "commands_total", outcome="acknowledged") == 1
+            assert counted(stage, "commands_total", outcome="expired") == 1
         assert found[unknown.id].outcome is CommandOutcome.REFUSED_UNKNOWN_PART
         assert found[good.id].outcome is CommandOutcome.ACKNOWLEDGED
         assert found[again.id].outcome is CommandOutcome.REFUSED_STATE
