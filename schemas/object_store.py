@@ -6,6 +6,7 @@ twice is harmless and no reader ever sees half of one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -95,7 +96,8 @@ class FolderStore:
             temporary.write_bytes(content)
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # its folder may be what is missing
+                temporary.unlink()
             raise Transient(f"object store: {path} cannot be written: {error.strerror}") from error
 
     def get(self, key: str) -> bytes:
