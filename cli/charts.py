@@ -8,7 +8,7 @@ from html import escape
 from schemas.statistics import ControlPoint
 
 WIDTH_PX, HEIGHT_PX = 640, 220
-LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 48, 12, 12, 34
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 48, 24, 20, 34
 
 
 def pareto(counts: Sequence[tuple[str, int]]) -> str:
@@ -41,6 +41,7 @@ def p_chart(named_points: Sequence[tuple[str, ControlPoint]], centre: float) -> 
         return _empty("too few decided parts")
     points = [point for _, point in named_points]
     top = max(0.05, *(point.value for point in points), *(point.upper for point in points)) * 1.1
+    top = min(top, 1.0)
     slot = _inner_width() / len(points)
 
     def x(index: int) -> float:
