@@ -1,0 +1,1 @@
+"""What else one would write: kept as their documentation teaches, to be measured beside Linesight."""
