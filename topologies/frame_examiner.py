@@ -40,6 +40,7 @@ BYTES_PER_PX = 4
 
 Image = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
+_NOTHING: npt.NDArray[np.float32] = np.zeros((0, len(CLASSIFIER_OUTPUTS)), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,15 @@ class _Prepared:
     laid: LaidFrame
     decode_ms: float
     align_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """`unusual` is the anomaly score where there are no candidates."""
+
+    candidates: Sequence[Candidate]
+    crops: Image
+    unusual: float
 
 
 def models_of(plant: Plant) -> list[Model]:
@@ -112,13 +122,13 @@ class FrameExaminer:
             inferring = time.perf_counter()
             difference = await self._compare(recipe.inspection.compare, comparison, prepared.laid)
             infer_s = time.perf_counter() - inferring
-            candidates, crops = await self._in_thread(_candidates, comparison, prepared.laid, difference)
+            found = await self._in_thread(_search, comparison, prepared.laid, difference)
             inferring = time.perf_counter()
-            probabilities = await self._classify(recipe.inspection.classifier, crops)
+            probabilities = await self._classify(recipe.inspection.classifier, found.crops)
             infer_s += time.perf_counter() - inferring
             return Examination(
-                defects=comparison.defects(prepared.laid, candidates, probabilities),
-                anomaly_score=anomaly_score(difference, probabilities),
+                defects=comparison.defects(prepared.laid, found.candidates, probabilities),
+                anomaly_score=anomaly_score(difference, probabilities) if found.candidates else found.unusual,
                 models=(
                     self._triton.use(recipe.inspection.compare),
                     self._triton.use(recipe.inspection.classifier),
@@ -156,7 +166,7 @@ class FrameExaminer:
 
     async def _classify(self, pin: ModelPin, crops: Image) -> npt.NDArray[np.float32]:
         if len(crops) == 0:
-            return np.zeros((0, len(CLASSIFIER_OUTPUTS)), np.float32)
+            return _NOTHING
         answer = await self._infer(pin, {"crops": crops})
         return np.asarray(answer["probabilities"], np.float32)
 
@@ -188,6 +198,8 @@ def _prepare(frame: Frame, content: bytes, camera: Camera, comparison: GoldenCom
     return _Prepared(laid, (decoded - started) * 1000, (aligned - decoded) * 1000)
 
 
-def _candidates(comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> tuple[Sequence[Candidate], Image]:
+def _search(comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
     candidates = comparison.candidates(laid, difference)
-    return candidates, comparison.crops(laid, candidates)
+    # of a frame without candidates the whole map is looked at: too much for the event loop
+    unusual = 0.0 if candidates else anomaly_score(difference, _NOTHING)
+    return _Found(candidates, comparison.crops(laid, candidates), unusual)
