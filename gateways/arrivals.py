@@ -132,9 +132,9 @@ class RingFollower(Generic[Entry]):
         for _ in range(READ_AGAIN_TIMES):
             values = await session.read(self._order)
             entries, why = self._whole(values)
-            # read twice alike, it is not torn: the PLC really changed what it had said (it restarted without telling)
-            if not why or (values == previous and why == _CHANGED):
-                return self._news(entries, plc_session=str(values[-1] or ""), restarted=bool(why))
+            # read twice alike it is not torn: nothing was known to compare it with, or the PLC restarted without telling
+            if not why or (values == previous and why in (_CHANGED, _NEW)):
+                return self._news(entries, plc_session=str(values[-1] or ""), restarted=why == _CHANGED)
             previous = values
             await asyncio.sleep(READ_AGAIN_AFTER_S)
         raise RingTorn(f"ring {self._ring.count}: {why}")
@@ -151,12 +151,16 @@ class RingFollower(Generic[Entry]):
             entries = _increasing([self._entry(row) for row in zip(*ring[1:-1], strict=True)])
         except msgspec.ValidationError as error:
             return [], f"an entry is of the wrong type: {error}"
-        if self._known is None or (plc_session or "") != self._plc_session:
-            return entries, ""
+        return entries, self._differs(entries, plc_session=str(plc_session or ""))
+
+    def _differs(self, entries: Sequence[Entry], *, plc_session: str) -> str:
+        """Why entries do not follow from what is known of the ring; "" where they do."""
+        if self._known is None or plc_session != self._plc_session:
+            return _NEW if entries else ""
         newest = entries[-1].count if entries else 0
         if newest < self._last or any(self._known.get(entry.count, entry) != entry for entry in entries):
-            return entries, _CHANGED
-        return entries, ""
+            return _CHANGED
+        return "" if not entries or any(entry.count in self._known for entry in entries) else _NEW
 
     def _entry(self, row: Sequence[Any]) -> Entry:
         fields = dict(zip(self._fields, row, strict=True))
@@ -178,6 +182,7 @@ class RingFollower(Generic[Entry]):
 
 
 _CHANGED = "entries that were read before have changed"
+_NEW = "no entry is known"
 
 
 def _torn(ring: Sequence[Any]) -> str:
