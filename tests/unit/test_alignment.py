@@ -55,13 +55,48 @@ def test_laying_over_brings_the_frame_closer_to_its_reference() -> None:
     assert after < before / 4
 
 
-def test_parallel_tracks_do_not_let_the_part_run_along_them() -> None:
-    stripes = np.zeros((640, 640), np.uint8)
-    stripes[:, (np.arange(640) // 7) % 5 < 2] = 180
-    rng = np.random.default_rng(0)
-    frame = np.clip(stripes.astype(float) + rng.normal(0, 3, stripes.shape), 0, 255).astype(np.uint8)
-    motion = Aligner(stripes, max_shift_px=8.0, max_angle_deg=1.5, minimum_quality=0.5).align(frame).motion
-    assert motion.reach_px() < 0.5
+def _rough_tracks(rng: np.random.Generator) -> np.ndarray:
+    """Upright tracks with etched, uneven edges: nothing says where they are up and down."""
+    picture = np.zeros((640, 640), np.uint8)
+    for x in range(40, 640, 90):
+        for y in range(640):
+            left, right = x + rng.integers(0, 3), x + 40 + rng.integers(0, 3)
+            picture[y, left:right] = 255
+    return picture
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parallel_tracks_do_not_let_the_part_run_along_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    golden, frame = _rough_tracks(rng), _rough_tracks(rng)
+    cv2.line(frame, (130, 200), (160, 230), 255, 6)
+    motion = Aligner(golden, max_shift_px=8.0, max_angle_deg=1.5, minimum_quality=0.5).align(frame).motion
+    assert abs(motion.dy_px) < 1.0
+    assert motion.stretch_ratio < 0.005
+
+
+def test_a_reference_without_structure_leaves_the_frame_as_it_is() -> None:
+    blank = np.full((640, 640), 90, np.uint8)
+    frame = blank.copy()
+    cv2.circle(frame, (300, 300), 8, 200, -1)
+    assert _aligner(blank).align(frame).motion.reach_px() == 0.0
+
+
+@pytest.mark.parametrize("ratio", [0.985, 1.015])
+def test_a_board_stretched_by_a_line_scan_camera_is_followed(ratio: float) -> None:
+    golden = reference("controller", "centre")
+    stretch = Motion(1.5, -1.0, (ratio, 0.0, 0.0, 1.0), (319.5, 319.5))
+    frame = cv2.warpAffine(golden, stretch.matrix(), (640, 640), borderMode=cv2.BORDER_REPLICATE)
+    motion = _aligner(golden).align(frame).motion
+    assert np.abs(motion.matrix() - stretch.matrix()).max() < 0.1
+
+
+def test_a_part_that_lies_far_off_is_searched() -> None:
+    golden = reference("backplane", "centre")
+    frame = np.roll(golden, (18, -21), (0, 1))
+    wide = Aligner(golden, max_shift_px=40.0, max_angle_deg=1.5, minimum_quality=0.5)
+    motion = wide.align(frame).motion
+    assert (motion.dx_px, motion.dy_px) == pytest.approx((-21, 18), abs=0.3)
 
 
 @pytest.mark.parametrize("frame", [reference("power", "right"), np.zeros((640, 640), np.uint8)], ids=["other", "black"])

@@ -12,10 +12,6 @@ from simulation.defects import DefectKind
 from simulation.imaging import BORDER_PX, FRAME_PX, OPTICS, SCENE_PX, Misregistration, capture, nominal
 
 
-def _copper_parts(picture: np.ndarray) -> int:
-    return cv2.connectedComponents((picture > 120).astype(np.uint8))[0] - 1
-
-
 def _with(kind: DefectKind, seed: int, design: str = "controller") -> tuple[boards.DrawnView, np.ndarray]:
     """The view that got the defect, and the same view without it."""
     drawn = draw_part(design=design, defects=[kind], rng=np.random.default_rng(seed))
@@ -78,12 +74,36 @@ def test_a_kind_adds_copper_or_takes_it(kind: DefectKind, adds: bool, seed: int)
     assert np.all(change >= 0 if adds else change <= 0)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_spurious_copper_is_a_conductor_of_its_own_and_a_spur_is_not(seed: int) -> None:
-    lone, clean = _with(DefectKind.COPPER, seed)
-    assert _copper_parts(lone.scene) > _copper_parts(clean)
-    attached, clean = _with(DefectKind.SPUR, seed)
-    assert _copper_parts(attached.scene) == _copper_parts(clean)
+def _around(drawn: boards.DrawnView, clean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Copper of the clean and of the drawn board, near the defect."""
+    x1, y1, x2, y2 = (side + BORDER_PX for side in drawn.defects[0].box)
+    near = np.s_[max(y1 - 22, 0) : y2 + 22, max(x1 - 22, 0) : x2 + 22]
+    return clean[near] > 120, drawn.scene[near] > 120
+
+
+def _parts(area: np.ndarray) -> int:
+    return cv2.connectedComponents(area.astype(np.uint8))[0] - 1
+
+
+@given(kind=st.sampled_from(DefectKind), seed=st.integers(0, 2**32), design=st.sampled_from(sorted(DESIGNS)))
+@settings(max_examples=80, deadline=None)
+def test_a_kind_does_to_the_conductors_what_its_name_says(kind: DefectKind, seed: int, design: str) -> None:
+    before, after = _around(*_with(kind, seed, design))
+    touched = cv2.dilate((before != after).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    match kind:
+        case DefectKind.SHORT:
+            assert _parts(after) < _parts(before)
+        case DefectKind.OPEN:
+            assert _parts(after) > _parts(before) or _parts(~after) < _parts(~before)
+        case DefectKind.SPUR:
+            assert _parts(after) == _parts(before)
+            assert np.any(touched & before)
+        case DefectKind.MOUSEBITE:
+            assert np.any(touched & ~before)
+        case DefectKind.COPPER:
+            assert not np.any(touched & before)
+        case DefectKind.PIN_HOLE:
+            assert not np.any(touched & ~before)
 
 
 @given(seed=st.integers(0, 2**32))
