@@ -18,7 +18,7 @@ from schemas.errors import Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import INSPECTIONS, PLC_EVENTS, REVIEWS, VERDICTS
+from schemas.topics import INSPECTIONS, PLC_EVENTS, REVIEWS, VERDICTS, Topic
 from topologies.background import Background
 from topologies.decision_sender import DecisionSender, JudgeMetrics
 from topologies.history import History, start_of_memory_ms
@@ -26,6 +26,7 @@ from topologies.line_runner import LineRunner, Outgoing, Producer, Record
 from topologies.review_desk import ReviewDesk
 
 NS_PER_MS = 1_000_000
+RECALL_AT_ONCE = 8
 
 
 class _Partition:
@@ -125,19 +126,25 @@ class JudgeHandler:
                 partition.sender.put(item)
 
     async def _recall(self, judges: dict[int, Judge[Record]]) -> None:
-        async with History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
-            numbers = frozenset(judges)
-            committed = {topic: await history.committed(topic, numbers) for topic in (PLC_EVENTS, INSPECTIONS)}
-            for number, judge in judges.items():
-                from_ms = min(
-                    [
-                        await start_of_memory_ms(history, topic, number, committed=offsets.get(number, 0), held_ms=0)
-                        for topic, offsets in committed.items()
-                    ]
-                )
+        """Side by side: most of it is waiting for answers, and a line stands still meanwhile."""
+        places = asyncio.Semaphore(RECALL_AT_ONCE)
+
+        async def recall(number: int, judge: Judge[Record]) -> None:
+            async with places, History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
                 end = await history.end(VERDICTS, number)
+                from_ms = min(
+                    [await self._uncommitted_since_ms(history, topic, number) for topic in (PLC_EVENTS, INSPECTIONS)]
+                )
                 async for logged in history.since(VERDICTS, number, from_ms=from_ms, until_offset=end):
                     judge.recall(logged.message)
+
+        async with asyncio.TaskGroup() as group:
+            for number, judge in judges.items():
+                group.create_task(recall(number, judge))
+
+    async def _uncommitted_since_ms(self, history: History, topic: Topic, number: int) -> int:
+        committed = await history.committed(topic, frozenset({number}))
+        return await start_of_memory_ms(history, topic, number, committed=committed.get(number, 0), held_ms=0)
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
