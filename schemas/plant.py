@@ -22,14 +22,16 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class HttpSource(Section, tag_field="type", tag="http", frozen=True, kw_only=True):
     """A camera that serves a picture per GET. `{trigger}` in `url` is replaced by the PLC's trigger count (hardware trigger);
-    without it the GET itself takes the picture (software trigger)."""
+    without it the GET itself takes the picture (software trigger). `{view}` is replaced by the view's name; a camera with
+    several views needs it. A camera with a clock may say when it exposed in the header `X-Captured-At-Ns` (ns UTC)."""
 
     url: str
     timeout_ms: int = 1000
 
 
 class FolderSource(Section, tag_field="type", tag="folder", frozen=True, kw_only=True):
-    """Pictures appear as files named `<trigger count>.<jpg|png|bmp>` in `path` (a camera that uploads by FTP, or a test)."""
+    """Pictures appear as files named `<trigger count>.<jpg|png|bmp>` in `path` (a camera that uploads by FTP, or a test).
+    `{view}` in `path` is replaced by the view's name; a camera with several views needs it. Relative to the plant file."""
 
     path: str
     timeout_ms: int = 1000
