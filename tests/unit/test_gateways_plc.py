@@ -1,0 +1,166 @@
+"""What the PLC gateway knows of its former life, what it may commit, and when a heart stands still."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateways.command_intake import OpenOffsets
+from gateways.heartbeats import HeartbeatWatch
+from gateways.opcua_session import Reading
+from gateways.plc_history import REMEMBERED, StationHistory
+from gateways.sensor_gateway import why_unusable
+from gateways.station_nodes import mailbox_nodes, station_nodes
+from schemas.plant import PlcNodes
+from schemas.plc_events import (
+    LineMode,
+    LineStateChanged,
+    PartArrived,
+    PartLeft,
+    PlcEvent,
+    PlcFault,
+    RecipeChanged,
+    RejectConfirmed,
+)
+
+
+def arrived(part_id: str, *, plc_session: str = "a", visit: int = 1) -> PartArrived:
+    return PartArrived(
+        id=f"s/{part_id}/{visit}/arrived",
+        station="s",
+        part_id=part_id,
+        visit=visit,
+        recipe="r@1",
+        expected_views=(),
+        trigger_count=1,
+        occurred_at_ns=1,
+        plc_session=plc_session,
+    )
+
+
+def left(part_id: str) -> PartLeft:
+    return PartLeft(
+        id=f"s/{part_id}/1/left",
+        station="s",
+        part_id=part_id,
+        visit=1,
+        lane="good",
+        by_fail_safe=False,
+        occurred_at_ns=1,
+    )
+
+
+def rejected(part_id: str) -> RejectConfirmed:
+    return RejectConfirmed(
+        id=f"s/{part_id}/1/reject_confirmed", station="s", part_id=part_id, visit=1, occurred_at_ns=1
+    )
+
+
+def line(mode: LineMode) -> LineStateChanged:
+    return LineStateChanged(id="l", station="s", mode=mode, cause="", occurred_at_ns=1)
+
+
+def recipe(name: str) -> RecipeChanged:
+    return RecipeChanged(id="r", station="s", recipe=name, occurred_at_ns=1)
+
+
+def fault(code: str, *, cleared: bool = False) -> PlcFault:
+    return PlcFault(id="f", station="s", code=code, detail="", occurred_at_ns=1, cleared=cleared)
+
+
+def test_what_was_told_is_no_news_and_everything_else_is() -> None:
+    history = StationHistory()
+    told: list[PlcEvent] = [
+        arrived("p1"),
+        left("p1"),
+        rejected("p1"),
+        line(LineMode.RUNNING),
+        recipe("r@1"),
+        fault("away"),
+    ]
+    for event in told:
+        assert history.is_news(event)
+        history.note(event)
+        assert not history.is_news(event)
+    for event in (
+        arrived("p2"),
+        arrived("p1", visit=2),
+        left("p2"),
+        line(LineMode.STOPPED),
+        recipe("r@2"),
+        fault("away", cleared=True),
+        fault("other"),
+    ):
+        assert history.is_news(event)
+
+
+def test_a_fault_that_never_was_is_not_cleared() -> None:
+    assert not StationHistory().is_news(fault("away", cleared=True))
+
+
+def test_the_same_serials_in_a_new_plc_session_are_new_parts() -> None:
+    history = StationHistory()
+    for event in (arrived("p1"), left("p1")):
+        history.note(event)
+    again = arrived("p1", plc_session="b")
+    assert history.is_news(again)
+    history.note(again)
+    assert history.is_news(left("p1"))
+
+
+def test_the_history_is_bounded() -> None:
+    history = StationHistory()
+    for number in range(REMEMBERED + 10):
+        history.note(arrived(str(number)))
+    assert history.is_news(arrived("0"))
+    assert not history.is_news(arrived(str(REMEMBERED)))
+    assert len(history._told) == len(history._session_of) == REMEMBERED
+
+
+@given(finished=st.lists(st.integers(0, 19), unique=True))
+def test_no_unfinished_command_is_ever_committed(finished: list[int]) -> None:
+    offsets = OpenOffsets()
+    assert offsets.position is None
+    for offset in range(100, 120):
+        offsets.take(offset)
+    for number in finished:
+        offsets.finish(100 + number)
+    unfinished = [100 + number for number in range(20) if number not in finished]
+    assert offsets.position == (unfinished[0] if unfinished else 120)
+
+
+def test_a_heart_is_lost_when_it_stands_still_for_long_enough_and_back_with_its_next_beat() -> None:
+    watch = HeartbeatWatch(lost_after_s=1.0)
+    readings = [(5, 0.0, False), (5, 1.0, False), (5, 1.1, True), (5, 9.0, True), (6, 9.1, False), (6, 10.0, False)]
+    for value, now_s, lost in readings:
+        assert watch.is_lost(value, now_s=now_s) is lost
+
+
+@pytest.mark.parametrize(
+    ("reading", "why"),
+    [
+        (Reading(1.5, "Good"), None),
+        (Reading(7, "Good"), None),
+        (Reading(math.nan, "Good"), "not_a_number"),
+        (Reading(-math.inf, "Good"), "not_a_number"),
+        (Reading(None, "Good"), "wrong_type"),
+        (Reading("1", "Good"), "wrong_type"),
+        (Reading([1.0], "Good"), "wrong_type"),
+        (Reading(True, "Good"), "wrong_type"),
+        (Reading(1.5, "BadSensorFailure"), "bad_quality"),
+    ],
+)
+def test_only_finite_numbers_that_the_plc_vouches_for_are_samples(reading: Reading, why: str | None) -> None:
+    assert why_unusable(reading) == why
+
+
+def test_only_mailbox_and_heartbeat_are_ever_written() -> None:
+    nodes = station_nodes(PlcNodes(), "aoi-1")
+    written = set(mailbox_nodes(nodes))
+    assert "s=aoi-1.Heartbeat.Gateway" in written
+    assert all(node.startswith(("s=aoi-1.Mailbox.", "s=aoi-1.Heartbeat.Gateway")) for node in written)
+    assert not any("Ack" in node for node in written)
+    assert "{station}" not in "".join(getattr(nodes, role) for role in nodes.__struct_fields__)
