@@ -51,6 +51,10 @@ class DefectRate:
             del parts[old]
         return self._judge(message, parts)
 
+    def remember(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
+        """Fills the window."""
+        self.see(message, at_ns=at_ns, now_ns=now_ns)
+
     def tick(self, now_ns: int) -> list[Finding]:
         """Time alone changes no rate."""
         return []

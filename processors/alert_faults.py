@@ -50,6 +50,9 @@ class MissingFrames:
             )
         ]
 
+    def remember(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
+        """Gaps from before are alerts already, or over."""
+
     def tick(self, now_ns: int) -> list[Finding]:
         """Cameras without a gap for long enough."""
         whole = [
@@ -101,6 +104,10 @@ class PlcHeartbeat:
             return []
         told = f"PLC of {message.station} answers again"
         return [Clear(rule=self._rule.name, subject=message.station, at_ns=at_ns, summary=told)]
+
+    def remember(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
+        """Which faults are there."""
+        self.see(message, at_ns=at_ns, now_ns=now_ns)
 
     def tick(self, now_ns: int) -> list[Finding]:
         """The gateway watches the time."""

@@ -23,6 +23,9 @@ class Watch(Protocol):
     def see(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[Finding]:
         """A message; `at_ns` is its record's time, `now_ns` when we see it."""
 
+    def remember(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
+        """A message from before we began: what is judged from now on may need it."""
+
     def tick(self, now_ns: int) -> list[Finding]:
         """Time has passed."""
 

@@ -59,6 +59,11 @@ class SilentCamera:
             return [Clear(rule=self._rule.name, subject=camera.name, at_ns=at_ns, summary=told)]
         return []
 
+    def remember(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
+        """Which parts had their picture. Waiting begins with the next arrival."""
+        if isinstance(message, Inspection) and (camera := self._cameras.get(message.camera)):
+            camera.inspected((message.part_id, message.visit))
+
     def tick(self, now_ns: int) -> list[Finding]:
         """Cameras that have been waited for too long."""
         return [
@@ -130,6 +135,10 @@ class SilentStation:
             if station.running:
                 return []
         return [Clear(rule=self._rule.name, subject=station.name, at_ns=at_ns, summary=told)]
+
+    def remember(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
+        """When the last part came, and whether the line runs."""
+        self.see(message, at_ns=at_ns, now_ns=now_ns)
 
     def tick(self, now_ns: int) -> list[Finding]:
         """Stations where nothing arrived for too long."""

@@ -86,7 +86,7 @@ class Alerting:
     def recall(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
         """A message that was judged before we began: remembered, not judged again."""
         for watch in self._watches.values():
-            watch.see(message, at_ns=at_ns, now_ns=now_ns)
+            watch.remember(message, at_ns=at_ns, now_ns=now_ns)
 
     def take(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[AlertStep]:
         """A message whose record has the time `at_ns`."""

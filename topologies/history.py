@@ -25,7 +25,7 @@ from schemas.topics import FRAME_LIMIT_BYTES, Topic
 from topologies.producer import pause_s
 
 CLOCK_MARGIN_MS = 15 * 60_000
-"""By how much the clocks of a broker and of a producer may differ: reading begins that much earlier."""
+"""By how much the clocks of a broker and of a producer may differ: reading begins that much earlier where it has to be whole."""
 
 PATIENCE_S = 10.0
 
@@ -94,12 +94,14 @@ class History:
             return record.at_ms
         return None
 
-    async def since(self, topic: Topic, partition: int, *, from_ms: int, until_offset: int) -> AsyncIterator[Logged]:
+    async def since(
+        self, topic: Topic, partition: int, *, from_ms: int, until_offset: int, margin_ms: int = CLOCK_MARGIN_MS
+    ) -> AsyncIterator[Logged]:
         """The records of a partition from a moment on (less a margin for clocks), up to and without `until_offset`."""
         place = TopicPartition(topic.on(self._plant), partition)
 
         async def ask() -> int | None:
-            found = await (await self._connected()).offsets_for_times({place: max(0, from_ms - CLOCK_MARGIN_MS)})
+            found = await (await self._connected()).offsets_for_times({place: max(0, from_ms - margin_ms)})
             return found[place].offset if found.get(place) else None
 
         first = await self._patiently(ask)

@@ -154,7 +154,10 @@ def test_a_duplicate_counts_once_and_a_review_replaces_the_lines_verdict() -> No
     for _ in range(5):
         assert take(system, verdict(8, NOT_OK), at_s=9) == []
     assert take(system, verdict(8, OK, revision=2), at_s=9) == []
-    (raised,) = take(system, verdict(9, NOT_OK), at_s=9) + take(system, verdict(8, NOT_OK, revision=3), at_s=10)
+    assert take(system, verdict(8, NOT_OK), at_s=9) == []
+    assert take(system, verdict(9, NOT_OK), at_s=9) == [], "two of ten: the line's verdict of part 8 was overtaken"
+    assert take(system, verdict(8, NOT_OK), at_s=9) == []
+    (raised,) = take(system, verdict(8, NOT_OK, revision=3), at_s=10)
     assert raised.alert.value == 0.3
 
 
@@ -297,6 +300,9 @@ def test_a_backlog_after_a_restart_is_no_silence() -> None:
     now_ns = 5_000 * S
     system.recall(arrival(1), at_ns=S, now_ns=now_ns)
     assert system.tick(now_ns + S) == []
+    assert told(system.tick(now_ns + 20 * S)) == [("station", "aoi", AlertState.RAISED)]
+    system = alerting(STATION, CAMERA)
+    system.recall(arrival(1), at_ns=S, now_ns=now_ns)
     system.take(arrival(2), at_ns=2 * S, now_ns=now_ns + 2 * S)
     assert system.tick(now_ns + 4 * S) == []
 
