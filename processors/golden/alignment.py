@@ -33,8 +33,6 @@ _MOTIONS = 6
 _LEAST_GAIN = 0.05
 _MOST_STRAIN_PER_STEP = 0.1
 _MOST_STRETCH_RATIO = 0.04
-_SURE_QUALITY = 0.9
-"""Below it a second start is tried, from the shift that fits best as a whole."""
 _GAIN_IN_QUALITY = 0.002
 """A motion must explain this much more of the frame than no motion does; otherwise the frame stays as it is."""
 _WORTH_MOVING_PX = 0.15
@@ -176,9 +174,6 @@ class Aligner:
         reduced = [_reduce(reference, reduction) for reduction in _LEVELS]
         self._levels = [_prepare(image, reduction) for image, reduction in zip(reduced, _LEVELS, strict=True)]
         self._has_structure = self._levels[-1].steep_points >= _LEAST_POINTS
-        margin = min(math.ceil(max_shift_px / _LEVELS[0]), min(reduced[0].shape) // 4)
-        self._middle = reduced[0][margin:-margin, margin:-margin] if margin else reduced[0]
-        self._margin = margin
 
     def align(self, frame: Image) -> Alignment:
         """Finds the motion of the part.
@@ -196,10 +191,10 @@ class Aligner:
             return Alignment(Motion.rigid(frame_shape=self._shape), 1.0)
         reduced = [_reduce(frame, level.reduction) for level in self._levels]
         at_rest = _quality(self._levels[-1], reduced[-1], _AT_REST)
-        placement, moved = self._follow(reduced, _AT_REST)
-        if moved < _SURE_QUALITY:
-            elsewhere, better = self._follow(reduced, self._searched(reduced[0]))
-            placement, moved = (elsewhere, better) if better > moved else (placement, moved)
+        placement = _AT_REST
+        for level, image, steps in zip(self._levels, reduced, _STEPS_PER_LEVEL, strict=True):
+            placement = _refine(level, image, placement, steps)
+        moved = _quality(self._levels[-1], reduced[-1], placement)
         (xx, xy), (yx, yy) = placement.turn.tolist()
         dx, dy = placement.shift_px.tolist()
         motion = Motion(dx, dy, (xx, xy, yx, yy), _centre(self._shape))
@@ -207,19 +202,6 @@ class Aligner:
             motion, moved = Motion.rigid(frame_shape=self._shape), at_rest
         self._refuse_unlikely(motion, moved)
         return Alignment(motion, moved)
-
-    def _follow(self, reduced: list[npt.NDArray[np.float32]], start: "_Placement") -> tuple["_Placement", float]:
-        """From coarse to fine; the placement and its quality."""
-        placement = start
-        for level, image, steps in zip(self._levels, reduced, _STEPS_PER_LEVEL, strict=True):
-            placement = _refine(level, image, placement, steps)
-        return placement, _quality(self._levels[-1], reduced[-1], placement)
-
-    def _searched(self, coarse: npt.NDArray[np.float32]) -> "_Placement":
-        """The shift at which the middle of the reference fits best, to a px of the coarsest level."""
-        fit = cv2.matchTemplate(coarse, self._middle, cv2.TM_CCOEFF_NORMED)
-        y, x = np.unravel_index(int(np.argmax(fit)), fit.shape)
-        return _Placement(np.array((x - self._margin, y - self._margin), np.float64) * _LEVELS[0], np.eye(2))
 
     def _refuse_unlikely(self, motion: Motion, quality: float) -> None:
         if quality < self._minimum_quality:

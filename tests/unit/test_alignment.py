@@ -91,7 +91,7 @@ def test_a_board_stretched_by_a_line_scan_camera_is_followed(ratio: float) -> No
     assert np.abs(motion.matrix() - stretch.matrix()).max() < 0.1
 
 
-def test_a_part_that_lies_far_off_is_searched() -> None:
+def test_a_part_that_lies_far_off_is_followed() -> None:
     golden = reference("backplane", "centre")
     frame = np.roll(golden, (18, -21), (0, 1))
     wide = Aligner(golden, max_shift_px=40.0, max_angle_deg=1.5, minimum_quality=0.5)
