@@ -58,11 +58,13 @@ class DecisionSender:
         await self._idle.wait()
 
     async def _send_all(self) -> None:
-        while self._unsent:
-            batch, self._unsent = self._unsent[:BATCH], self._unsent[BATCH:]
-            await self._send(batch)
-        self._is_sending = False
-        self._idle.set()
+        try:
+            while self._unsent:
+                batch, self._unsent = self._unsent[:BATCH], self._unsent[BATCH:]
+                await self._send(batch)
+        finally:  # an error stops the stage; nobody may wait for what will not come
+            self._is_sending = False
+            self._idle.set()
 
     async def _send(self, batch: Sequence[Sendable]) -> None:
         decisions = [item for item in batch if isinstance(item, Decision)]

@@ -65,14 +65,16 @@ class ReviewDesk:
         await self._idle.wait()
 
     async def _work(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            known = await self._revisions({_visit(record.message) for record in batch})
-            for record in batch:
-                await self._revise(record, known.get(_visit(record.message), []))
-                record.finish()
-        self._is_working = False
-        self._idle.set()
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                known = await self._revisions({_visit(record.message) for record in batch})
+                for record in batch:
+                    await self._revise(record, known.get(_visit(record.message), []))
+                    record.finish()
+        finally:  # an error stops the stage; nobody may wait for what will not come
+            self._is_working = False
+            self._idle.set()
 
     async def _revise(self, record: Record, known: list[Verdict]) -> None:
         review: Review = record.message
