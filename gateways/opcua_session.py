@@ -7,13 +7,14 @@ A session is never repaired: the first call that fails for the connection's sake
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.crypto.uacrypto import CertProperties
+from asyncua.ua.ua_binary import variant_to_binary
 from cryptography import x509
 
 from schemas.errors import ConfigurationError, Transient
@@ -124,13 +125,8 @@ class OpcUaSession:
                 raise ValueError(f"node {identifier} is not among the nodes that this session may write")
             nodes.append(self._node_id(identifier))
             # without timestamps: many PLCs refuse to have them set (BadWriteNotSupported)
-            typed.append(ua.DataValue(ua.Variant(value, kind)))
-        try:
-            results = await self._asked(self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value))
-        except (struct.error, TypeError, ValueError, AttributeError) as error:
-            raise NodeFault(
-                f"PLC {self._plc.name}: {dict(values)} does not fit the types of its nodes: {error}"
-            ) from error
+            typed.append(ua.DataValue(self._fitting(identifier, ua.Variant(value, kind))))
+        results = await self._asked(self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value))
         for identifier, status in zip(values, results, strict=True):
             if not status.is_good():
                 raise NodeFault(f"PLC {self._plc.name} refused the write to {identifier}: {status.name}")
@@ -167,6 +163,15 @@ class OpcUaSession:
             raise ConfigurationError(
                 f"PLC {self._plc.name}: `{identifier}` is no node identifier; expected `s=Name` or `i=Number`"
             ) from error
+
+    def _fitting(self, identifier: str, variant: ua.Variant) -> ua.Variant:
+        try:
+            variant_to_binary(variant)
+        except (ua.UaError, AttributeError, ValueError) as error:
+            raise NodeFault(
+                f"PLC {self._plc.name}: {variant.Value!r} does not fit node {identifier} ({variant.VariantType.name})"
+            ) from error
+        return variant
 
     async def _read_types(self, writable: Collection[str]) -> None:
         identifiers = list(writable)
@@ -229,23 +234,29 @@ async def _secure(client: Client, plc: Plc, plant_dir: Path) -> None:
         raise ConfigurationError(
             f"PLC {plc.name}: security {plc.security} needs `certificate`, `private_key` and `server_certificate`"
         )
-    certificate, private_key, server_certificate = (
-        plant_dir / name for name in (plc.certificate, plc.private_key, plc.server_certificate)
-    )
     try:
+        certificate, private_key, server_certificate = (
+            _key_file(plant_dir / name) for name in (plc.certificate, plc.private_key, plc.server_certificate)
+        )
         # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
-        client.application_uri = _application_uri(certificate.read_bytes()) or client.application_uri
+        client.application_uri = _application_uri(certificate.path_or_content) or client.application_uri
         await client.set_security(
             SecurityPolicyBasic256Sha256,
-            certificate=str(certificate),
-            private_key=str(private_key),
-            server_certificate=str(server_certificate),
+            certificate=certificate,
+            private_key=private_key,
+            server_certificate=server_certificate,
             mode=ua.MessageSecurityMode.SignAndEncrypt,
         )
     except (OSError, ValueError, TypeError, ua.UaError) as error:
         raise ConfigurationError(
             f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}"
         ) from error
+
+
+def _key_file(path: Path) -> CertProperties:
+    """A certificate or key with its format, told by its content: names like `.key` and `.crt` are used for both."""
+    content = path.read_bytes()
+    return CertProperties(content, extension="pem" if content.startswith(b"-----BEGIN") else "der")
 
 
 def _application_uri(certificate: bytes) -> str | None:
