@@ -32,6 +32,7 @@ from schemas.settings import KafkaSettings
 ANSWER_S = 5.0
 READY_S = 90.0
 LOOK_EVERY_S = 0.05
+CHECKPOINT_EVERY_S = 3600.0
 STAGE_GRACE_S = 15.0
 MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "triton_models"
 
@@ -70,6 +71,7 @@ class LocalLine:
         self._triton = triton_service(self._run_dir, MODEL_REPOSITORY)
         self._health: dict[str, int] = {}
         self._children: dict[str, Child] = {}
+        self._ledger: Child | None = None
 
     @property
     def health_ports(self) -> Mapping[str, int]:
@@ -128,12 +130,16 @@ class LocalLine:
         self._workers.tend()
 
     def run_until_signal(self) -> None:
-        """Looks after the processes until SIGINT or SIGTERM."""
+        """Looks after the processes until SIGINT or SIGTERM, and checkpoints the ledger every hour."""
         asked = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: asked.set())
+        next_checkpoint_s = time.monotonic() + CHECKPOINT_EVERY_S
         while not asked.wait(LOOK_EVERY_S):
             self.tend()
+            if time.monotonic() >= next_checkpoint_s:
+                next_checkpoint_s += CHECKPOINT_EVERY_S
+                self._checkpoint_ledger()
 
     def versions(self) -> dict[str, str]:
         """Versions of Kafka and Triton, as far as they can be known: of services that are not ours, what they say themselves."""
@@ -154,6 +160,8 @@ class LocalLine:
     def stop(self) -> None:
         """Stops everything that was started here."""
         self._workers.stop()
+        if self._ledger is not None:
+            self._ledger.stop()
         self._services.stop()
 
     def __enter__(self) -> Self:
@@ -161,6 +169,17 @@ class LocalLine:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _checkpoint_ledger(self) -> None:
+        """Starts a ledger run of its own that goes on from the last checkpoint, so that the account outlives the topics' retention."""
+        file = self._run_dir / "ledger" / f"{self._plant.plant}.json"
+        command = [
+            sys.executable, "-m", "cli.main", "ledger", "--plant", str(self._plant_file), "--checkpoint", str(file),
+        ]  # fmt: skip
+        if self._ledger is not None:
+            self._ledger.stop()
+        self._ledger = Child(name="ledger", command=command, log_dir=self._run_dir / "logs")
+        self._ledger.start()
 
     def _child(self, name: str) -> Child:
         env = dict(os.environ)
