@@ -5,7 +5,8 @@
     failed      it answers, but not this request: repeat a few times, each time after an inference of a known image showed
                 that the server is well; then it is this image's fault (`ModelFailed`)
 
-"Ready" as the server says it tells nothing about a dead or hung model process; the known image does.
+"Ready" as the server says it tells nothing about a dead or hung model process; the known image does. A model that fails on
+it is taken out and loaded again: the server does not start a dead model process by itself.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ LONGEST_PAUSE_S = 1.0
 LOAD_TIMEOUT_S = 30.0
 ASK_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 2.0
+PATIENCE = 3  # known inputs that may be answered too late, on a busy machine, before the model counts as hung
+UNLOAD_LOOKS = 100
 CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -169,13 +172,31 @@ class Triton:
             try:
                 for model in self._models.values():
                     await self._load(model.pin)
-                    await self._infer(model, model.known, timeout_s=self._settings.timeout_ms / 1000)
+                    await self._prove(model, patient=attempt < PATIENCE)
                 self._well = True
                 return
             except InferenceServerException as error:
                 attempt += 1
                 self._say(f"{self._settings.url}: {_text(error)}", attempt)
             await asyncio.sleep(_pause_s(attempt))
+
+    async def _prove(self, model: Model, *, patient: bool) -> None:
+        """An inference of the known input. A model that fails on it is unloaded, to be loaded by the next attempt."""
+        try:
+            await self._infer(model, model.known, timeout_s=self._settings.timeout_ms / 1000)
+        except InferenceServerException as error:
+            slow = error.status() == "StatusCode.DEADLINE_EXCEEDED"
+            if not (_is_away(error) or _is_busy(error) or (slow and patient)):
+                await self._client.unload_model(model.pin.name, client_timeout=LOAD_TIMEOUT_S)
+                await self._unloaded(model.pin)
+            raise
+
+    async def _unloaded(self, pin: ModelPin) -> None:
+        """Returns when the server has taken the model out: it answers before, and a load in between would do nothing."""
+        for _ in range(UNLOAD_LOOKS):
+            if not await self._client.is_model_ready(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S):
+                return
+            await asyncio.sleep(FIRST_PAUSE_S)
 
     async def _load(self, pin: ModelPin) -> None:
         version = str(pin.version)

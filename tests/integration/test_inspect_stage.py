@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -12,9 +13,12 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
+import onnx
+import psutil
 import pytest
 from board_frames import PLANT_DIR, demo_plant, frame, pictures, reference_digest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
+from onnx import TensorProto, helper
 
 from ops.local.places import CHECKOUT
 from ops.local.ports import free_ports
@@ -296,6 +300,88 @@ async def test_a_killed_triton_costs_time_and_no_frame(
     assert {each.id for each in found} == {each.id for each in [*first, *second]}
     assert len(found) == 183
     assert all(each.outcome is FrameOutcome.INSPECTED for each in found)
+
+
+def kill_model_processes(server: LocalTriton) -> None:
+    """As when the model's own process crashes and the server lives on."""
+    stubs = [
+        process
+        for process in psutil.Process(server.child.pid).children(recursive=True)
+        if "triton_python_backend_stub" in process.name() or "python_backend_stub" in " ".join(process.cmdline())
+    ]
+    assert stubs
+    for stub in stubs:
+        stub.kill()
+
+
+@pytest.mark.usefixtures("objects", "triton_installed")
+async def test_killed_model_processes_cost_no_frame_while_the_server_says_it_is_ready(
+    settings: KafkaSettings, plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = pictures(plant, seed=1, defects=(DefectKind.SHORT,))
+    frames = [frame(part.jpegs[camera], camera=camera, sequence=n) for n in range(60) for camera in part.jpegs]
+    with LocalTriton(tmp_path, CHECKOUT / "triton_models", models=()) as server:
+        monkeypatch.setenv("TRITON_URL", server.url)
+        async with inspecting(plant) as stage:
+            await publish(settings, plant, FRAMES, keyed(frames))
+            await until(lambda: value(stage, "out_total", topic="inspections") >= 20, "it is in the middle of its work")
+            kill_model_processes(server)
+            found = await read_until(settings, plant, INSPECTIONS, 180)
+            await until(lambda: stage.ready and value(stage, "in_progress") == 0, "the stage is ready and idle")
+    assert len(found) == len({each.id for each in found}) == 180
+    assert all(each.outcome is FrameOutcome.INSPECTED for each in found)
+
+
+def model_that_fails_on_white(repository: Path) -> None:
+    """A model repository whose golden_compare fails on every image with a px of 255, and only on these."""
+    shutil.copytree(CHECKOUT / "triton_models", repository)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["wide"], ["brightest"], keepdims=0),
+        helper.make_node("Div", ["brightest", "white"], ["share"]),
+        helper.make_node("Floor", ["share"], ["is_white"]),
+        helper.make_node("Mul", ["is_white", "white"], ["where_as_float"]),
+        helper.make_node("Cast", ["where_as_float"], ["where"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["nothing", "where"], ["zero"]),  # there is no element 255
+        helper.make_node("MaxPool", ["wide"], ["small"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Mul", ["small", "zero"], ["dark"]),
+        helper.make_node("Cast", ["dark"], ["difference"], to=TensorProto.UINT8),
+    ]
+    shape = ["batch", 1, "height", "width"]
+    graph = helper.make_graph(
+        nodes,
+        "fails_on_white",
+        [helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name in ("image", "reference")],
+        [helper.make_tensor_value_info("difference", TensorProto.UINT8, ["batch", 1, "h", "w"])],
+        [
+            helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
+            helper.make_tensor("nothing", TensorProto.FLOAT, [1], [0.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(repository / "golden_compare" / "1" / "model.onnx"))
+
+
+@pytest.mark.usefixtures("objects", "triton_installed")
+async def test_a_frame_on_which_the_model_fails_costs_only_itself(
+    settings: KafkaSettings, plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_that_fails_on_white(tmp_path / "models")
+    grey = cv2.imdecode(np.frombuffer(pictures(plant, seed=1).jpegs["left"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    good = np.minimum(grey, 250)
+    bad = good.copy()
+    bad[300:308, 300:308] = 255
+    raw = {"encoding": ImageEncoding.RAW, "width_px": 640, "height_px": 640}
+    frames = [frame((bad if number == 5 else good).tobytes(), sequence=number, **raw) for number in range(12)]
+    with LocalTriton(tmp_path, tmp_path / "models", models=()) as server:
+        monkeypatch.setenv("TRITON_URL", server.url)
+        async with inspecting(plant) as stage:
+            await publish(settings, plant, FRAMES, keyed(frames))
+            found = await read_until(settings, plant, INSPECTIONS, 12)
+            await until(lambda: stage.ready and value(stage, "in_progress") == 0, "the stage is ready and idle")
+    assert [each.reason for each in found] == [None] * 5 + ["model_failed"] + [None] * 6
+    letters = await read_to_end(settings, plant, DEAD_LETTERS)
+    assert [(letter.frame_id, letter.reason) for letter in letters] == [("left/s1/5", "model_failed")]
 
 
 @pytest.mark.usefixtures("objects")
