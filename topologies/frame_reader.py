@@ -18,6 +18,7 @@ from topologies.producer import pause_s
 
 PATIENCE_S = 10.0
 CLOSE_S = 2.0
+POLL_MS = 500
 ONE_BATCH_BYTES = 1
 """A broker sends the first batch whatever its size (KIP-74): so a fetch brings the frame that is wanted and no megabytes after it."""
 
@@ -72,12 +73,15 @@ class FrameReader:
         client.seek(place, offset)
         client.resume(place)
         try:
-            record = await client.getone(place)
+            # a batch whole: of one that is begun, the client waits a while for us to ask for the rest, on all partitions
+            found: list[Any] = []
+            while not found:
+                found = (await client.getmany(place, timeout_ms=POLL_MS)).get(place, [])
         except OffsetOutOfRangeError:
             return None  # retention was faster
         finally:
             client.pause(place)  # nothing after it is fetched
-        return record if record.offset == offset else None
+        return found[0] if found[0].offset == offset else None
 
     async def _connected(self) -> AIOKafkaConsumer:
         if self._client is None:
