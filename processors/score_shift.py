@@ -73,7 +73,8 @@ class ScoreShift:
         test = ks_2samp(np.tile(grid, len(kinds)), ranks, method="asymp")
         if test.statistic < settings.minimum_distance or test.pvalue > settings.p_value:
             return None
-        furthest = sorted(window, key=lambda ranked: -abs(ranked.rank - 0.5))
+        side = 1 if ranks.mean() >= 0.5 else -1
+        furthest = sorted(window, key=lambda ranked: (-side * ranked.rank, -ranked.score.at_ns))
         return DriftEvidence(
             statistic=STATISTIC,
             baseline=0.0,
