@@ -7,11 +7,11 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from disturbed_line import DisturbedLine, assert_nothing_lost
 
 from cli.demo_run import DemoRun
 from cli.local_line import START_ORDER
 from ops.local.children import Child
-from tests.chaos.conftest import DisturbedLine, assert_nothing_lost
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420)]
 
