@@ -349,8 +349,9 @@ class RecordSettings(Section, frozen=True, kw_only=True):
 class RetrainingSettings(Section, frozen=True, kw_only=True):
     """When a retraining trigger fires.
 
-    The score distribution of OK views since the last baseline is compared with the baseline (two-sample Kolmogorov-Smirnov);
-    `disagreement_ratio` of reviews against verdicts over the last `minimum_reviews` fires too. At most one in `minimum_interval_ms`.
+    Scores of OK parts are ranked in the first `baseline_views` of their recipe's view; the ranks of the newest `window_views` of a
+    station are compared with the baselines' (two-sample Kolmogorov-Smirnov). `disagreement_ratio` of reviews against verdicts over
+    the last `minimum_reviews` parts fires too. At most one request per model in `minimum_interval_ms`.
     """
 
     baseline_views: int = 120
