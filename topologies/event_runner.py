@@ -23,7 +23,7 @@ import faust
 from faust.auth import SASLCredentials, SSLCredentials
 
 from schemas.codec import decode
-from schemas.errors import Fatal, Refused
+from schemas.errors import ConfigurationError, Fatal, Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import Stage
@@ -76,12 +76,16 @@ class EventRunner:
         self._producer: Producer
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Returns when `stop` is set and everything is drained, within 10 s. Raises Fatal when the handler or Faust fails."""
+        """Returns when `stop` is set and everything is drained, within 10 s.
+
+        Raises Fatal when the handler or Faust fails, or topics are missing.
+        """
         self._work = Background()
         async with (
             Producer(plant=self._plant, stage=self._stage, kafka=self._kafka) as self._producer,
             History(plant=self._plant, stage=self._stage, kafka=self._kafka) as history,
         ):
+            await self._check_topics(history)
             app = self._app()
             await app.start()
             try:
@@ -94,6 +98,20 @@ class EventRunner:
                 self._stage.ready = False
                 await self._work.cancel()
                 await _stop(app)
+
+    async def _check_topics(self, history: History) -> None:
+        """Faust passes over a topic that is missing and assigns others apart: neither must happen unseen."""
+        counts = {topic.on(self._plant): await history.partitions(topic) for topic in self._topics}
+        missing = sorted(name for name, count in counts.items() if not count)
+        if missing:
+            raise ConfigurationError(
+                f"topics are missing on the broker: {', '.join(missing)}; create them with: linesight topics --create"
+            )
+        if len(set(counts.values())) > 1:
+            raise ConfigurationError(
+                f"topics that are joined need equal partition counts, found {counts}: "
+                "recreate them with kafka.partitions of the plant file"
+            )
 
     def _app(self) -> Any:
         """The Faust app: consumer and agents only, no web server, no producer, no leader topic."""

@@ -78,6 +78,15 @@ class History:
 
         return await self._patiently(ask)
 
+    async def partitions(self, topic: Topic) -> int:
+        """How many partitions a topic has; 0 where the broker does not have it."""
+
+        async def ask() -> int:
+            cluster = await (await self._connected())._client.fetch_all_metadata()
+            return len(cluster.partitions_for_topic(topic.on(self._plant)) or ())
+
+        return await self._patiently(ask)
+
     async def end(self, topic: Topic, partition: int) -> int:
         """The offset after the last record of a partition."""
         place = TopicPartition(topic.on(self._plant), partition)

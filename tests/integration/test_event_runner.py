@@ -18,7 +18,7 @@ from echo_stage import Echo, plant_named, review
 
 from ops.local.kafka import LocalKafka
 from schemas.codec import encode
-from schemas.errors import Fatal
+from schemas.errors import ConfigurationError, Fatal
 from schemas.plant import Plant
 from schemas.records import Review
 from schemas.settings import KafkaSettings
@@ -160,6 +160,12 @@ async def test_an_error_in_the_handler_ends_the_process_and_skips_nothing(
     async with running(Echo(), plant, settings):
         await read_until(settings, plant, AUDIT, 10)
     assert {event.id for event in await read_to_end(settings, plant, AUDIT)} == {f"s/{number}" for number in range(10)}
+
+
+async def test_a_missing_topic_is_said_at_the_start_and_not_passed_over(settings: KafkaSettings) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.reviews; create them with"):
+        async with running(Echo(), plant_named("nowhere"), settings):
+            await asyncio.sleep(30)
 
 
 async def test_a_runner_that_is_killed_midway_loses_nothing(
