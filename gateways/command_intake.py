@@ -35,6 +35,7 @@ WAITING_COMMANDS = 256
 REMEMBERED_RESULTS = 16_384
 FETCH_MS = 100
 COMMIT_EVERY_S = 0.2
+FIRST_REACHED_S = 10.0
 FINISH_S = 2.0
 CLOSE_S = 2.0
 
@@ -223,6 +224,7 @@ class CommandIntake(ConsumerRebalanceListener):
     # --- working -----------------------------------------------------------------------------------------------------
 
     async def _work(self, station: str) -> None:
+        await self._mailboxes[station].reached(within_s=FIRST_REACHED_S)
         while True:
             order = await self._orders[station].get()
             if self._stopping:

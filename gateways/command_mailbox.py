@@ -112,6 +112,13 @@ class CommandMailbox:
         self._observe = observe
         self._free: tuple[OpcUaSession, Mailbox] | None = None
 
+    async def reached(self, *, within_s: float) -> None:
+        """Returns when the PLC is there, at the latest after `within_s`.
+
+        A command of a former life may have been executed, and only the mailbox says so: it is asked before anything expires.
+        """
+        await self._link.session(until_ns=time.time_ns() + int(within_s * 1e9))
+
     async def deliver(self, command: Command) -> CommandResult:
         """What became of the command: the PLC's answer, or that there was none in time.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from asyncua import Client, ua
+from asyncua.client.ua_client import UaClientState
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.crypto.uacrypto import CertProperties
 from asyncua.ua.ua_binary import variant_to_binary
@@ -280,6 +281,9 @@ async def _namespace_index(client: Client, plc: Plc) -> int:
 
 
 async def _close(client: Client) -> None:
+    if client.uaclient.state is not UaClientState.CONNECTED and not client.uaclient.has_session:
+        client.disconnect_socket()
+        return
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await client.disconnect()

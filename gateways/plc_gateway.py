@@ -7,7 +7,6 @@ side without the PLC (commands expire by their own validity).
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +30,7 @@ from schemas.telemetry import AttemptRepeated, Noticed, Stage
 from schemas.topics import PLC_EVENTS
 
 LOOK_ANYWAY_S = 1.0
-FIRST_SESSION_WITHIN_S = 10.0
-FINISH_EVENTS_S = 2.0
+FINISH_EVENTS_S = 1.0
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
@@ -94,7 +92,7 @@ class _Gateway:
                 show_ready(self._stage, self._is_ready),
                 _shielded(links),
                 self._report(),
-                self._take_commands(),
+                self._intake.run(),
             )
         finally:
             links.cancel()
@@ -124,15 +122,6 @@ class _Gateway:
         await together(
             *(station.report.run(histories[station.name]) for plc in self._controllers for station in plc.stations)
         )
-
-    async def _take_commands(self) -> None:
-        """Takes commands once the mailboxes were reached, or after a while without their PLCs.
-
-        A command of the former life may have been executed: only its mailbox says so.
-        """
-        until_ns = time.time_ns() + int(FIRST_SESSION_WITHIN_S * 1e9)
-        await asyncio.gather(*(controller.link.session(until_ns=until_ns) for controller in self._controllers))
-        await self._intake.run()
 
 
 class _Controller:

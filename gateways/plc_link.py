@@ -15,10 +15,14 @@ from schemas.telemetry import AttemptRepeated, Noticed, Stage
 
 # A session that lived this long was no failed attempt: the next pauses start small again.
 SETTLED_AFTER_S = 10.0
+START_GRACE_S = 10.0
 
 
 class PlcLink:
-    """The link to one PLC. `went_down` is called with the reason when it breaks or a first attempt fails, `came_up` when it stands."""
+    """The link to one PLC. `came_up` is called when it stands, `went_down` with the reason when it broke.
+
+    A PLC that does not answer at the start is down only after `START_GRACE_S`: the two may be started together.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class PlcLink:
         `work` may raise `Transient`; anything else it raises is passed on.
         """
         attempt = 0
+        away_from_s = time.monotonic() + START_GRACE_S
         while True:
             began_s = time.monotonic()
             try:
@@ -80,9 +85,11 @@ class PlcLink:
                 reason = str(error)
             else:
                 reason = await self._use(session, work)
+                away_from_s = began_s
                 if time.monotonic() - began_s > SETTLED_AFTER_S:
                     attempt = 0
-            self._went_down(reason)
+            if time.monotonic() >= away_from_s:
+                self._went_down(reason)
             attempt += 1
             self._stage.emit(AttemptRepeated(service="plc", detail=reason, attempt=attempt))
             await asyncio.sleep(pause_s(attempt))

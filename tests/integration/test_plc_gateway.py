@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
 from plant_floor import STATION, Floor, counted, floor_plant, make_topics, running, start_process
 
 from gateways import plc_gateway
+from ops.local.kafka import LocalKafka
 from schemas.commands import Command, CommandResult
 from schemas.plant import Plant
 from schemas.plc_events import LineStateChanged, PartArrived, PartLeft, PlcFault, RejectConfirmed
@@ -292,3 +294,60 @@ async def test_a_plc_whose_heart_stands_still_is_a_fault_until_it_beats_again(
             await until(lambda: faults(2), "the fault is cleared")
         found = [(fault.code, fault.cleared) for fault in await events(settings, plant, PlcFault)]
         assert found == [("heartbeat_lost", False), ("heartbeat_lost", True)]
+
+
+async def test_a_plc_that_is_away_does_not_hold_up_another(
+    settings: KafkaSettings, unique_prefix: str, tmp_path: Path
+) -> None:
+    async with Floor() as floor:
+        plant = floor_plant(unique_prefix, plc=floor.plc)
+        away = msgspec.structs.replace(floor.plc, name="plc-2", endpoint="opc.tcp://127.0.0.1:9/")
+        (line,) = plant.lines
+        second = msgspec.structs.replace(line.stations[0], name="aoi-2", plc="plc-2")
+        plant = msgspec.structs.replace(
+            plant,
+            plcs=(floor.plc, away),
+            lines=(msgspec.structs.replace(line, stations=(*line.stations, second)),),
+        )
+        await make_topics(plant, settings)
+        async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path, ready=False) as stage:
+            await until(lambda: floor.sessions == 1, "the one PLC is reached")
+            await floor.arrive("p1")
+            good, lost = verdict("p1"), verdict("p1", station="aoi-2", valid_for_s=1)
+            await send(settings, plant, lost, good)
+            assert (await results(settings, plant, 1))[good.id].outcome is CommandOutcome.ACKNOWLEDGED
+            assert (await results(settings, plant, 2))[lost.id].outcome is CommandOutcome.EXPIRED
+            assert not stage.ready, "and it says that one of its PLCs is not there"
+
+
+async def test_with_the_broker_away_hearts_beat_on_and_what_happened_is_told_in_order_afterwards(
+    kafka_installed: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with LocalKafka(tmp_path) as local:
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", local.bootstrap_servers)
+        settings = KafkaSettings()
+        async with Floor(gate_after_ms=500) as floor:
+            plant = floor_plant("away", plc=floor.plc)
+            await make_topics(plant, settings)
+            async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path) as stage:
+                await floor.arrive("p00")
+                await read_until(settings, plant, PLC_EVENTS, 2)
+                local.child.kill()
+                for batch in range(5):
+                    beat = floor.value("gateway_heartbeat")
+                    for number in range(20 * batch + 1, 20 * batch + 21):
+                        await floor.arrive(f"p{number:03}")
+                    await until(lambda: floor.value("gateway_heartbeat") > beat + 3, "hearts beat on")  # noqa: B023
+                await asyncio.to_thread(local.start)
+                await until(lambda: stage.ready, "the broker is back")
+
+                async def all_told() -> bool:
+                    return len(await events(settings, plant, PartLeft)) >= 101
+
+                await until(all_told, "what happened meanwhile is told")
+                stop_line = msgspec.structs.replace(verdict(""), kind=CommandKind.STOP_LINE, visit=0, verdict=None)
+                await send(settings, plant, stop_line)
+                assert (await results(settings, plant, 1))[stop_line.id].outcome is CommandOutcome.ACKNOWLEDGED
+            for kind in (PartArrived, PartLeft):
+                told = [event.part_id for event in await events(settings, plant, kind)]
+                assert list(dict.fromkeys(told)) == ["p00", *(f"p{number:03}" for number in range(1, 101))]
