@@ -1,0 +1,217 @@
+"""Pictures of one camera: taken at once, published in order, and each that is owed has its fate in the book."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateways import capture
+from gateways.camera_sources import CaptureFailed, Picture
+from gateways.capture import CameraCapture
+from gateways.framing import Framer, Subject
+from gateways.manifests import ManifestBook
+from gateways.publisher import Fate
+from schemas.errors import Transient
+from schemas.frames import Frame
+from schemas.object_store import ObjectMissing
+from schemas.telemetry import Stage
+
+
+class Publisher:
+    """In place of the publisher: remembers what was submitted, and gives each record its fate."""
+
+    def __init__(self, fate: Callable[[Frame], Fate] = lambda _frame: Fate.ACKNOWLEDGED) -> None:
+        self.frames: list[Frame] = []
+        self._fate = fate
+
+    def submit(self, topic: Any, key: str, message: Frame, *, tell: Callable[[Fate], None], droppable: bool) -> None:
+        assert droppable
+        self.frames.append(message)
+        tell(self._fate(message))
+
+
+class Store:
+    """An object store that is away until told otherwise."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+        self.away = False
+
+    def put(self, key: str, content: bytes) -> None:
+        if self.away:
+            raise Transient("the store is away")
+        self.content[key] = content
+
+    def get(self, key: str) -> bytes:
+        raise ObjectMissing(key)
+
+    def exists(self, key: str) -> bool:
+        return key in self.content
+
+    def expire(self, prefix: str, *, older_than_s: float) -> int:
+        return 0
+
+
+class Eye:
+    """A camera whose pictures come when the test lets them."""
+
+    def __init__(self, *, keeps_triggers: bool = True) -> None:
+        self.keeps_triggers = keeps_triggers
+        self.asked: list[int] = []
+        self.pictures: dict[int, asyncio.Future[bytes]] = {}
+
+    async def capture(self, *, view: str, trigger_count: int) -> Picture:
+        self.asked.append(trigger_count)
+        future = self.pictures.setdefault(trigger_count, asyncio.get_running_loop().create_future())
+        return Picture(await future, 1)
+
+    def give(self, trigger_count: int, image: bytes | CaptureFailed = b"x") -> None:
+        future = self.pictures.setdefault(trigger_count, asyncio.get_running_loop().create_future())
+        future.set_exception(image) if isinstance(image, Exception) else future.set_result(image)
+
+
+class Bench:
+    """A camera's capture with everything around it."""
+
+    def __init__(self, eye: Eye, publisher: Publisher, *, useful_for_s: float = 60.0, inline_limit: int = 100) -> None:
+        self.book = ManifestBook(station="s", camera="c", session="t")
+        self.eye = eye
+        self.publisher = publisher
+        self.store = Store()
+        self.stage = Stage("station_gateway")
+        self.capture = CameraCapture(
+            camera="c",
+            source=eye,
+            framer=Framer(
+                station="s",
+                camera="c",
+                session="t",
+                store=self.store,
+                stage=self.stage,
+                inline_limit_bytes=inline_limit,
+            ),
+            book=self.book,
+            publisher=publisher,  # type: ignore[arg-type]
+            stage=self.stage,
+            useful_for_s=useful_for_s,
+        )
+
+    def arrive(self, trigger: int, *, views: tuple[str, ...] = ("v",), live: bool = True) -> None:
+        self.capture.take(
+            Subject(part_id=f"p{trigger}", visit=1, recipe="r@1", trigger_count=trigger), views, live=live
+        )
+
+    def fates(self) -> dict[int, str | None]:
+        manifest = self.book.next_manifest(now_ns=1)
+        assert manifest is not None
+        told: dict[int, str | None] = dict.fromkeys(range(manifest.first_sequence, manifest.last_sequence + 1))
+        for gone in manifest.dropped:
+            told |= dict.fromkeys(range(gone.first_sequence, gone.last_sequence + 1), gone.reason)
+        return told
+
+
+@asynccontextmanager
+async def at_work(bench: Bench) -> AsyncIterator[Bench]:
+    running = asyncio.create_task(bench.capture.run())
+    try:
+        yield bench
+        await bench.capture.finish(within_s=5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_pictures_that_come_in_any_order_are_published_in_the_order_of_the_arrivals() -> None:
+    async with at_work(Bench(Eye(), Publisher())) as bench:
+        for trigger in range(6):
+            bench.arrive(trigger)
+        for trigger in (5, 3, 4, 0, 2, 1):
+            bench.eye.give(trigger)
+            await asyncio.sleep(0)
+    assert [(frame.sequence, frame.part_id) for frame in bench.publisher.frames] == [(n, f"p{n}") for n in range(6)]
+    assert bench.fates() == dict.fromkeys(range(6))
+
+
+async def test_each_picture_that_is_owed_has_its_fate() -> None:
+    def fate(frame: Frame) -> Fate:
+        return Fate.DROPPED if frame.sequence == 2 else Fate.ACKNOWLEDGED
+
+    async with at_work(Bench(Eye(), Publisher(fate))) as bench:
+        for trigger in range(4):
+            bench.arrive(trigger)
+            bench.eye.give(trigger, CaptureFailed("dark") if trigger == 1 else b"x")
+    assert bench.fates() == {0: None, 1: "capture_failed", 2: "broker_away", 3: None}
+
+
+async def test_no_more_pictures_than_agreed_are_in_memory_however_slow_the_first_one_is() -> None:
+    async with at_work(Bench(Eye(), Publisher())) as bench:
+        for trigger in range(30):
+            bench.arrive(trigger)
+            if trigger:
+                bench.eye.give(trigger)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(bench.eye.asked) == capture.PICTURES_AT_ONCE
+        bench.eye.give(0)
+    assert [frame.sequence for frame in bench.publisher.frames] == list(range(30))
+
+
+async def test_a_flood_of_arrivals_is_refused_by_name_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "OPEN_PICTURES", 5)
+    bench = Bench(Eye(), Publisher())
+    for trigger in range(12):
+        bench.arrive(trigger)
+        bench.eye.give(trigger)
+    async with at_work(bench):
+        pass
+    assert bench.fates() == {n: None if n < 5 else "capture_failed" for n in range(12)}
+
+
+async def test_a_picture_of_a_part_that_has_passed_the_gate_is_not_taken() -> None:
+    async with at_work(Bench(Eye(), Publisher(), useful_for_s=-1)) as bench:
+        bench.arrive(1)
+    assert bench.eye.asked == []
+    assert bench.fates() == {0: "expired"}
+
+
+async def test_a_camera_that_exposes_when_asked_is_not_asked_for_a_part_that_has_moved_on() -> None:
+    async with at_work(Bench(Eye(keeps_triggers=False), Publisher())) as bench:
+        bench.arrive(1, live=False)
+        bench.arrive(2, live=True)
+        bench.eye.give(2)
+    assert bench.eye.asked == [2]
+    assert bench.fates() == {0: "expired", 1: None}
+
+
+async def test_what_is_owed_when_the_gateway_stops_is_named() -> None:
+    bench = Bench(Eye(), Publisher())
+    running = asyncio.create_task(bench.capture.run())
+    for trigger in range(3):
+        bench.arrive(trigger)
+    bench.eye.give(0)
+    await bench.capture.finish(within_s=0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    bench.capture.give_up()
+    assert bench.fates() == {0: None, 1: "capture_failed", 2: "capture_failed"}
+
+
+async def test_a_large_picture_goes_to_the_store_and_one_that_cannot_is_named() -> None:
+    async with at_work(Bench(Eye(), Publisher(), inline_limit=10, useful_for_s=0.3)) as bench:
+        bench.arrive(0)
+        bench.eye.give(0, b"0123456789")
+        bench.arrive(1)
+        bench.eye.give(1, b"0123456789a")
+        await bench.capture.finish(within_s=5)
+        bench.store.away = True
+        bench.arrive(2)
+        bench.eye.give(2, b"0123456789b")
+    inline, claimed = bench.publisher.frames
+    assert (inline.image, inline.uri) == (b"0123456789", None)
+    assert (claimed.image, claimed.size_bytes) == (None, 11)
+    assert bench.store.content == {claimed.uri: b"0123456789a"}
+    assert bench.fates() == {0: None, 1: None, 2: "expired"}
