@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
 from schemas.codec import decode
 from schemas.frames import Frame
@@ -95,9 +95,10 @@ class FrameReader:
             try:
                 await client.start()
                 metadata = await client._client.fetch_all_metadata()
-                places = [
-                    TopicPartition(self._topic, n) for n in sorted(metadata.partitions_for_topic(self._topic) or ())
-                ]
+                numbers = metadata.partitions_for_topic(self._topic)
+                if not numbers:
+                    raise UnknownTopicOrPartitionError(self._topic)  # a broker that has just started: nothing is gone
+                places = [TopicPartition(self._topic, number) for number in sorted(numbers)]
                 client.assign(places)
                 client.pause(*places)
             except BaseException:
