@@ -83,6 +83,7 @@ class RecordPublisher:
         self._stage = stage
         self._kafka = kafka
         self._budget_bytes = budget_bytes
+        self._untold = 0  # records whose fate was not told yet; the loop's thread alone knows
         self._condition = threading.Condition()
         # guarded by the condition's lock: shared with the thread below and with the client's network thread
         self._waiting: deque[_Item] = deque()
@@ -134,6 +135,7 @@ class RecordPublisher:
         Droppable records are given up, oldest first, while more than the budget waits; others always stay.
         """
         encoded = encode(topic, message, traceparent=traceparent)
+        self._untold += 1
         item = _Item(topic, key.encode(), encoded.value, encoded.headers, droppable, tell)
         with self._condition:
             self._waiting.append(item)
@@ -168,10 +170,10 @@ class RecordPublisher:
             await self._settled.wait()
 
     async def drained(self, *, within_s: float) -> bool:
-        """Waits until nothing is on its way; False where that takes longer than `within_s`."""
+        """Waits until every record's fate was told; False where that takes longer than `within_s`."""
         try:
             async with asyncio.timeout(within_s):
-                while self._waiting or self._in_flight:
+                while self._untold:
                     self._settled.clear()
                     await self._settled.wait()
         except TimeoutError:
@@ -184,6 +186,7 @@ class RecordPublisher:
         if item.settled:
             return
         item.settled = True
+        self._untold -= 1
         if fate is Fate.ACKNOWLEDGED:
             self._stage.produced.labels(item.topic.name).inc()
         item.tell(fate)
