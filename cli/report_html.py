@@ -158,7 +158,7 @@ class _Picture(NamedTuple):
 
 def _shrink(encoded: bytes) -> _Picture | None:
     """A JPEG data URI at most `PICTURE_WIDTH_PX` wide; None for what cannot be decoded."""
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
     if image is None:
         return None
     height_px, width_px = image.shape[:2]
