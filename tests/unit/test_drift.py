@@ -229,7 +229,8 @@ def test_a_part_counts_once_by_its_newest_review() -> None:
     first = [reviewed(2 * COUNT, VerdictValue.OK, revision=r) for r in range(2, 12)]
     assert watched.feed(first) == []
     taken_back = reviewed(2 * COUNT, VerdictValue.NOT_OK, revision=12)
-    assert watched.feed([taken_back, reviewed(2 * COUNT + 1, VerdictValue.OK)]) == []
+    read_again = first[0]
+    assert watched.feed([taken_back, read_again, reviewed(2 * COUNT + 1, VerdictValue.OK)]) == []
 
 
 @pytest.mark.parametrize(
