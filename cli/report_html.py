@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cli.charts import histogram, p_chart, pareto
-from cli.run_record import Outcome
+from cli.run_record import Kept, Outcome
 from processors.spc import control_point
 from schemas.alerts import Alert, RetrainingTrigger
 from schemas.object_store import ObjectMissing, ObjectStore
@@ -31,7 +31,7 @@ SMALLEST_SUBGROUP = 8
 
 def write_report_html(path: Path, outcome: Outcome, store: ObjectStore) -> None:
     """Renders the report and puts it in place in one step."""
-    subgroup, points = control_points(outcome.kept.decided, outcome.plant)
+    subgroup, points = control_points(outcome.kept, outcome.plant)
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     ).get_template("report.html.j2")
@@ -56,12 +56,9 @@ def write_report_html(path: Path, outcome: Outcome, store: ObjectStore) -> None:
     temporary.replace(path)
 
 
-def control_points(decided: Sequence[tuple[int, bool]], plant: Plant) -> tuple[int, list[tuple[str, ControlPoint]]]:
-    """Size of the subgroups (consecutive decided parts, by arrival) and the p-chart's points, each named by its first part.
-
-    `decided` holds (arrived_at_ns, NOT_OK) of each part.
-    """
-    in_order = [is_bad for _, is_bad in sorted(decided)]
+def control_points(kept: Kept, plant: Plant) -> tuple[int, list[tuple[str, ControlPoint]]]:
+    """Size of the subgroups (consecutive decided parts, by arrival) and the p-chart's points, each named by its first part."""
+    in_order = [bad for _, bad in sorted(zip(kept.arrived_at_ns, kept.not_ok, strict=True))]
     size = max(SMALLEST_SUBGROUP, len(in_order) // SUBGROUPS)
     points = []
     for start in range(0, len(in_order) - size + 1, size):
