@@ -1,4 +1,4 @@
-"""Which pictures are kept: those of every part that is not OK, and of a share of the OK ones, chosen by hash.
+"""Which pictures are kept: those of every part that is not OK or has defects, and of a share of the others, chosen by hash.
 
 By hash, so that the choice depends on the part alone: a replay keeps the same pictures, and whoever reads the verdicts can tell
 which parts have some.
@@ -22,6 +22,7 @@ class KeptFor(StrEnum):
     """Why the pictures of a part are kept: the label values of the counter `pictures`."""
 
     NOT_OK = "not_ok"
+    DEFECT = "defect"
     SAMPLE = "sample"
 
 
@@ -38,6 +39,9 @@ def kept_for(verdict: Verdict, *, ok_share_ratio: float) -> KeptFor | None:
     """Why the pictures of this revision's part are to be kept; None where they are not."""
     if verdict.verdict is not VerdictValue.OK:
         return KeptFor.NOT_OK
+    if any(view.defects for view in verdict.views):
+        # a vote may pass it all the same, and each of its defect events links to a picture
+        return KeptFor.DEFECT
     if is_sampled(PartVisit(verdict.station, verdict.part_id, verdict.visit), share_ratio=ok_share_ratio):
         return KeptFor.SAMPLE
     return None

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from processors.part_state import PartVisit
 from processors.recording import KeptFor, WantedPicture, is_sampled, kept_for, wanted_pictures
+from schemas.inspections import Defect
 from schemas.reasons import VerdictValue
 from schemas.verdicts import ViewResult
 
@@ -21,6 +22,13 @@ def test_every_part_that_is_not_ok_is_kept_whoever_said_so(value: VerdictValue) 
     _, verdict = scored(1, value=value)
     assert kept_for(verdict, ok_share_ratio=0.0) is KeptFor.NOT_OK
     assert kept_for(replace(verdict, revision=2, decided_by="anna"), ok_share_ratio=0.0) is KeptFor.NOT_OK
+
+
+def test_a_part_that_was_passed_with_defects_is_kept_so_that_every_defect_event_has_its_picture() -> None:
+    defect = Defect(class_name="open", score=0.9, box=(1, 2, 3, 4), area_px=30.0)
+    views = (ViewResult(view="top"), ViewResult(view="side", image_sha256="ab" * 32, defects=(defect,)))
+    _, verdict = scored(1)
+    assert kept_for(replace(verdict, views=views), ok_share_ratio=0.0) is KeptFor.DEFECT
 
 
 def test_the_share_of_ok_parts_is_kept_as_sample() -> None:
