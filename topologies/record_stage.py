@@ -19,7 +19,7 @@ from schemas.object_store import ObjectMissing, ObjectStore, open_store, sha256_
 from schemas.plant import Plant, RecordSettings
 from schemas.settings import KafkaSettings, ObjectStoreSettings
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
-from schemas.topics import VERDICTS
+from schemas.topics import FRAMES, VERDICTS
 from schemas.verdicts import Verdict, picture_key
 from topologies.background import Background
 from topologies.event_runner import EventRunner
@@ -31,6 +31,8 @@ PARTS_AT_A_TIME = 4
 """A part has one frame in memory at a time; Kafka allows one of up to 5 MB, the object store one of up to 256 MiB."""
 EXPIRE_EVERY_NS = 3600 * 10**9
 S_PER_DAY = 86_400
+FRAMES_KEPT_S = FRAMES.retention_ms / 1000 + S_PER_DAY
+"""A large image outlives the frame that names it: the broker removes frames by whole segments, hours after they are due."""
 
 Result = TypeVar("Result")
 
@@ -122,10 +124,11 @@ class RecordHandler:
             return None
 
     async def _expire(self) -> None:
-        older_than_s = self._settings.retention_days * S_PER_DAY
-        removed = await self._patiently(partial(self._store.expire, "pictures/", older_than_s=older_than_s))
-        if removed:
-            self._stage.log.info("pictures_expired", count=removed)
+        kept_s = {"pictures/": self._settings.retention_days * S_PER_DAY, "frames/": FRAMES_KEPT_S}
+        for prefix, older_than_s in kept_s.items():
+            removed = await self._patiently(partial(self._store.expire, prefix, older_than_s=older_than_s))
+            if removed:
+                self._stage.log.info("objects_expired", prefix=prefix, count=removed)
 
     async def _patiently(self, work: Callable[[], Result]) -> Result:
         attempt = 0

@@ -258,17 +258,25 @@ async def test_a_stage_that_is_killed_midway_keeps_every_picture(
     assert [store.get(item.key) for item in taken] == [item.content for item in taken]
 
 
-async def test_pictures_past_their_retention_go_and_others_stay(
+async def test_pictures_and_large_frames_past_their_retention_go_and_others_stay(
     settings: KafkaSettings, plant: Plant, store: FolderStore, tmp_path: Path
 ) -> None:
-    for name, content in (("old", b"old"), ("new", b"new")):
-        store.put(picture_key(sha256_hex(content)), content)
-        store.put(frame_key(name), content)
-    days_ago = 400 * 86_400
-    for path in (tmp_path / "objects").rglob("*"):
-        if path.is_file() and path.read_bytes() == b"old":
-            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - days_ago))
+    """A picture that is kept outlives the large frame it came from."""
+    hour_s = 3600
+    written_s_ago = {
+        picture_key("aa" * 32): 400 * 24 * hour_s,
+        picture_key("bb" * 32): 60 * hour_s,
+        frame_key("cc" * 32): 60 * hour_s,
+        frame_key("dd" * 32): 7 * hour_s,
+    }
+    for key, ago_s in written_s_ago.items():
+        store.put(key, b"content")
+        path = tmp_path / "objects" / key
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - ago_s))
+    old_picture, picture_of_60_h, frame_of_60_h, frame_of_7_h = written_s_ago
     async with running(plant):
-        await until(lambda: not store.exists(picture_key(sha256_hex(b"old"))), "the old picture is gone")
-    assert store.exists(picture_key(sha256_hex(b"new")))
-    assert store.exists(frame_key("old"))
+        await until(
+            lambda: not store.exists(old_picture) and not store.exists(frame_of_60_h), "what is past its time is gone"
+        )
+    assert store.exists(picture_of_60_h)
+    assert store.exists(frame_of_7_h)
