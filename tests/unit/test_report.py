@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from cli.charts import histogram, p_chart, pareto
 from cli.report_html import control_points
 from cli.run_record import REJECTED_KEPT, Kept
@@ -57,7 +59,7 @@ def test_rejected_parts_are_thinned_evenly_and_counted_whole() -> None:
     assert kept.rejected_count == 5 * REJECTED_KEPT
     assert len(kept.rejected) <= REJECTED_KEPT
     numbers = [int(verdict.part_id[1:]) for verdict in kept.rejected]
-    steps = {later - earlier for earlier, later in zip(numbers, numbers[1:], strict=False)}
+    steps = {later - earlier for earlier, later in pairwise(numbers)}
     assert len(steps) == 1
     assert numbers[-1] > 4 * REJECTED_KEPT
 
