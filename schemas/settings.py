@@ -4,20 +4,56 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigurationError
 
+HIGHEST_PORT = 65535
 
-class KafkaSettings(BaseSettings):
+
+def _addresses(value: str) -> str:
+    for address in value.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if not (host and port.isascii() and port.isdigit() and 0 < int(port) <= HIGHEST_PORT):
+            raise ValueError("host:port, several with commas between")
+    return value
+
+
+def _address(value: str) -> str:
+    if "," in value:
+        raise ValueError("one host:port")
+    return _addresses(value)
+
+
+class FromEnvironment(BaseSettings):
+    """Settings whose names are a prefix and a field. Raises ConfigurationError that names the variable and what was expected."""
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as invalid:
+            raise ConfigurationError("; ".join(self._complaints(invalid))) from None
+
+    @classmethod
+    def _complaints(cls, invalid: ValidationError) -> list[str]:
+        """One sentence per wrong value, in the words of a person who sets variables."""
+        found = []
+        for error in invalid.errors(include_url=False):
+            variable = f"{cls.model_config['env_prefix']}{error['loc'][0]}".upper()
+            expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            found.append(f"{variable} is {error['input']!r}: expected {expected}")
+        return found
+
+
+class KafkaSettings(FromEnvironment):
     """`KAFKA_*`: where the brokers are and how to log in. Names follow Kafka's own client settings."""
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_", frozen=True)
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: Annotated[str, AfterValidator(_addresses)] = "127.0.0.1:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str | None = None
@@ -26,8 +62,8 @@ class KafkaSettings(BaseSettings):
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     ssl_key_password: SecretStr | None = None
-    replication_factor: int = 1
-    min_insync_replicas: int = 1
+    replication_factor: PositiveInt = 1
+    min_insync_replicas: PositiveInt = 1
 
     @property
     def uses_tls(self) -> bool:
@@ -72,22 +108,21 @@ class KafkaSettings(BaseSettings):
         return arguments
 
 
-class TritonSettings(BaseSettings):
+class TritonSettings(FromEnvironment):
     """`TRITON_*`: the inference server. `url` is `host:port` of its gRPC endpoint.
 
-    `timeout_ms` must lie above the queue timeout of the models (2000 in `triton_models`): else a client gives up on what the
-    server still works on. `model_repository` is where the digests of weights are read; the server has its own setting.
+    `timeout_ms` is for one request, waiting in the server's queue included. `model_repository` is where the digests of weights are read; the server has its own setting.
     """
 
     model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True, protected_namespaces=())
 
-    url: str = "127.0.0.1:8001"
-    timeout_ms: int = 3000
-    in_flight: int = 16
+    url: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8001"
+    timeout_ms: PositiveInt = 3000
+    in_flight: PositiveInt = 16
     model_repository: Path = Path(__file__).resolve().parents[1] / "triton_models"
 
 
-class ObjectStoreSettings(BaseSettings):
+class ObjectStoreSettings(FromEnvironment):
     """`OBJECT_STORE_*`: pictures and large frames. A folder by default; `s3://bucket` with endpoint and keys for the S3 API."""
 
     model_config = SettingsConfigDict(env_prefix="OBJECT_STORE_", frozen=True)
@@ -97,16 +132,15 @@ class ObjectStoreSettings(BaseSettings):
     access_key: str | None = None
     secret_key: SecretStr | None = None
     secure: bool = True
-    retention_days: int = 365
 
 
-class StageSettings(BaseSettings):
+class StageSettings(FromEnvironment):
     """`LINESIGHT_*`: what a single process needs to know. `metrics_port` 0 takes a free port."""
 
     model_config = SettingsConfigDict(env_prefix="LINESIGHT_", frozen=True)
 
     run_dir: Path = Path("run")
-    metrics_port: int = 0
+    metrics_port: Annotated[int, Field(ge=0, le=HIGHEST_PORT)] = 0
     metrics_host: str = "127.0.0.1"
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     instance: str = "0"
