@@ -27,7 +27,7 @@ from schemas.inspections import Timings
 from schemas.object_store import ObjectMissing, ObjectStore
 from schemas.plant import Camera, ModelPin, Plant
 from schemas.reasons import RefusalReason
-from schemas.telemetry import AttemptRepeated, Stage
+from schemas.telemetry import AttemptRepeated, Noticed, Stage
 from schemas.topics import MIB_BYTES
 from topologies.byte_budget import ByteBudget
 from topologies.producer import pause_s
@@ -89,6 +89,7 @@ class FrameExaminer:
         executor: Executor,
         limit_count: int,
     ) -> None:
+        self._plant = plant
         self._checks = FrameChecks(plant)
         try:
             self._settings = {recipe.key: golden_settings(recipe.inspection) for recipe in plant.recipes}
@@ -100,6 +101,27 @@ class FrameExaminer:
         self._stage = stage
         self._executor = executor
         self._room = ByteBudget(limit_bytes=DECODED_BUDGET_BYTES, limit_count=limit_count)
+
+    async def warm_up(self) -> None:
+        """Loads the recipes' references and tries the models with their sizes, so that the first part is not late.
+
+        A reference that is missing is noticed now; its frames will be refused.
+        """
+        for recipe in self._plant.recipes:
+            for view in recipe.views:
+                camera = next((each for each in self._plant.cameras.values() if view.name in each.views), None)
+                if view.reference is None or camera is None or not self._references.has_room:
+                    continue
+                try:
+                    reference = await self._references.get(
+                        file=view.reference, digest=None, settings=self._settings[recipe.key], camera=camera
+                    )
+                except Refused as refused:
+                    self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
+                    continue
+                picture = reference.comparison.reference[None, None]
+                self._triton.know(recipe.inspection.compare, {"image": picture, "reference": picture})
+        await self._triton.warm_up()
 
     async def examine(self, frame: Frame, place: FramePlace) -> Examination:
         """What is on a frame. Raises Refused with the reason for which it cannot be inspected."""

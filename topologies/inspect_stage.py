@@ -63,7 +63,7 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
         topics=(FRAMES,),
         handler=inspector,
         kafka=KafkaSettings(),
-        ready=lambda: triton.ready,
+        ready=lambda: triton.ready and inspector.warm,
     )
     try:
         await runner.run(stop)
@@ -86,6 +86,9 @@ class Inspector:
         self._clocks_off: set[tuple[str, str]] = set()
         self._producer: Producer
         self._services.spawn(triton.keep_ready())
+        self._services.spawn(self._warm_up())
+        self.warm = False
+        """Whether the first frame would be as quick as any other."""
 
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Nothing to prepare: a frame stands for itself."""
@@ -143,6 +146,10 @@ class Inspector:
         """Ends every task."""
         await self._work.cancel()
         await self._services.cancel()
+
+    async def _warm_up(self) -> None:
+        await self._examiner.warm_up()
+        self.warm = True
 
     async def _inspect(
         self, record: Record, frame: Frame, place: FramePlace, warnings: list[str], exit_place: Place

@@ -58,6 +58,11 @@ class References:
         self._held: OrderedDict[tuple[str, GoldenSettings], Reference] = OrderedDict()
         self._loading: dict[tuple[str, GoldenSettings], asyncio.Task[Reference]] = {}
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more references fit without one making room."""
+        return self._held_bytes < self._budget_bytes / 2
+
     async def get(self, *, file: str | None, digest: str | None, settings: GoldenSettings, camera: Camera) -> Reference:
         """The reference of a frame: by its own `digest` where it brings one, else the recipe's `file`.
 

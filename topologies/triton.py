@@ -41,6 +41,7 @@ ASK_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 2.0
 PATIENCE = 3  # known inputs that may be answered too late, on a busy machine, before the model counts as hung
 UNLOAD_LOOKS = 100
+WARM_UPS = 4
 CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -79,6 +80,7 @@ class Triton:
         self._stage = stage
         self._models = {(model.pin.name, model.pin.version): model for model in models}
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
+        self._known = {(model.pin.name, model.pin.version): model.known for model in models}
         self._slots = asyncio.Semaphore(settings.in_flight)
         self._recovery: asyncio.Task[None] | None = None
         self._uses: dict[tuple[str, int], ModelUse] = {}
@@ -105,6 +107,16 @@ class Triton:
             while self._well:
                 await asyncio.sleep(LOOK_EVERY_S)
                 self._well = self._well and await self._answers()
+
+    def know(self, pin: ModelPin, known: Tensors) -> None:
+        """From now on tries the model with this input: one of the size that is really used also warms it up."""
+        self._known[pin.name, pin.version] = known
+
+    async def warm_up(self) -> None:
+        """Tries every model on its known input as often as it takes to be quick (buffers grow with the first requests)."""
+        for _ in range(WARM_UPS):
+            for name, version in self._models:
+                await self.infer(ModelPin(name=name, version=version), self._known[name, version])
 
     def use(self, pin: ModelPin) -> ModelUse:
         """Version and digest of a loaded model, as an inspection carries them."""
@@ -183,7 +195,8 @@ class Triton:
     async def _prove(self, model: Model, *, patient: bool) -> None:
         """An inference of the known input. A model that fails on it is unloaded, to be loaded by the next attempt."""
         try:
-            await self._infer(model, model.known, timeout_s=self._settings.timeout_ms / 1000)
+            known = self._known[model.pin.name, model.pin.version]
+            await self._infer(model, known, timeout_s=self._settings.timeout_ms / 1000)
         except InferenceServerException as error:
             slow = error.status() == "StatusCode.DEADLINE_EXCEEDED"
             if not (_is_away(error) or _is_busy(error) or (slow and patient)):
