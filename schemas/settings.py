@@ -111,7 +111,8 @@ class KafkaSettings(FromEnvironment):
 class TritonSettings(FromEnvironment):
     """`TRITON_*`: the inference server. `url` is `host:port` of its gRPC endpoint.
 
-    `timeout_ms` is for one request, waiting in the server's queue included. `model_repository` is where the digests of weights are read; the server has its own setting.
+    `timeout_ms` is for one request, waiting in the server's queue included. `model_repository` is where the digests of
+    weights are read; the server has its own setting.
     """
 
     model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True, protected_namespaces=())

@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from schemas.errors import ConfigurationError
 from schemas.reasons import DropReason, RefusalReason
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -232,10 +233,19 @@ def log_as_json(level: str = "INFO") -> None:
 
 
 class HealthServer:
-    """Serves `/metrics`, `/healthz` (the process answers) and `/readyz` (200 when the stage is ready, else 503)."""
+    """Serves `/metrics`, `/healthz` (the process answers) and `/readyz` (200 when the stage is ready, else 503).
+
+    Raises ConfigurationError when the address cannot be had.
+    """
 
     def __init__(self, stage: Stage, *, port: int = 0, host: str = "127.0.0.1") -> None:
-        self._server = _Server((host, port), _handler(stage))
+        try:
+            self._server = _Server((host, port), _handler(stage))
+        except OSError as error:
+            raise ConfigurationError(
+                f"{stage.name} cannot serve its metrics at {host}:{port} ({error.strerror}): "
+                "set LINESIGHT_METRICS_PORT to a free port (0 takes one), LINESIGHT_METRICS_HOST to an address of this machine"
+            ) from error
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.errors import ConfigurationError
-from schemas.settings import KafkaSettings, ObjectStoreSettings, StageSettings, TritonSettings
+from schemas.settings import FromEnvironment, KafkaSettings, ObjectStoreSettings, StageSettings, TritonSettings
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +68,41 @@ def test_a_certificate_that_cannot_be_read_is_told_by_its_variable(
         KafkaSettings().client()
 
 
-def test_a_protocol_that_does_not_exist_is_refused_by_name(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("KAFKA_SECURITY_PROTOCOL", "TLS")
-    with pytest.raises(ValidationError, match="security_protocol"):
-        KafkaSettings()
+@pytest.mark.parametrize(
+    ("settings", "variable", "value", "expected"),
+    [
+        (KafkaSettings, "KAFKA_SECURITY_PROTOCOL", "TLS", "'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
+        (KafkaSettings, "KAFKA_BOOTSTRAP_SERVERS", "broker-1", "host:port"),
+        (KafkaSettings, "KAFKA_BOOTSTRAP_SERVERS", "a:9092,b", "host:port"),
+        (KafkaSettings, "KAFKA_REPLICATION_FACTOR", "0", "greater than 0"),
+        (TritonSettings, "TRITON_URL", "http://triton", "host:port"),
+        (TritonSettings, "TRITON_TIMEOUT_MS", "soon", "a valid integer"),
+        (ObjectStoreSettings, "OBJECT_STORE_SECURE", "perhaps", "a valid boolean"),
+        (StageSettings, "LINESIGHT_METRICS_PORT", "abc", "a valid integer"),
+        (StageSettings, "LINESIGHT_METRICS_PORT", "70000", "less than or equal to 65535"),
+        (StageSettings, "LINESIGHT_LOG_LEVEL", "LOUD", "'DEBUG'"),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_variable_and_what_was_expected(
+    environment: pytest.MonkeyPatch, settings: type[FromEnvironment], variable: str, value: str, expected: str
+) -> None:
+    environment.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as raised:
+        settings()
+    assert str(raised.value).startswith(f"{variable} is '{value}': expected ")
+    assert expected in str(raised.value)
+
+
+def test_every_wrong_value_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("TRITON_TIMEOUT_MS", "soon")
+    environment.setenv("TRITON_IN_FLIGHT", "many")
+    with pytest.raises(ConfigurationError, match=r"TRITON_TIMEOUT_MS.*TRITON_IN_FLIGHT"):
+        TritonSettings()
+
+
+def test_several_brokers_may_be_named(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka-1:9092, [::1]:9093")
+    assert KafkaSettings().client()["bootstrap_servers"] == "kafka-1:9092, [::1]:9093"
 
 
 def test_settings_of_a_process_cannot_change(environment: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import pytest
 import structlog
 
 from schemas import telemetry
+from schemas.errors import ConfigurationError
 from schemas.reasons import DropReason, RefusalReason
 from schemas.telemetry import AttemptRepeated, DroppedByRule, Event, HealthServer, Noticed, RecordRefused, Stage
 
@@ -114,6 +115,12 @@ def test_alive_is_not_ready(stage: Stage, health: HealthServer) -> None:
     stage.ready = False
     assert get(health, "/readyz")[0] == 503
     assert "linesight_judge_ready 0.0" in get(health, "/metrics")[1]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_cannot_be_had_is_told_with_what_to_set(stage: Stage, health: HealthServer, host: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{host}:{health.port}.*LINESIGHT_METRICS_PORT"):
+        HealthServer(stage, port=health.port, host=host)
 
 
 def test_metrics_are_what_prometheus_reads(stage: Stage, health: HealthServer) -> None:
