@@ -1,6 +1,7 @@
 """Entry of the `linesight` command: registers the verbs and turns errors into exit codes.
 
-Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong usage or configuration, 3 a service is not reachable.
+Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong usage or configuration, 3 a service is not reachable,
+130 and 143 interrupted by Ctrl-C and SIGTERM.
 Verbs import what they need when they are called, so that `--help` and the start of a stage are quick.
 """
 
@@ -27,7 +28,7 @@ from cli import (
     topics,
     up,
 )
-from cli.exits import exit_code, say_problem
+from cli.exits import Signals, as_problem, exit_code, say_problem
 from schemas.errors import LinesightError
 
 app = typer.Typer(
@@ -56,12 +57,22 @@ app.command("simulate")(simulate.command)
 
 
 def main() -> None:
-    """Runs the command; shows no traceback for what a person can mend."""
+    """Runs the command; shows no traceback for what a person can mend, nor for Ctrl-C or SIGTERM."""
+    signals = Signals()
+    signals.install()
     try:
         app()
     except LinesightError as problem:
-        say_problem(problem)
-        sys.exit(exit_code(problem))
+        _end_with(problem)
+    except OSError as error:
+        _end_with(as_problem(error))
+    except SystemExit as end:
+        sys.exit(signals.status(end.code))
+
+
+def _end_with(problem: LinesightError) -> None:
+    say_problem(problem)
+    sys.exit(exit_code(problem))
 
 
 if __name__ == "__main__":

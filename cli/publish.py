@@ -27,7 +27,13 @@ def command(
         Path, typer.Argument(help="Folder of pictures; each file is a part.", exists=True, file_okay=False)
     ],
     reference: Annotated[
-        Path | None, typer.Option(help="Picture to compare with, where the recipe's view names none.")
+        Path | None,
+        typer.Option(
+            help="Picture to compare with, where the recipe's view names none.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
     ] = None,
     arrivals: Annotated[bool, typer.Option(help="Also say that each part arrived, where no PLC does.")] = False,
     json: Json = False,

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ops.local.children import DidNotStart
-from schemas.errors import ConfigurationError, LinesightError
+from schemas.errors import ConfigurationError, ServiceAway
 
 # Before the first, second, ... restart in a row; after the last one it gives up.
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
@@ -19,7 +19,7 @@ SETTLED_S = 60.0
 WRONG_CONFIGURATION = 2  # exit status: a person has to change something, starting again cannot help
 
 
-class GaveUp(LinesightError):
+class GaveUp(ServiceAway):
     """A service ended more often than it may be started again. The message names it and its last failure."""
 
 
