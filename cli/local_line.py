@@ -27,14 +27,13 @@ from ops.local.supervisor import Restart, Supervisor
 from ops.local.triton import LocalTriton, TritonService, triton_service
 from schemas.errors import ServiceAway
 from schemas.plant import Plant
-from schemas.settings import KafkaSettings
+from schemas.settings import KafkaSettings, TritonSettings
 
 ANSWER_S = 5.0
 READY_S = 90.0
 LOOK_EVERY_S = 0.05
 CHECKPOINT_EVERY_S = 3600.0
 STAGE_GRACE_S = 15.0
-MODEL_REPOSITORY = Path(__file__).resolve().parents[1] / "triton_models"
 
 # A stage is started after those it feeds, so that nothing is published before somebody listens; stopping goes the other way round.
 START_ORDER = (
@@ -68,7 +67,7 @@ class LocalLine:
         self._services = Supervisor(on_restart=self._restarted)
         self._workers = Supervisor(on_restart=self._restarted)
         self._kafka = kafka_service(self._run_dir)
-        self._triton = triton_service(self._run_dir, MODEL_REPOSITORY)
+        self._triton = triton_service(self._run_dir, TritonSettings().model_repository)
         self._health: dict[str, int] = {}
         self._children: dict[str, Child] = {}
         self._ledger: Child | None = None

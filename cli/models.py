@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.local_line import MODEL_REPOSITORY
 from cli.options import Json, print_json
 from schemas.errors import ConfigurationError
+from schemas.settings import TritonSettings
 
 app = typer.Typer(help="Models of the repository.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,11 +22,13 @@ def models() -> None:
 
 @app.command("list")
 def list_models(
-    repository: Annotated[Path, typer.Option(help="Triton model repository.")] = MODEL_REPOSITORY,
+    repository: Annotated[
+        Path | None, typer.Option(help="Triton model repository; default: TRITON_MODEL_REPOSITORY, or the checkout's.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Every version of every model, with the digest of its weights as inspections carry it."""
-    rows = list(model_versions(repository))
+    rows = model_versions(repository or TritonSettings().model_repository)
     if json:
         print_json(rows)
         return

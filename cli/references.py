@@ -9,7 +9,6 @@ import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from schemas.errors import ConfigurationError
-from schemas.object_store import sha256_hex
 from schemas.plant_file import load_plant
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -37,6 +36,7 @@ def capture(
     import numpy as np
 
     from processors.golden.reference import NotEnoughGoodParts, reference_from_good_parts
+    from schemas.object_store import sha256_hex
 
     description = load_plant(plant)
     found = description.recipe(recipe)
