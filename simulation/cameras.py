@@ -38,14 +38,21 @@ class _SimulatedCamera:
 
 
 class CameraServer:
-    """Serves the cameras of a plant file that have HTTP sources. Use as an async context manager.
+    """Serves the `simulated_cameras` of a station and leaves its others alone. Use as an async context manager.
 
-    Raises `ConfigurationError` where their URLs are not on one host and port, or the port is taken.
+    Raises `ConfigurationError` where there is none, or the port is taken.
     """
 
     def __init__(self, cameras: Sequence[Camera]) -> None:
-        self._cameras = {camera.name: _SimulatedCamera(views=camera.views) for camera in cameras}
-        self._host, self._port = _address(cameras)
+        served = simulated_cameras(cameras)
+        address = _simulated_address(served[0]) if served else None
+        if address is None:
+            raise ConfigurationError(
+                f"cameras {', '.join(camera.name for camera in cameras)}: the simulated plant serves none of them; expected "
+                "at least one of type http at http://HOST:PORT/cameras/<camera>/<view>/{trigger}"
+            )
+        self._host, self._port = address
+        self._cameras = {camera.name: _SimulatedCamera(views=camera.views) for camera in served}
         application = web.Application()
         application.router.add_get("/cameras/{camera}/{view}/{trigger:[0-9]{1,10}}", self._serve)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -103,21 +110,21 @@ class CameraServer:
         )
 
 
-def _address(cameras: Sequence[Camera]) -> tuple[str, int]:
-    """The one host and port that all cameras have."""
-    addresses = set()
-    for camera in cameras:
-        if not isinstance(camera.source, HttpSource):
-            raise ConfigurationError(f"camera {camera.name}: the simulated plant serves cameras of type http only")
-        url = urlsplit(camera.source.url)
-        if not url.hostname or not url.path.startswith(f"/cameras/{camera.name}/"):
-            raise ConfigurationError(
-                f"camera {camera.name}: {camera.source.url} is not served by the simulated plant; "
-                f"expected http://HOST:PORT/cameras/{camera.name}/<view>/{{trigger}}"
-            )
-        addresses.add((url.hostname, url.port or 80))
-    if len(addresses) != 1:
-        raise ConfigurationError(
-            f"the simulated cameras share one host and port; the plant file has {sorted(addresses)}"
-        )
-    return addresses.pop()
+def simulated_cameras(cameras: Sequence[Camera]) -> tuple[Camera, ...]:
+    """Those of a station's cameras that the simulated plant serves: at `http://HOST:PORT/cameras/<camera>/...`.
+
+    HOST:PORT is that of the first such camera. All others (elsewhere, of a folder, external) are somebody else's.
+    """
+    at = {camera.name: address for camera in cameras if (address := _simulated_address(camera)) is not None}
+    own = next(iter(at.values()), None)
+    return tuple(camera for camera in cameras if camera.name in at and at[camera.name] == own)
+
+
+def _simulated_address(camera: Camera) -> tuple[str, int] | None:
+    """Host and port of a camera whose URL looks like one of ours."""
+    if not isinstance(camera.source, HttpSource):
+        return None
+    url = urlsplit(camera.source.url)
+    if not url.hostname or not url.path.startswith(f"/cameras/{camera.name}/"):
+        return None
+    return url.hostname, url.port or 80

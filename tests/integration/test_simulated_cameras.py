@@ -12,9 +12,9 @@ import pytest
 
 from ops.local.ports import free_ports
 from schemas.errors import ConfigurationError
-from schemas.plant import Camera, FolderSource, HttpSource
+from schemas.plant import Camera, ExternalSource, FolderSource, HttpSource
 from schemas.plant_file import load_plant
-from simulation.cameras import CAPTURED_AT_HEADER, KEPT_TRIGGERS, CameraServer
+from simulation.cameras import CAPTURED_AT_HEADER, KEPT_TRIGGERS, CameraServer, simulated_cameras
 from simulation.pictures import PhotoStudio
 from simulation.scenario import plan
 
@@ -99,17 +99,37 @@ async def test_a_taken_port_is_said_in_one_sentence() -> None:
                 pass
 
 
-@pytest.mark.parametrize(
-    ("wrong", "complaint"),
-    [
-        (Camera(name="left", views=("left",), source=FolderSource(path="pictures")), "type http only"),
-        (camera("right", 1), "share one host and port"),
-        (Camera(name="left", views=("left",), source=HttpSource(url="http://127.0.0.1:2/left.jpg")), "not served"),
-    ],
-)
-def test_cameras_that_cannot_be_simulated_are_named(wrong: Camera, complaint: str) -> None:
-    with pytest.raises(ConfigurationError, match=complaint):
-        CameraServer([camera("middle", 2), wrong])
+def elsewhere(port: int) -> list[Camera]:
+    """Cameras that are somebody else's: at another place, of a folder, external."""
+    return [
+        Camera(name="extra", views=("extra",), source=HttpSource(url="http://127.0.0.1:9/snapshot.jpg")),
+        Camera(
+            name="far", views=("far",), source=HttpSource(url=f"http://192.0.2.20:{port}/cameras/far/far/{{trigger}}")
+        ),
+        Camera(name="upload", views=("upload",), source=FolderSource(path="pictures")),
+        Camera(name="own", views=("own",), source=ExternalSource()),
+    ]
+
+
+async def test_a_stations_other_cameras_are_left_alone() -> None:
+    (port,) = free_ports(1)
+    extra, *others = elsewhere(port)
+    served = camera("left", port)
+    assert simulated_cameras([extra, served, *others]) == (served,)
+    async with (
+        CameraServer([extra, served, *others]) as server,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
+        server.expose(1, {"left": b"l", "extra": b"e"}, at_ns=1)
+        assert (await Rig(server, client).get("/cameras/left/left/1"))[0] == 200
+        assert (await Rig(server, client).get("/cameras/extra/extra/1"))[0] == 404
+        assert not server.silence("extra", 1.0)
+
+
+def test_a_station_without_a_camera_of_ours_is_refused() -> None:
+    extra, _, *others = elsewhere(1)
+    with pytest.raises(ConfigurationError, match="extra, upload, own: the simulated plant serves none of them"):
+        CameraServer([extra, *others])
 
 
 async def test_a_plants_pictures_show_its_boards(rig: Rig) -> None:
