@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -43,7 +43,7 @@ class Belt:
         cameras: CameraServer,
         studio: PhotoStudio,
         truth: Truth,
-        parts: Sequence[PlannedPart],
+        parts: Iterable[PlannedPart],
         recipes: Mapping[str, Recipe],
         rate_per_s: float,
         seed: int,

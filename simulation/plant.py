@@ -1,7 +1,8 @@
 """The simulated plant: one station with its PLC, cameras and sensors, and the parts that come to it.
 
-`run` serves all of it in one process. Parts come by themselves after `Simulation.Start` was called over OPC UA, or, fed,
-one by one through `<station>.Feed`.
+`run` serves all of it in one process. Parts come by themselves after `Simulation.Start` was called over OPC UA; live, as
+soon as a gateway is there; or, fed, one by one through `<station>.Feed`. What of the plant file is not the simulation's (a
+camera elsewhere, a recipe that it cannot draw) is left alone.
 """
 
 import asyncio
@@ -11,20 +12,25 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from asyncua import ua
 
 from schemas.errors import ConfigurationError
-from schemas.plant import Plant, Recipe
+from schemas.plant import Camera, Plant, Plc, Recipe
 from schemas.plant import Station as PlantStation
 from simulation.belt import Belt
-from simulation.cameras import CameraServer
+from simulation.boards import VIEWS
+from simulation.cameras import CameraServer, simulated_cameras
 from simulation.feeder import Feeder, status
-from simulation.pictures import PhotoStudio, drawn_view
+from simulation.pictures import PRODUCTS, PhotoStudio
 from simulation.plc import Method, PlcServer
-from simulation.scenario import plan
+from simulation.scenario import endless_plan, plan
 from simulation.sensors import measure, simulated_channels
 from simulation.station import Station
 from simulation.truth import Truth
+
+BEATS_BEFORE_START = 6
+"""The PLC gateway beats as soon as it is connected; the others look for the PLC every two seconds."""
 
 _STRING, _UINT32, _BOOLEAN, _DOUBLE = (
     ua.VariantType.String,
@@ -35,7 +41,15 @@ _STRING, _UINT32, _BOOLEAN, _DOUBLE = (
 
 
 async def run(
-    plant: Plant, *, parts: int, rate_per_s: float, seed: int, truth: Path, stop: asyncio.Event, fed: bool = False
+    plant: Plant,
+    *,
+    parts: int,
+    rate_per_s: float,
+    seed: int,
+    truth: Path,
+    stop: asyncio.Event,
+    fed: bool = False,
+    live: bool = False,
 ) -> None:
     """Serves the simulated plant until `stop` is set.
 
@@ -45,6 +59,7 @@ async def run(
         seed: 0 or more; the same seed gives the same parts, defects and pictures.
         truth: file for the JSON lines of `simulation.truth`; replaced.
         fed: no part comes by itself, the cameras are the caller's, and a part leaves when its verdict was accepted.
+        live: parts come as soon as a gateway is there, without being asked for, and when all have come it begins again.
 
     Raises `ConfigurationError` for a plant file that is not of the simulated plant, a port that is taken, or a truth file
     that cannot be written.
@@ -59,7 +74,9 @@ async def run(
         if fed:
             await _run_fed(plant, station, book, stop)
         else:
-            await _run_by_itself(plant, place, station, book, stop, parts=parts, rate_per_s=rate_per_s, seed=seed)
+            await _run_by_itself(
+                plant, place, station, book, stop, parts=parts, rate_per_s=rate_per_s, seed=seed, live=live
+            )
 
 
 async def _run_by_itself(
@@ -72,8 +89,10 @@ async def _run_by_itself(
     parts: int,
     rate_per_s: float,
     seed: int,
+    live: bool,
 ) -> None:
-    recipes = _simulated_recipes(plant)
+    recipes = _simulated_recipes(plant, simulated_cameras(place.cameras))
+    keys = [recipe.key for recipe in recipes]
     cameras = CameraServer(place.cameras)
     studio = PhotoStudio()
     belt = Belt(
@@ -81,7 +100,9 @@ async def _run_by_itself(
         cameras=cameras,
         studio=studio,
         truth=book,
-        parts=plan(parts=parts, seed=seed, recipes=[recipe.key for recipe in recipes]),
+        parts=endless_plan(parts=parts, seed=seed, recipes=keys)
+        if live
+        else plan(parts=parts, seed=seed, recipes=keys),
         recipes={recipe.key: recipe for recipe in recipes},
         rate_per_s=rate_per_s,
         seed=seed,
@@ -102,6 +123,7 @@ async def _run_by_itself(
         works: list[asyncio.Future[None]] = [
             *plc.works,
             asyncio.create_task(belt.run(plc)),
+            *([asyncio.create_task(_start_with_gateways(plc, plant.plcs[0], belt))] if live else []),
             asyncio.create_task(measure(plc, channels, started=belt.started, duration_s=parts / rate_per_s, seed=seed)),
         ]
         await _until(stop, works)
@@ -128,6 +150,16 @@ async def _until(stop: asyncio.Event, works: Sequence[asyncio.Future[None]]) -> 
         for task in (stopped, *works):
             task.cancel()
         await asyncio.gather(stopped, *works, return_exceptions=True)
+
+
+async def _start_with_gateways(plc: PlcServer, settings: Plc, belt: Belt) -> None:
+    """Starts the belt when the gateway's heartbeat has moved `BEATS_BEFORE_START` times; at once where none will."""
+    beats, seen = 0, plc.gateway_heartbeat(belt.station.name)
+    while not settings.observe and beats < BEATS_BEFORE_START:
+        await asyncio.sleep(settings.heartbeat_ms / 1000)
+        now = plc.gateway_heartbeat(belt.station.name)
+        beats, seen = beats + (now != seen), now
+    belt.started.set()
 
 
 def _belt_methods(belt: Belt) -> dict[str, tuple[Method, list[ua.VariantType], list[ua.VariantType]]]:
@@ -168,9 +200,17 @@ def _only_station(plant: Plant) -> PlantStation:
     return plant.stations[0]
 
 
-def _simulated_recipes(plant: Plant) -> tuple[Recipe, ...]:
-    """The plant's recipes, in the order in which their batches come; every one must be a product that can be drawn."""
+def _simulated_recipes(plant: Plant, cameras: Sequence[Camera]) -> tuple[Recipe, ...]:
+    """The recipes that can be made, in the order in which their batches come, with the views that can be drawn."""
+    served = {view for camera in cameras for view in camera.views}
+    recipes = []
     for recipe in plant.recipes:
-        for view in recipe.views:
-            drawn_view(recipe, view.name)
-    return plant.recipes
+        views = tuple(view for view in recipe.views if view.name in served)[: len(VIEWS)]
+        if recipe.name in PRODUCTS and views:
+            recipes.append(msgspec.structs.replace(recipe, views=views))
+    if not recipes:
+        raise ConfigurationError(
+            f"recipes {', '.join(recipe.key for recipe in plant.recipes)}: the simulated plant can make none of them; expected "
+            f"at least one of {', '.join(PRODUCTS)} with a view of {', '.join(camera.name for camera in cameras)}"
+        )
+    return tuple(recipes)

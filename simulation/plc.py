@@ -152,6 +152,10 @@ class PlcServer:
         await self._publish_arrivals(program)
         return arrival
 
+    def gateway_heartbeat(self, station: str) -> object:
+        """What the gateway wrote last as its heartbeat; nobody vouches for its type."""
+        return self._read(station, "gateway_heartbeat")
+
     async def measure(self, node: str, value: float) -> None:
         """Sets a channel's node."""
         await self._write("", node, value)

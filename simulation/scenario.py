@@ -4,8 +4,9 @@ Everything follows from the number of parts and the seed; how many parts of a ph
 run shows the same phases as a long one.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,6 +71,13 @@ def plan(*, parts: int, seed: int, recipes: Sequence[str]) -> tuple[PlannedPart,
         )
         for number, batch in enumerate(batches)
     )
+
+
+def endless_plan(*, parts: int, seed: int, recipes: Sequence[str]) -> Iterator[PlannedPart]:
+    """`plan` again and again, each time with the next seed; numbers and batches go on. Raises what `plan` raises."""
+    for turn in itertools.count():
+        for part in plan(parts=parts, seed=seed + turn, recipes=recipes):
+            yield replace(part, number=turn * parts + part.number, batch=turn * len(_BATCH_SHARES) + part.batch)
 
 
 def lighting_drift_ratio(number: int, parts: int) -> float:

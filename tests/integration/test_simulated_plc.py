@@ -14,7 +14,7 @@ from asyncua import Client, ua
 
 from ops.local.ports import free_ports
 from schemas.errors import ConfigurationError
-from schemas.plant import Plant, Plc, PlcNodes
+from schemas.plant import Camera, HttpSource, Plant, Plc, PlcNodes, View
 from schemas.plant_file import load_plant
 from schemas.reasons import PLC_CODES, PlcAnswer
 from simulation import plant as simulated_plant
@@ -310,10 +310,12 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Plant:
 
 
 @asynccontextmanager
-async def running(plant: Plant, truth: Path, *, parts: int, fed: bool) -> AsyncIterator[Peer]:
+async def running(
+    plant: Plant, truth: Path, *, parts: int, fed: bool = False, live: bool = False
+) -> AsyncIterator[Peer]:
     stop = asyncio.Event()
     run = asyncio.create_task(
-        simulated_plant.run(plant, parts=parts, rate_per_s=20, seed=1, truth=truth, stop=stop, fed=fed)
+        simulated_plant.run(plant, parts=parts, rate_per_s=20, seed=1, truth=truth, stop=stop, fed=fed, live=live)
     )
     try:
 
@@ -361,6 +363,60 @@ async def test_parts_come_after_start_and_every_one_leaves(demo: Plant, tmp_path
     assert [row["defects"] for row in rows(truth, "part") if row["visit"] == 2] == [[]] * 5
     assert any(row["defects"] for row in rows(truth, "part"))
     assert rows(truth, "finished") == [{"event": "finished", "parts": 30}]
+
+
+async def test_a_live_plant_feeds_when_a_gateway_beats_and_does_not_end(demo: Plant, tmp_path: Path) -> None:
+    (plc,) = demo.plcs
+    quick = msgspec.structs.replace(demo, plcs=(msgspec.structs.replace(plc, heartbeat_ms=50),))
+    async with running(quick, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
+        assert await peer.call("Simulation", "Status") == [0, 0, False]
+        beat = 0
+
+        async def came(count: int) -> bool:
+            nonlocal beat
+            beat += 1
+            await peer.node("gateway_heartbeat").write_value(ua.Variant(beat, UINT32))
+            fed, _, finished = await peer.call("Simulation", "Status")
+            return bool(fed > count and not finished)
+
+        await until(lambda: came(3 * 7))
+
+
+async def test_a_live_plant_that_is_only_observed_feeds_at_once(demo: Plant, tmp_path: Path) -> None:
+    (plc,) = demo.plcs
+    observed = msgspec.structs.replace(demo, plcs=(msgspec.structs.replace(plc, observe=True),))
+    async with running(observed, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
+
+        async def came() -> bool:
+            return bool((await peer.call("Simulation", "Status"))[0] > 0)
+
+        await until(came)
+
+
+async def test_what_the_simulation_cannot_make_is_left_alone(demo: Plant, tmp_path: Path) -> None:
+    """A camera of somebody else, its view first in the recipe, and a recipe of a product that cannot be drawn."""
+    (line,) = demo.lines
+    (station,) = line.stations
+    extra = Camera(name="extra", views=("extra",), source=HttpSource(url="http://127.0.0.1:9/snapshot.jpg"))
+    wider = msgspec.structs.replace(station, cameras=(extra, *station.cameras))
+    board = demo.recipes[0]
+    bumper = msgspec.structs.replace(board, name="bumper")
+    seen_by_all = msgspec.structs.replace(board, views=(View(name="extra", required=False), *board.views))
+    plant = msgspec.structs.replace(
+        demo, lines=(msgspec.structs.replace(line, stations=(wider,)),), recipes=(bumper, seen_by_all)
+    )
+    truth = tmp_path / "truth.jsonl"
+    async with running(plant, truth, parts=10) as peer:
+        await peer.call("Simulation", "Start")
+
+        async def finished() -> bool:
+            return bool((await peer.call("Simulation", "Status"))[2])
+
+        async with asyncio.timeout(30):
+            await until(finished)
+    parts = rows(truth, "part")
+    assert {row["recipe"] for row in parts} == {board.key}
+    assert {defect["view"] for row in parts for defect in row["defects"]} <= {"left", "middle", "right"}
 
 
 async def test_a_fed_part_comes_when_it_is_asked_for_and_leaves_with_its_verdict(demo: Plant, tmp_path: Path) -> None:

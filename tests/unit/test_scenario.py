@@ -1,5 +1,6 @@
 """The simulated run: every phase occurs, as strongly as it should, at any length and seed, and the pictures follow."""
 
+import itertools
 from collections import Counter
 
 import cv2
@@ -12,7 +13,15 @@ from schemas.plant import GoldenInspection, Recipe, View
 from simulation.boards import reference
 from simulation.defects import DefectKind
 from simulation.pictures import PRODUCTS, take_pictures
-from simulation.scenario import BAD_BATCH_KIND, REWORKED_EVERY, PlannedPart, comes_back, lighting_drift_ratio, plan
+from simulation.scenario import (
+    BAD_BATCH_KIND,
+    REWORKED_EVERY,
+    PlannedPart,
+    comes_back,
+    endless_plan,
+    lighting_drift_ratio,
+    plan,
+)
 
 RECIPES = ("board-a@1", "board-b@1", "board-c@1")
 runs = st.integers(120, 480)
@@ -49,6 +58,17 @@ def test_one_batch_in_the_middle_is_bad_and_the_others_are_not(parts: int, seed:
     assert 0.3 * parts < batches[worst][0].number < 0.6 * parts
     others = [part for part in line if part.batch != worst]
     assert bad_ratio(others) == pytest.approx(0.04, abs=0.01)
+
+
+def test_a_live_line_begins_again_with_other_parts_and_never_repeats_a_number_or_a_batch() -> None:
+    parts = list(itertools.islice(endless_plan(parts=40, seed=3, recipes=RECIPES), 120))
+    assert parts[:40] == list(plan(parts=40, seed=3, recipes=RECIPES))
+    assert [part.number for part in parts] == list(range(120))
+    batches = [part.batch for part in parts]
+    assert batches == sorted(batches)
+    assert set(batches) == set(range(1, 22))
+    bad = [{part.number % 40 for part in parts[turn : turn + 40] if part.defects} for turn in (0, 40, 80)]
+    assert len({frozenset(numbers) for numbers in bad}) > 1
 
 
 @given(parts=runs, seed=seeds)
