@@ -18,7 +18,7 @@ from gateways.manifests import ManifestBook
 from gateways.publisher import Fate, RecordPublisher
 from schemas.errors import Transient
 from schemas.reasons import DropReason
-from schemas.telemetry import DroppedByRule, Stage
+from schemas.telemetry import AttemptRepeated, DroppedByRule, Stage
 from schemas.topics import FRAMES
 
 PICTURES_AT_ONCE = 8
@@ -64,6 +64,7 @@ class CameraCapture:
         self._useful_for_s = useful_for_s
         self._slots = asyncio.Semaphore(PICTURES_AT_ONCE)
         self._owed: asyncio.Queue[tuple[_Shot, asyncio.Task[Picture]]] = asyncio.Queue()
+        self._failed_in_a_row = 0
 
     def take(self, subject: Subject, views: Sequence[str], *, live: bool) -> None:
         """Begins to take the pictures of a part."""
@@ -120,7 +121,16 @@ class CameraCapture:
             raise _TooLate("the camera exposes when asked, and the part has moved on")
         trigger_count = shot.subject.trigger_count
         assert trigger_count is not None, "an arrival always has its trigger count"
-        return await self._source.capture(view=shot.view, trigger_count=trigger_count)
+        try:
+            picture = await self._source.capture(view=shot.view, trigger_count=trigger_count)
+        except CaptureFailed as error:
+            # once a picture, not once a request: a picture that its camera has not ready yet is asked for many times
+            self._failed_in_a_row += 1
+            detail = f"{self._camera}: {error}"
+            self._stage.emit(AttemptRepeated(service="camera", detail=detail, attempt=self._failed_in_a_row))
+            raise
+        self._failed_in_a_row = 0
+        return picture
 
     async def _deliver(self, shot: _Shot, picture: Picture) -> None:
         try:

@@ -147,6 +147,21 @@ async def test_each_picture_that_is_owed_has_its_fate() -> None:
     assert bench.fates() == {0: None, 1: "capture_failed", 2: "broker_away", 3: None}
 
 
+async def test_every_picture_that_a_camera_does_not_give_is_counted_as_the_cameras_failure() -> None:
+    def failures() -> float:
+        labels = {"reason": "camera"}
+        return bench.stage.registry.get_sample_value("linesight_station_gateway_retried_total", labels) or 0.0
+
+    async with at_work(Bench(Eye(), Publisher())) as bench:
+        for trigger in range(5):
+            bench.arrive(trigger)
+            bench.eye.give(trigger, b"x" if trigger == 3 else CaptureFailed("no answer"))
+    assert failures() == 4
+    async with at_work(Bench(Eye(keeps_triggers=False), Publisher())) as bench:
+        bench.arrive(9, live=False)
+    assert failures() == 0, "that the part has moved on is not the camera's fault"
+
+
 async def test_no_more_pictures_than_agreed_are_in_memory_however_slow_the_first_one_is() -> None:
     async with at_work(Bench(Eye(), Publisher())) as bench:
         for trigger in range(30):
