@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -18,7 +19,10 @@ GUARD = Path(__file__).with_name("guard.py")
 LOG_MAX_BYTES = 16 << 20
 POLL_S = 0.05
 LAST_LINES = 12
+MOST_LAST_LINES = 100
 LONGEST_LINE = 300
+SENTENCE = "linesight: "
+"""How our own commands begin what they tell a person; it may go on over several lines."""
 # What a Java, C++ or Python service writes when something is wrong; the last lines are often only about the tidying up after it.
 TROUBLE = re.compile(r"\b(ERROR|FATAL|CRITICAL|[Ee]rror|\w*Exception|\w+Error)\b|^E\d{4} ")
 
@@ -139,6 +143,15 @@ class Child:
     def last_lines(self, count: int = LAST_LINES) -> list[str]:
         """The last lines that it wrote since it was started."""
         return list(deque(self._lines(), maxlen=count))
+
+    def last_words(self) -> str:
+        """The sentence with which one of our own commands ended, else the last line; empty where it wrote none."""
+        lines = self.last_lines(MOST_LAST_LINES)
+        begins = [number for number, line in enumerate(lines) if line.startswith(SENTENCE)]
+        if begins:
+            rest = itertools.takewhile(lambda line: not line.startswith("{"), lines[begins[-1] + 1 :])
+            return "\n".join([lines[begins[-1]].removeprefix(SENTENCE), *rest])
+        return lines[-1][:LONGEST_LINE] if lines else ""
 
     def _lines(self) -> Iterator[str]:
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from ops.local.children import DidNotStart
+from ops.local.children import Child, DidNotStart
 from schemas.errors import ConfigurationError, ServiceAway
 
 # Before the first, second, ... restart in a row; after the last one it gives up.
@@ -86,7 +86,7 @@ class Supervisor(AbstractContextManager["Supervisor"]):
             elif (status := kept.service.poll()) is not None:
                 if status == WRONG_CONFIGURATION:
                     raise ConfigurationError(
-                        f"{kept.service.name} refuses its configuration; its log says what to change"
+                        f"{kept.service.name} refuses its configuration: {_last_words(kept.service)}"
                     )
                 self._failed(kept, f"ended with status {status}")
 
@@ -116,8 +116,16 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         kept.failures = 1 if now - kept.started_at >= SETTLED_S else kept.failures + 1
         if kept.failures > len(self._waits_s):
             raise GaveUp(
-                f"{kept.service.name} failed {kept.failures} times in a row and is not started again: {reason}"
+                f"{kept.service.name} failed {kept.failures} times in a row and is not started again: {reason}; "
+                f"it said last: {_last_words(kept.service)}"
             )
         wait_s = self._waits_s[kept.failures - 1]
         kept.restart_at = now + wait_s
         self._on_restart(Restart(name=kept.service.name, reason=reason, attempt=kept.failures, wait_s=wait_s))
+
+
+def _last_words(service: Supervised) -> str:
+    """What a child wrote at its end, and where there is more."""
+    if not isinstance(service, Child):
+        return "see its log"
+    return f"{service.last_words() or 'nothing'} (log: {service.log_path})"

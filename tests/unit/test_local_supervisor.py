@@ -68,6 +68,31 @@ def test_a_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:
     assert restarts == []
 
 
+WRONG = """
+echo '{"event": "stage_started"}'
+echo 'linesight: topic plant.frames differs:'
+echo '  retention.ms is 1, expected 2'
+echo '{"event": "closed"}'
+"""
+
+
+def test_what_a_stage_said_at_its_end_is_passed_on(tmp_path: Path) -> None:
+    restarts: list[Restart] = []
+    with Supervisor(on_restart=restarts.append) as supervisor:
+        supervisor.start(sleeper("judge", tmp_path, WRONG + "exit 2"))
+        with pytest.raises(ConfigurationError) as refused:
+            tend_until_restarts(supervisor, restarts, ENDLESS)
+    said = str(refused.value)
+    assert (
+        "judge refuses its configuration: topic plant.frames differs:\n  retention.ms is 1, expected 2 (log: " in said
+    )
+    assert "event" not in said
+    with Supervisor(on_restart=restarts.append, waits_s=()) as supervisor:
+        supervisor.start(sleeper("alerts", tmp_path, "echo 'MemoryError'; exit 1"))
+        with pytest.raises(GaveUp, match="ended with status 1; it said last: MemoryError"):
+            tend_until_restarts(supervisor, restarts, ENDLESS)
+
+
 def test_everything_is_stopped_the_last_one_first(tmp_path: Path) -> None:
     script = "trap 'echo {0} >> {1}/order; exit 0' TERM; touch {1}/{0}; while :; do sleep 0.02; done"
     with Supervisor(on_restart=lambda _: None) as supervisor:
