@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from cli.options import DEMO_PLANT, Json, PlantFile, print_json_line
 from schemas.errors import ConfigurationError
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
-from schemas.settings import StageSettings
+from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import HealthServer, Stage, log_as_json
 
 STAGE_MODULES: dict[str, str] = {
@@ -42,6 +43,8 @@ def command(
     """Runs one stage until SIGTERM or Ctrl-C, then drains it. Serves /metrics, /healthz and /readyz."""
     if stage not in STAGE_MODULES:
         raise ConfigurationError(f"unknown stage {stage!r}; expected one of: {', '.join(STAGE_MODULES)}")
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # a stage works on several frames at once; threads inside each would fight
     settings = StageSettings()
     log_as_json(settings.log_level)
     description = load_plant(plant)
@@ -65,5 +68,8 @@ async def _until_stopped(run: StageRun, plant: Plant, plant_dir: Path, stage: St
         loop.add_signal_handler(number, stop.set)
     arguments: dict[str, Any] = {"plant_dir": plant_dir, "stage": stage, "stop": stop}
     stage.log.info("stage_started", plant=plant.plant)
-    await run(plant, **arguments)
+    from cli.topic_check import TopicCheck
+
+    async with TopicCheck(plant=plant, stage=stage, kafka=KafkaSettings(), on_failure=stop.set):
+        await run(plant, **arguments)
     stage.log.info("stage_stopped", plant=plant.plant)

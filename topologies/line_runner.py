@@ -134,7 +134,7 @@ class LineRunner:
                 ) from error
             except UnknownTopicOrPartitionError as error:
                 raise ConfigurationError(
-                    f"topics are missing on the broker: {error}; create them with: linesight topics"
+                    f"topics are missing on the broker: {error}; create them with: linesight topics --create"
                 ) from error
             except KafkaError as error:
                 attempt += 1

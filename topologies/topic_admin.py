@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -16,6 +17,8 @@ from schemas.errors import ConfigurationError, ServiceAway, TopicMismatch
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.topics import CATALOGUE, Topic
+
+Found = TypeVar("Found")
 
 DEADLINE_S = 30.0
 REQUEST_TIMEOUT_MS = 10_000
@@ -53,6 +56,15 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TopicState:
+    """A topic as the broker has it: not at all, as planned, or with differences."""
+
+    name: str
+    present: bool
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TopicsEnsured:
     """Names on the broker: which were made now, and which were there and are as planned."""
 
@@ -80,12 +92,32 @@ async def ensure_topics(
     ConfigurationError when it refuses to create a topic.
     """
     plans = [plan_topic(topic, plant=plant, kafka=kafka) for topic in topics]
+    return await _answer(kafka, partial(_ensure, plans=plans), deadline_s=deadline_s)
+
+
+async def topic_states(
+    plant: Plant, *, kafka: KafkaSettings, topics: Sequence[Topic] = CATALOGUE, deadline_s: float = DEADLINE_S
+) -> list[TopicState]:
+    """How the broker has the topics of a plant, in their order; changes nothing. Raises ServiceAway and ConfigurationError."""
+    plans = [plan_topic(topic, plant=plant, kafka=kafka) for topic in topics]
+    return await _answer(kafka, partial(_states, plans=plans), deadline_s=deadline_s)
+
+
+async def _answer(
+    kafka: KafkaSettings, question: Callable[[AIOKafkaAdminClient], Awaitable[Found]], *, deadline_s: float
+) -> Found:
+    """Asks until the broker answers. Raises ServiceAway when it does not within `deadline_s`."""
     give_up_at = time.monotonic() + deadline_s
     error: Exception | None = None
     while time.monotonic() < give_up_at:
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + give_up_at - time.monotonic()):
-                return await _ensure(plans, kafka)
+                admin = AIOKafkaAdminClient(**kafka.client(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+                try:
+                    await admin.start()
+                    return await question(admin)
+                finally:
+                    await admin.close()
         except (KafkaError, TimeoutError, OSError) as transient:
             error = transient
             await asyncio.sleep(min(RETRY_S, max(0.0, give_up_at - time.monotonic())))
@@ -95,16 +127,11 @@ async def ensure_topics(
     ) from error
 
 
-async def _ensure(plans: Sequence[TopicPlan], kafka: KafkaSettings) -> TopicsEnsured:
-    admin = AIOKafkaAdminClient(**kafka.client(), request_timeout_ms=REQUEST_TIMEOUT_MS)
-    try:
-        await admin.start()
-        present = set(await admin.list_topics())
-        created = await _create(admin, [plan for plan in plans if plan.name not in present])
-        await _visible(admin, created)
-        differences = await _differences(admin, plans)
-    finally:
-        await admin.close()
+async def _ensure(admin: AIOKafkaAdminClient, *, plans: Sequence[TopicPlan]) -> TopicsEnsured:
+    present = set(await admin.list_topics())
+    created = await _create(admin, [plan for plan in plans if plan.name not in present])
+    await _visible(admin, created)
+    differences = await _differences(admin, plans)
     if differences:
         raise TopicMismatch(
             "topics on the broker differ from the catalogue:\n"
@@ -113,6 +140,19 @@ async def _ensure(plans: Sequence[TopicPlan], kafka: KafkaSettings) -> TopicsEns
         )
     verified = tuple(plan.name for plan in plans if plan.name not in created)
     return TopicsEnsured(created=tuple(created), verified=verified)
+
+
+async def _states(admin: AIOKafkaAdminClient, *, plans: Sequence[TopicPlan]) -> list[TopicState]:
+    present = set(await admin.list_topics())
+    differences = await _differences(admin, [plan for plan in plans if plan.name in present])
+    return [
+        TopicState(
+            name=plan.name,
+            present=plan.name in present,
+            differences=tuple(difference for difference in differences if difference.topic == plan.name),
+        )
+        for plan in plans
+    ]
 
 
 async def _create(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list[str]:
@@ -149,6 +189,8 @@ async def _visible(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
 
 
 async def _differences(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list[Difference]:
+    if not plans:
+        return []
     found: dict[str, dict[str, str]] = {}
     for topic in await admin.describe_topics([plan.name for plan in plans]):
         partitions: list[dict[str, Any]] = topic["partitions"]
@@ -158,7 +200,11 @@ async def _differences(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -
         }
     resources = [ConfigResource(ConfigResourceType.TOPIC, plan.name) for plan in plans]
     for response in await admin.describe_configs(resources):
-        for _, _, _, name, entries in response.resources:
+        for code, _, _, name, entries in response.resources:
+            if for_code(code) is TopicAuthorizationFailedError:
+                raise ConfigurationError(
+                    f"not allowed to read the settings of topic {name}: grant DESCRIBE_CONFIGS on it"
+                )
             found[name] |= {entry[0]: entry[1] for entry in entries}
     return [
         Difference(topic=plan.name, setting=setting, expected=expected, found=found[plan.name].get(setting, "nothing"))

@@ -97,7 +97,7 @@ class TopicReader:
             name = topic.on(self._plant)
             numbers = cluster.partitions_for_topic(name)
             if not numbers:
-                raise ConfigurationError(f"{name} is not on the broker; create it with: linesight topics")
+                raise ConfigurationError(f"{name} is not on the broker; create it with: linesight topics --create")
             places |= {TopicPartition(name, number): Place(topic.name, number) for number in sorted(numbers)}
         first = await self._answer(self._consumer.beginning_offsets(list(places)))
         end = await self._answer(self._consumer.end_offsets(list(places)))
