@@ -37,7 +37,7 @@ from topologies.ordered_exit import OrderedExit, Place
 from topologies.references import References
 from topologies.triton import Triton
 
-MOST_THREADS = 8
+MOST_THREADS = 4  # alignment holds the interpreter most of its time: more threads only wait for it
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
