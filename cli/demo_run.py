@@ -65,6 +65,7 @@ class DemoRun:
         self._begin = asyncio.run(mark(self._plant, settings))
         self._follower = Follower(plant=self._plant, settings=settings, topics=LiveCounts.TOPICS)
         self.line.start_stages()
+        self.line.await_stages()
         with PlantControl(self._plant.plcs[0]) as control:
             control.start()
 

@@ -101,6 +101,7 @@ class InspectRun:
             settings = line.start_services()
             begin: Mark = asyncio.run(mark(self._plant, settings))
             line.start_stages()
+            line.await_stages()
             asyncio.run(self._send_all(line, settings, total))
             line.stop_stages()
             outcome = account(

@@ -9,8 +9,6 @@ import signal
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
@@ -18,6 +16,7 @@ from typing import Self
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from cli.readiness import Readiness, is_ready, waits_for
 from cli.run import STAGE_MODULES
 from ops.local.children import Child
 from ops.local.jars import KAFKA
@@ -53,7 +52,7 @@ Say = Callable[[str], None]
 
 
 class LocalLine:
-    """Everything a plant needs but its machines: `start` returns when every stage is ready; `stop` drains and leaves nothing behind.
+    """Everything a plant needs but its machines; `stop` drains and leaves nothing behind.
 
     With `KAFKA_BOOTSTRAP_SERVERS` or `TRITON_URL` set those services are used instead of local ones.
     """
@@ -108,7 +107,7 @@ class LocalLine:
         return settings
 
     def start_stages(self) -> None:
-        """Starts every stage and returns when all are ready. Raises `ServiceAway` with the log of one that is not."""
+        """Starts every stage; each becomes ready when what it needs is there."""
         self._say(f"starting {len(self._stages)} stages")
         ports = free_ports(len(self._stages))
         self._health = dict(zip(self._stages, ports, strict=True))
@@ -116,6 +115,9 @@ class LocalLine:
         for name in self._stages:
             self._children[name] = self._child(name)
             self._workers.start(self._children[name])
+
+    def await_stages(self) -> None:
+        """Returns when every stage is ready; for a line whose machines are there. Raises `ServiceAway` with the log of one that is not."""
         self._await_ready()
         self._say("every stage is ready")
 
@@ -129,13 +131,15 @@ class LocalLine:
         self._workers.tend()
 
     def run_until_signal(self) -> None:
-        """Looks after the processes until SIGINT or SIGTERM, and checkpoints the ledger every hour."""
+        """Looks after the processes until SIGINT or SIGTERM, says which stages wait, and checkpoints the ledger every hour."""
         asked = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: asked.set())
         next_checkpoint_s = time.monotonic() + CHECKPOINT_EVERY_S
+        readiness = Readiness(health=self._health, children=self._children, say=self._say)
         while not asked.wait(LOOK_EVERY_S):
             self.tend()
+            readiness.look(time.monotonic())
             if time.monotonic() >= next_checkpoint_s:
                 next_checkpoint_s += CHECKPOINT_EVERY_S
                 self._checkpoint_ledger()
@@ -204,7 +208,8 @@ class LocalLine:
                 name = sorted(waiting)[0]
                 lines = "\n".join(f"    {line}" for line in self._children[name].last_lines())
                 raise ServiceAway(
-                    f"{', '.join(sorted(waiting))} not ready within {READY_S:g} s. Last lines of {self._children[name].log_path}:\n{lines}"
+                    f"{', '.join(sorted(waiting))} not ready within {READY_S:g} s; {name}: {waits_for(self._children[name])}. "
+                    f"Last lines of {self._children[name].log_path}:\n{lines}"
                 )
             time.sleep(LOOK_EVERY_S)
 
@@ -223,12 +228,3 @@ class LocalLine:
 
     def _restarted(self, restart: Restart) -> None:
         self._say(f"{restart.name} {restart.reason.splitlines()[0]}; try {restart.attempt} in {restart.wait_s:.1f} s")
-
-
-def is_ready(port: int) -> bool:
-    """Whether the stage at this health port says that it does its work."""
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False

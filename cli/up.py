@@ -8,7 +8,10 @@ from schemas.settings import StageSettings
 
 
 def command(plant: PlantFile = DEMO_PLANT, json: Json = False) -> None:
-    """Starts Kafka and Triton (unless the environment names others) and every stage; restarts what crashes; Ctrl-C drains and stops."""
+    """Starts Kafka and Triton (unless the environment names others) and every stage; restarts what crashes; Ctrl-C drains and stops.
+
+    A PLC or camera that is away keeps nothing from starting: it says which stages wait, and for what.
+    """
     from cli.local_line import LocalLine
 
     def say(text: str) -> None:
