@@ -92,6 +92,8 @@ Everything that Linesight publishes or accepts, from the types in `schemas/`. Th
 - **Revisions**: where a message has a `revision`, a later one has another id and replaces the earlier.
 - **Changes**: new fields have defaults and do not raise the version; ignore fields that you do not know. Types never
   change. A version is raised only where an old reader must not read on.
+- **Lists of values** may get new members without a new version. Linesight refuses a record with a member that it does not
+  know (`wrong_type`, a dead letter with the original bytes) and reads it after an upgrade; do the like, do not guess.
 - **Times** are integer nanoseconds since 1970-01-01 UTC; fields of names that end in `_ms`, `_px`, `_bytes`, `_ratio`
   carry that unit.
 - Topic names on the broker are `<plant>.<topic>`; the key is UTF-8.

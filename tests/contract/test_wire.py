@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import Enum
+from typing import Any, get_args
 
 import msgpack
 import msgspec
@@ -16,7 +17,7 @@ from message_strategies import any_message
 from schemas.codec import decode, encode
 from schemas.errors import Refused
 from schemas.reasons import RefusalReason
-from schemas.topics import CATALOGUE, Topic
+from schemas.topics import CATALOGUE, DEAD_LETTERS, Topic
 
 TYPES = message_types()
 BODY_REASONS = (None, RefusalReason.TRUNCATED, RefusalReason.WRONG_TYPE, RefusalReason.MISSING_FIELD)
@@ -46,6 +47,12 @@ def golden_map(name: str) -> dict[str, Any]:
     assert golden is not None
     content: dict[str, Any] = msgpack.unpackb(golden.value)
     return content
+
+
+def enum_in(annotation: Any) -> type:
+    """The list of values that a field's type holds, bare, optional or in a tuple; `object` where it holds none."""
+    kinds = [annotation, *get_args(annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)), object)
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -99,6 +106,34 @@ def test_an_unknown_kind_of_plc_event_is_refused() -> None:
     found = refusal(topic, msgpack.packb({**golden_map("PartLeft"), "kind": "part_vanished"}))
     assert found.reason is RefusalReason.WRONG_TYPE
     assert "part_vanished" in found.detail
+
+
+LISTED = [
+    (name, field.encode_name)
+    for name in TYPES
+    for field in msgspec.structs.fields(TYPES[name])
+    if issubclass(enum_in(field.type), Enum)
+]
+
+
+@pytest.mark.parametrize(("name", "field"), LISTED, ids=[f"{name}.{field}" for name, field in LISTED])
+def test_a_member_that_a_newer_writer_added_to_a_list_is_refused_and_kept_for_the_upgrade(
+    name: str, field: str
+) -> None:
+    """CONTRIBUTING.md, "Changing a message": never misread, and a replay after the upgrade sends the very same record."""
+    topic, _ = EXAMPLES[name]
+    member: Any = "member_of_tomorrow"
+    newer = golden_map(name)
+    newer[field] = [member] if isinstance(newer[field], list) else member
+    value = msgpack.packb(newer)
+    found = refusal(topic, value)
+    assert found.reason is RefusalReason.WRONG_TYPE
+    assert member in found.detail and f"$.{field}" in found.detail
+
+    letter = msgspec.structs.replace(EXAMPLES["DeadLetter"][1], value=value, headers=tuple(headers_of(topic)))
+    kept = encode(DEAD_LETTERS, letter)
+    read = decode(DEAD_LETTERS, kept.value, kept.headers)
+    assert (read.value, list(read.headers)) == (value, headers_of(topic))
 
 
 @pytest.mark.parametrize("name", TYPES)
