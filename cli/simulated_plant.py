@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ from schemas.plant import Plc
 PORT_VARIABLES = ("LINESIGHT_SIM_PLC_PORT", "LINESIGHT_SIM_CAMERA_PORT")
 READY_S = 30.0
 CALL_TIMEOUT_S = 10.0
+SESSION_MS = 600_000  # what the server grants at most
 FEED_TRIES_S = 60.0
 
 
@@ -40,15 +40,6 @@ def simulated_plant(  # what the verb `simulate` takes
     return Child(name="simulated-plant", command=[*command, *(["--fed"] if fed else [])], log_dir=run_dir / "logs")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far the simulated plant is: parts fed, parts that left, whether all have."""
-
-    fed: int
-    left: int
-    finished: bool
-
-
 class PlantControl:
     """A client of the simulated PLC's own methods; a real plant has none of them."""
 
@@ -66,6 +57,7 @@ class PlantControl:
                 raise ServiceAway(f"the simulated PLC does not listen at {self._plc.endpoint}; see its log")
             time.sleep(0.05)
         client = Client(self._plc.endpoint, timeout=CALL_TIMEOUT_S)
+        client.aio_obj.session_timeout = SESSION_MS
         client.connect()
         self._client = client
         self._index = client.get_namespace_index(self._plc.namespace)
@@ -73,11 +65,6 @@ class PlantControl:
     def start(self) -> None:
         """Lets the first part come."""
         self._call("Simulation", "Start")
-
-    def progress(self) -> Progress:
-        """How far it is."""
-        fed, left, finished = self._call("Simulation", "Status")
-        return Progress(fed=int(fed), left=int(left), finished=bool(finished))
 
     def feed(self, *, station: str, part_id: str, batch: str, recipe: str) -> None:
         """Lays a part into a station. Waits while the station is full; raises `ServiceAway` when it stays so."""
