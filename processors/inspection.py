@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from processors.golden.settings import CopperTone, GoldenSettings
 from schemas.codec import FrameOwner
 from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.inspections import Defect, Inspection, ModelUse, Timings
-from schemas.plant import GoldenInspection
 from schemas.reasons import FrameOutcome
 
 CLOCK_SKEW_NS = 60 * 10**9
@@ -41,12 +39,6 @@ class Examination:
 def clock_is_off(frame: Frame, place: FramePlace) -> bool:
     """Whether the camera's clock and the broker's differ by more than a minute."""
     return abs(frame.captured_at_ns - place.received_at_ns) > CLOCK_SKEW_NS
-
-
-def golden_settings(inspection: GoldenInspection) -> GoldenSettings:
-    """The settings of a recipe's golden comparison. Raises ValueError outside their ranges."""
-    values = {setting.name: getattr(inspection, setting.name) for setting in fields(GoldenSettings)}
-    return GoldenSettings(**{**values, "copper": CopperTone(inspection.copper)})
 
 
 def inspected(

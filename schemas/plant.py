@@ -169,10 +169,14 @@ class ModelPin(Section, frozen=True, kw_only=True):
     version: int = 1
 
 
+CopperTone = Literal["light", "dark"]
+"""How copper looks beside the bare board. The classifier needs to know: an open is a short in the negative."""
+
+
 class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_only=True):
     """Compare each view with its reference image, then classify what differs.
 
-    `copper` is the tone of the copper in the picture (an open is a short in the negative). `difference_threshold` is a level of
+    `copper` is the tone of the copper in the picture. `difference_threshold` is a level of
     the difference map, 1 to 255: 255 is a change as large as the reference's contrast. Differences closer than
     `merge_distance_px` are one candidate; one of fewer than `minimum_area_px` differing px is none. `box_margin_px` is added
     to each side of a found box. Candidates less likely a defect than `minimum_score` are dropped; of more than
@@ -182,7 +186,7 @@ class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_
 
     compare: ModelPin = ModelPin(name="golden_compare")
     classifier: ModelPin = ModelPin(name="defect_classifier")
-    copper: Literal["light", "dark"] = "light"
+    copper: CopperTone = "light"
     difference_threshold: int = 90
     minimum_area_px: float = 12.0
     merge_distance_px: float = 10.0

@@ -20,8 +20,8 @@ from processors.golden.classes import CLASSIFIER_OUTPUTS
 from processors.golden.comparison import GoldenComparison, LaidFrame
 from processors.golden.crops import CROP_PX
 from processors.golden.findings import anomaly_score
-from processors.inspection import Examination, FramePlace, golden_settings
-from schemas.errors import ConfigurationError, Refused, Transient
+from processors.inspection import Examination, FramePlace
+from schemas.errors import Refused, Transient
 from schemas.frames import Frame
 from schemas.inspections import Timings
 from schemas.object_store import ObjectMissing, ObjectStore
@@ -91,10 +91,6 @@ class FrameExaminer:
     ) -> None:
         self._plant = plant
         self._checks = FrameChecks(plant)
-        try:
-            self._settings = {recipe.key: golden_settings(recipe.inspection) for recipe in plant.recipes}
-        except ValueError as error:
-            raise ConfigurationError(f"recipe of plant {plant.plant}: inspection: {error}") from error
         self._triton = triton
         self._references = references
         self._store = store
@@ -114,7 +110,7 @@ class FrameExaminer:
                     continue
                 try:
                     reference = await self._references.get(
-                        file=view.reference, digest=None, settings=self._settings[recipe.key], camera=camera
+                        file=view.reference, digest=None, settings=recipe.inspection, camera=camera
                     )
                 except Refused as refused:
                     self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
@@ -136,7 +132,7 @@ class FrameExaminer:
             reference = await self._references.get(
                 file=assignment.view.reference,
                 digest=frame.reference,
-                settings=self._settings[recipe.key],
+                settings=recipe.inspection,
                 camera=camera,
             )
             comparison = reference.comparison

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from processors.decoding import decode_grey, whole_image
 from processors.golden.comparison import GoldenComparison
-from processors.golden.settings import GoldenSettings
 from schemas.errors import Refused, Transient
 from schemas.object_store import ObjectMissing, ObjectStore, reference_key
-from schemas.plant import Camera
+from schemas.plant import Camera, GoldenInspection
 from schemas.reasons import RefusalReason
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES
@@ -55,15 +54,17 @@ class References:
         self._executor = executor
         self._budget_bytes = budget_bytes
         self._held_bytes = 0
-        self._held: OrderedDict[tuple[str, GoldenSettings], Reference] = OrderedDict()
-        self._loading: dict[tuple[str, GoldenSettings], asyncio.Task[Reference]] = {}
+        self._held: OrderedDict[tuple[str, GoldenInspection], Reference] = OrderedDict()
+        self._loading: dict[tuple[str, GoldenInspection], asyncio.Task[Reference]] = {}
 
     @property
     def has_room(self) -> bool:
         """Whether more references fit without one making room."""
         return self._held_bytes < self._budget_bytes / 2
 
-    async def get(self, *, file: str | None, digest: str | None, settings: GoldenSettings, camera: Camera) -> Reference:
+    async def get(
+        self, *, file: str | None, digest: str | None, settings: GoldenInspection, camera: Camera
+    ) -> Reference:
         """The reference of a frame: by its own `digest` where it brings one, else the recipe's `file`.
 
         Raises Refused `missing_reference`: none is named, it is not there, is not an image, is larger than the camera's
@@ -84,13 +85,13 @@ class References:
             self._loading[key].add_done_callback(lambda task: self._loaded(key, task))
         return await asyncio.shield(self._loading[key])
 
-    def _loaded(self, key: tuple[str, GoldenSettings], task: asyncio.Task[Reference]) -> None:
+    def _loaded(self, key: tuple[str, GoldenInspection], task: asyncio.Task[Reference]) -> None:
         del self._loading[key]
         if not task.cancelled() and task.exception() is None:
             self._keep(key, task.result())
 
     async def _load(
-        self, name: str, read: Callable[[str], bytes], settings: GoldenSettings, camera: Camera
+        self, name: str, read: Callable[[str], bytes], settings: GoldenInspection, camera: Camera
     ) -> Reference:
         loop, attempt = asyncio.get_running_loop(), 0
         while True:
@@ -122,7 +123,7 @@ class References:
             )
         return content
 
-    def _keep(self, key: tuple[str, GoldenSettings], reference: Reference) -> None:
+    def _keep(self, key: tuple[str, GoldenInspection], reference: Reference) -> None:
         self._held[key] = reference
         self._held_bytes += reference.size_bytes
         while self._held_bytes > self._budget_bytes and len(self._held) > 1:
@@ -130,7 +131,7 @@ class References:
             self._held_bytes -= oldest.size_bytes
 
 
-def _prepare(name: str, content: bytes, settings: GoldenSettings, camera: Camera) -> Reference:
+def _prepare(name: str, content: bytes, settings: GoldenInspection, camera: Camera) -> Reference:
     try:
         header = whole_image(content)
         if header.width_px > camera.max_width_px or header.height_px > camera.max_height_px:

@@ -26,12 +26,12 @@ from rich.table import Table
 from processors.golden.alignment import AlignmentFailed, Motion
 from processors.golden.classes import CLASS_BY_DEEPPCB_TYPE, DEFECT_CLASSES
 from processors.golden.comparison import GoldenComparison
-from processors.golden.settings import CopperTone, GoldenSettings
 from processors.scoring import Finding, Label, Score, score
+from schemas.plant import GoldenInspection
 from training.local_inference import Classification, Comparison
 
-BOARD_SETTINGS = GoldenSettings(
-    copper=CopperTone.DARK,
+BOARD_SETTINGS = GoldenInspection(
+    copper="dark",
     difference_threshold=100,
     minimum_area_px=10,
     merge_distance_px=10,

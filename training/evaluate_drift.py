@@ -25,7 +25,6 @@ from processors.golden.alignment import AlignmentFailed
 from processors.golden.classes import CLASSIFIER_OUTPUTS
 from processors.golden.comparison import GoldenComparison
 from processors.golden.findings import anomaly_score
-from processors.inspection import golden_settings
 from processors.score_shift import Score, ScoreShift
 from processors.voting import counting, votes_not_ok
 from schemas.inspections import Defect
@@ -52,7 +51,7 @@ class VisionCore:
         self._comparisons = {
             (recipe.key, view.name): GoldenComparison(
                 reference=np.asarray(cv2.imread(str(plant_dir / str(view.reference)), cv2.IMREAD_GRAYSCALE), np.uint8),
-                settings=golden_settings(recipe.inspection),
+                settings=recipe.inspection,
             )
             for recipe in plant.recipes
             for view in recipe.views

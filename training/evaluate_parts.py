@@ -19,15 +19,15 @@ from rich.progress import track
 from processors.golden.alignment import AlignmentFailed
 from processors.golden.comparison import GoldenComparison
 from processors.golden.findings import anomaly_score
-from processors.golden.settings import GoldenSettings
 from processors.scoring import overlap_ratio, score_parts
 from schemas.inspections import Defect
+from schemas.plant import GoldenInspection
 from simulation.boards import DESIGNS, VIEWS, TrueDefect, draw_part, reference
 from simulation.defects import DefectKind
 from simulation.imaging import Misregistration, capture
 from training.local_inference import Classification, Comparison
 
-DEMO_SETTINGS = GoldenSettings()
+DEMO_SETTINGS = GoldenInspection()
 """As plants/demo.yaml sets them."""
 _JPEG_QUALITY = 90
 

@@ -15,7 +15,7 @@ from processors.golden.alignment import Motion
 from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.classes import CLASSIFIER_OUTPUTS, NONE
 from processors.golden.crops import crop_pairs
-from processors.golden.settings import CopperTone, GoldenSettings
+from schemas.plant import GoldenInspection
 from simulation.defects import Box, DefectKind, place, survey
 from simulation.drawing import ArtworkStyle, Mask, coverage, draw_artwork
 from training.local_inference import Comparison
@@ -92,7 +92,7 @@ def _inspect(
     look = _random_look(rng)
     reference = _picture(artwork, look, rng)
     image = _picture(mask, _retaken(look, rng), rng, specks=int(rng.integers(0, 8)))
-    settings = GoldenSettings(
+    settings = GoldenInspection(
         difference_threshold=int(rng.integers(64, 128)),
         minimum_area_px=8,
         merge_distance_px=rng.uniform(4, 12),
@@ -101,7 +101,7 @@ def _inspect(
     difference = compare(image, reference)
     found = find_candidates(difference, motion=_AT_REST, frame_shape=image.shape, settings=settings)
     found = [replace(candidate, box=_jittered(candidate.box, rng)) for candidate in found]
-    return found, crop_pairs(image, reference, found, copper=CopperTone.LIGHT)
+    return found, crop_pairs(image, reference, found, copper="light")
 
 
 @dataclass(frozen=True, slots=True)

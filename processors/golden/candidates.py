@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.golden.alignment import Motion
-from processors.golden.settings import GoldenSettings
+from schemas.plant import GoldenInspection
 
 Box = tuple[int, int, int, int]
 
@@ -28,7 +28,7 @@ class Candidate:
 
 
 def find_candidates(
-    difference: npt.NDArray[np.uint8], *, motion: Motion, frame_shape: tuple[int, int], settings: GoldenSettings
+    difference: npt.NDArray[np.uint8], *, motion: Motion, frame_shape: tuple[int, int], settings: GoldenInspection
 ) -> list[Candidate]:
     """Groups the different px.
 

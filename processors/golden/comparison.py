@@ -13,8 +13,8 @@ from processors.golden.alignment import Aligner, Alignment, lay_over
 from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.crops import crop_pairs
 from processors.golden.findings import findings
-from processors.golden.settings import GoldenSettings
 from schemas.inspections import Defect
+from schemas.plant import GoldenInspection
 
 Image = npt.NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ class LaidFrame:
 class GoldenComparison:
     """Compares frames with one reference. Made once per reference and settings, then shared between threads."""
 
-    def __init__(self, *, reference: Image, settings: GoldenSettings) -> None:
+    def __init__(self, *, reference: Image, settings: GoldenInspection) -> None:
         """Prepares the reference: uint8 [H, W], at least 64 px a side.
 
         Raises:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.golden.candidates import Candidate
-from processors.golden.settings import CopperTone
+from schemas.plant import CopperTone
 
 CROP_PX = 48
 _SURROUNDINGS_PX = 14
@@ -39,7 +39,7 @@ def crop_pairs(
         left, top = (x1 + x2 - side) // 2, (y1 + y2 - side) // 2
         for channel, picture in enumerate((image, reference)):
             pair[channel] = _square(picture, left, top, side)
-    return 255 - pairs if copper is CopperTone.DARK else pairs
+    return 255 - pairs if copper == "dark" else pairs
 
 
 def _square(picture: npt.NDArray[np.uint8], left: int, top: int, side: int) -> npt.NDArray[np.uint8]:

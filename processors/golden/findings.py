@@ -8,9 +8,9 @@ import numpy.typing as npt
 from processors.golden.alignment import Motion
 from processors.golden.candidates import Box, Candidate
 from processors.golden.classes import CLASSIFIER_OUTPUTS, DEFECT_CLASSES, NONE
-from processors.golden.settings import GoldenSettings
 from processors.scoring import overlap_ratio
 from schemas.inspections import Defect
+from schemas.plant import GoldenInspection
 
 _SAME_DEFECT_RATIO = 0.3
 """Two boxes of one class that share more (intersection over union) are two parts of one defect."""
@@ -24,7 +24,7 @@ def findings(
     *,
     motion: Motion,
     frame_shape: tuple[int, int],
-    settings: GoldenSettings,
+    settings: GoldenInspection,
 ) -> tuple[Defect, ...]:
     """Names the defects.
 

@@ -8,9 +8,9 @@ import pytest
 
 from processors.golden.alignment import AlignmentFailed
 from processors.golden.comparison import GoldenComparison
-from processors.golden.settings import CopperTone, GoldenSettings
 from processors.scoring import overlap_ratio
 from schemas.inspections import Defect
+from schemas.plant import GoldenInspection
 from simulation.boards import DESIGNS, VIEWS, draw_part, reference
 from simulation.defects import DefectKind
 from simulation.imaging import capture
@@ -19,8 +19,8 @@ from training.local_inference import Classification, Comparison
 COMPARE, CLASSIFY = Comparison(), Classification()
 
 
-def _inspect(frame: np.ndarray, golden: np.ndarray, settings: GoldenSettings | None = None) -> tuple[Defect, ...]:
-    comparison = GoldenComparison(reference=golden, settings=settings or GoldenSettings())
+def _inspect(frame: np.ndarray, golden: np.ndarray, settings: GoldenInspection | None = None) -> tuple[Defect, ...]:
+    comparison = GoldenComparison(reference=golden, settings=settings or GoldenInspection())
     laid = comparison.lay_over(frame)
     candidates = comparison.candidates(laid, COMPARE(laid.image, golden))
     crops = comparison.crops(laid, candidates)
@@ -54,7 +54,7 @@ def test_a_good_part_has_no_defect(design: str, drift: float) -> None:
 def test_black_and_white_pictures_with_dark_copper_are_inspected_too() -> None:
     rng = np.random.default_rng(5)
     drawn = draw_part(design="power", defects=[DefectKind.PIN_HOLE, DefectKind.COPPER], rng=rng)
-    settings = GoldenSettings(copper=CopperTone.DARK)
+    settings = GoldenInspection(copper="dark")
     for view in VIEWS:
         frame, golden = (
             np.where(picture > 120, np.uint8(0), np.uint8(255))
@@ -73,5 +73,5 @@ def test_a_defect_that_covers_half_the_frame_is_reported_not_crashed_on() -> Non
     golden = reference("power", "left")
     frame = golden.copy()
     cv2.circle(frame, (320, 320), 150, 178, -1)
-    settings = GoldenSettings(minimum_alignment_quality=0.0)
+    settings = GoldenInspection(minimum_alignment_quality=0.0)
     assert len(_inspect(frame, golden, settings)) >= 1

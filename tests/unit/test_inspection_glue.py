@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.frame_checks import FrameChecks
-from processors.golden.settings import CopperTone
-from processors.inspection import FramePlace, clock_is_off, dropped, golden_settings
+from processors.inspection import FramePlace, clock_is_off, dropped
 from processors.sequence_watch import REMEMBERED_FRAMES, REMEMBERED_SESSIONS, SequenceWatch
 from schemas.codec import decode, encode
 from schemas.errors import Refused
@@ -88,13 +87,6 @@ def test_what_the_plant_does_not_know_is_refused_with_what_it_knows(
         FrameChecks(PLANT).check(frame(**changes))
     assert raised.value.reason is reason
     assert named in raised.value.detail
-
-
-def test_the_recipe_sets_the_comparison() -> None:
-    settings = golden_settings(PLANT.recipes[0].inspection)
-    assert (settings.copper, settings.max_candidates) == (CopperTone.DARK, 7)
-    with pytest.raises(ValueError, match="difference_threshold"):
-        golden_settings(GoldenInspection(difference_threshold=0))
 
 
 @pytest.mark.parametrize(("off_s", "is_off"), [(0, False), (59, False), (-59, False), (61, True), (-600, True)])

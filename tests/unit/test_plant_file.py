@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError
 from schemas.plant import AnyDefect, ExternalSource, HttpSource, Plant
-from schemas.plant_file import PlantFileInvalid, load_plant
+from schemas.plant_file import PlantFileInvalid, load_plant, load_unfinished_plant
 from schemas.reasons import FailSafe
 
 ROOT = Path(__file__).parents[2]
@@ -260,6 +260,22 @@ MEANING_MISTAKES = [
      "25: recipes[0].deadline_ms: expected a number above 0, not -5"),
     ("more votes than views", ("type: golden }", "type: golden }\n    voting: { type: k_of_n, k: 3 }"),
      "25: recipes[0].voting.k: expected from 1 to the number of views (2)"),
+    *(
+        (f"{key} of {value}", ("type: golden }", f"type: golden, {key}: {value} }}"),
+         f"24: recipes[0].inspection.{key}: expected a value from {low} to {high}")
+        for key, value, low, high in (
+            ("difference_threshold", 0, 1, 255),
+            ("difference_threshold", 256, 1, 255),
+            ("minimum_area_px", ".nan", 0, "1e+09"),
+            ("merge_distance_px", -1, 0, 1000),
+            ("box_margin_px", -1, 0, 1000),
+            ("minimum_score", 1.1, 0, 1),
+            ("max_candidates", 0, 1, 1000),
+            ("max_shift_px", -0.5, 0, 1000),
+            ("max_angle_deg", 46, 0, 45),
+            ("minimum_alignment_quality", -0.1, 0, 1),
+        )
+    ),
     ("an alert that clears above its limit", ("clear_ratio: 0.1", "clear_ratio: 0.3"),
      "27: alerts[0].clear_ratio: expected at most `raise_ratio` (0.2)"),
     ("a station that is not there", ("station: aoi-1", "station: aoi-2"),
@@ -277,6 +293,17 @@ MEANING_MISTAKES = [
 def test_a_mistake_in_the_meaning_is_told(tmp_path: Path, mistake: tuple[str, str], told: str) -> None:
     found = complaints(tmp_path, changed(*mistake))
     assert found[0] == told.replace("{folder}", str(tmp_path))
+
+
+def test_a_reference_that_is_still_to_be_made_keeps_nobody_from_making_it(tmp_path: Path) -> None:
+    path = tmp_path / "plant.yaml"
+    path.write_text(VALID.replace("{ name: left }", "{ name: left, reference: left.png }"), encoding="utf-8")
+    with pytest.raises(PlantFileInvalid, match=r"left\.png does not exist"):
+        load_plant(path)
+    assert load_unfinished_plant(path).recipes[0].views[0].reference == "left.png"
+    path.write_text(VALID.replace("{ name: left }", "{ name: top }"), encoding="utf-8")
+    with pytest.raises(PlantFileInvalid, match="a view of some camera"):
+        load_unfinished_plant(path)
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:
