@@ -19,6 +19,9 @@ from schemas.topics import CATALOGUE, Topic
 
 CONTENT_TYPE = b"application/msgpack"
 
+NAME_LIMIT = 256
+"""Longest name or id that a frame may carry: they are repeated in everything that follows from it."""
+
 _SHOWN_BYTES = 64
 
 Headers = Sequence[tuple[str, bytes]]
@@ -121,8 +124,12 @@ def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> bytes | None:
 
 
 def frame_owner(headers: Iterable[tuple[str, bytes]]) -> FrameOwner | None:
-    """Whom a frame belongs to by its headers alone; None where they do not say."""
-    found = {key: value.decode("utf-8", "replace") for key, value in headers if value is not None}
+    """Whom a frame belongs to by its headers alone; None where they do not say, or are too long to be names."""
+    found = {
+        key: value.decode("utf-8", "replace")
+        for key, value in headers
+        if value is not None and len(value) <= NAME_LIMIT
+    }
     try:
         return FrameOwner(
             station=found["station"],

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from schemas.reasons import RefusalReason
 
+DETAIL_LIMIT = 500
+
 
 class LinesightError(Exception):
     """Root of all errors raised on purpose."""
@@ -29,13 +31,14 @@ class ServiceAway(Transient):
 class Refused(LinesightError):
     """This message can never succeed.
 
-    `reason` is from the fixed list; `detail` says what was expected and what was found, for a person.
+    `reason` is from the fixed list; `detail` says what was expected and what was found, for a person. It is cut to
+    `DETAIL_LIMIT` characters: it may quote the message, and must fit into a dead letter beside it.
     """
 
     def __init__(self, reason: RefusalReason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
+        super().__init__(f"{reason.value}: {detail[:DETAIL_LIMIT]}")
         self.reason = reason
-        self.detail = detail
+        self.detail = detail[:DETAIL_LIMIT]
 
 
 class Fatal(LinesightError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from processors.frame_checks import check_names
 from processors.inspection import (
     CLOCK_SKEW,
     SEQUENCE_GAP,
@@ -97,6 +98,11 @@ class Inspector:
     async def take(self, record: Record) -> None:
         """Starts the work on a frame."""
         frame: Frame = record.message
+        try:
+            check_names(frame)
+        except Refused as refused:
+            self._work.spawn(self._refuse_unnamed(record, refused))
+            return
         sighting = self._watch.note(camera=frame.camera, session=frame.session, sequence=frame.sequence)
         if sighting.duplicate:
             self._stage.emit(Noticed(what="duplicate", subject=frame.id))
@@ -168,6 +174,10 @@ class Inspector:
         finally:
             exit_place.leave()
         await sending
+        record.finish()
+
+    async def _refuse_unnamed(self, record: Record, refused: Refused) -> None:
+        await refuse(record, refused, stage=self._stage, producer=self._producer)
         record.finish()
 
     async def _send(self, record: Record, inspection: Inspection, refused: Refused | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+REMEMBERED_KEYS = 1000
+
 
 class Place:
     """A place in the queue of one key."""
@@ -37,13 +39,15 @@ class Place:
 
 
 class OrderedExit:
-    """Hands out places. Bounded by the number of keys: cameras are a closed list."""
+    """Hands out places. Keys come from messages, and so may be any: those where nobody waits are forgotten."""
 
     def __init__(self) -> None:
         self._last: dict[str, Place] = {}
 
     def enter(self, key: str) -> Place:
         """A place behind everyone who entered with this key before."""
+        if len(self._last) > REMEMBERED_KEYS:
+            self._last = {known: place for known, place in self._last.items() if not place.has_left}
         last = self._last.get(key)
         place = self._last[key] = Place(None if last is None or last.has_left else last)
         return place

@@ -207,17 +207,22 @@ async def test_a_body_that_cannot_be_read_is_accounted_for_by_its_headers(
     settings: KafkaSettings, plant: Plant, services: FolderStore
 ) -> None:
     encoded = encode(FRAMES, frame(pictures(plant, seed=1).jpegs["left"], sequence=0))
+    long = encode(FRAMES, frame(b"", sequence=1, part_id="x" * 2_000_000))
     records = [
         ("left", encoded.value[:1000], encoded.headers),
         ("left", encoded.value, [("schema", b"Frame/9"), *encoded.headers[1:]]),
         ("left", encoded.value, [("schema", b"Nonsense/1")]),
+        # what would not fit into the messages that follow from it
+        ("left", encoded.value, [("schema", b"\xff" * 1_500_000)]),
+        ("left", long.value, long.headers),
     ]
     await publish_raw(settings, plant, FRAMES, records)
     async with inspecting(plant) as stage:
-        letters = await read_until(settings, plant, DEAD_LETTERS, 3)
+        letters = await read_until(settings, plant, DEAD_LETTERS, 5)
         await until(lambda: value(stage, "in_progress") == 0, "everything is finished")
     found = await read_to_end(settings, plant, INSPECTIONS)
-    assert Counter(letter.reason for letter in letters) == Counter(["truncated", "unknown_version", "unknown_schema"])
+    reasons = ["truncated", "unknown_version", "unknown_schema", "unknown_schema", "wrong_type"]
+    assert Counter(letter.reason for letter in letters) == Counter(reasons)
     assert [(each.id, each.reason, each.part_id, each.station) for each in found] == [
         ("left/s1/0", "truncated", "part-0", "aoi-1"),
         ("left/s1/0", "unknown_version", "part-0", "aoi-1"),
