@@ -53,6 +53,7 @@ def main(*, bootstrap: str, triton_url: str, topic: str, results: str, count: in
         done.append(time.perf_counter())
         if len(done) == count:
             break
+    consumer.close()
     print(json.dumps(done))
 
 
