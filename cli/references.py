@@ -9,7 +9,7 @@ import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from schemas.errors import ConfigurationError
-from schemas.plant_file import load_plant
+from schemas.plant_file import load_unfinished_plant
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 MOST_PICTURES = 100
@@ -38,7 +38,7 @@ def capture(
     from processors.golden.reference import NotEnoughGoodParts, reference_from_good_parts
     from schemas.object_store import sha256_hex
 
-    description = load_plant(plant)
+    description = load_unfinished_plant(plant)
     found = description.recipe(recipe)
     if found is None:
         known = ", ".join(item.key for item in description.recipes)

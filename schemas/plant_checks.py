@@ -37,14 +37,14 @@ _INSPECTION_RANGES = (
 )
 
 
-def contradictions(plant: Plant, folder: Path) -> Iterator[Finding]:
-    """Everything in `plant` that cannot work; files are looked up relative to `folder`."""
+def contradictions(plant: Plant) -> Iterator[Finding]:
+    """Everything in `plant` that cannot work, whatever the files are that it names."""
     yield from limit_findings(plant)
     yield from _names(plant)
     yield from _places(plant)
     yield from _machines(plant)
     for index, recipe in enumerate(plant.recipes):
-        yield from _recipe(recipe, ("recipes", index), plant, folder)
+        yield from _recipe(recipe, ("recipes", index), plant)
     yield from _rules(plant)
     if not plant.statistics.windows_ms or min(plant.statistics.windows_ms) < 1000:
         yield ("statistics", "windows_ms"), "at least one window, each of 1000 ms or more", None
@@ -54,6 +54,15 @@ def contradictions(plant: Plant, folder: Path) -> Iterator[Finding]:
         yield ("statistics", "p_chart", "confidence"), "a number between 0 and 1, neither of them", None
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
+
+
+def missing_files(plant: Plant, folder: Path) -> Iterator[Finding]:
+    """Reference images that are not there; `folder` is the plant file's."""
+    for i, recipe in enumerate(plant.recipes):
+        for j, view in enumerate(recipe.views):
+            if view.reference is not None and not (folder / view.reference).is_file():
+                where = ("recipes", i, "views", j, "reference")
+                yield where, f"an image file; {folder / view.reference} does not exist", None
 
 
 def _names(plant: Plant) -> Iterator[Finding]:
@@ -141,7 +150,7 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
             yield (*where, "channels", k, "node"), "an OPC UA identifier such as s=Station.Value or i=1001", None
 
 
-def _recipe(recipe: Recipe, where: Place, plant: Plant, folder: Path) -> Iterator[Finding]:
+def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
     known_views = sorted({view for camera in plant.cameras.values() for view in camera.views})
     if not recipe.views:
         yield (*where, "views"), "at least one view", None
@@ -151,12 +160,6 @@ def _recipe(recipe: Recipe, where: Place, plant: Plant, folder: Path) -> Iterato
                 (*where, "views", index, "name"),
                 f"a view of some camera; `{view.name}` is none",
                 nearest(view.name, known_views),
-            )
-        if view.reference is not None and not (folder / view.reference).is_file():
-            yield (
-                (*where, "views", index, "reference"),
-                f"an image file; {folder / view.reference} does not exist",
-                None,
             )
     yield from _unique(((*where, "views", i, "name"), view.name) for i, view in enumerate(recipe.views))
     yield from _unique(((*where, "classes", i, "name"), item.name) for i, item in enumerate(recipe.classes))

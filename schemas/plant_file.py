@@ -6,7 +6,8 @@ plant (`plant_shape`), do its names and limits agree (`plant_checks`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from msgspec import inspect as types
 
 from schemas.errors import ConfigurationError
 from schemas.plant import Plant
-from schemas.plant_checks import contradictions
+from schemas.plant_checks import contradictions, missing_files
 from schemas.plant_shape import shape_findings
 from schemas.plant_yaml import Document, Finding, NotYaml, Place
 
@@ -46,6 +47,15 @@ class PlantFileInvalid(ConfigurationError):
 
 def load_plant(path: Path) -> Plant:
     """The plant that `path` describes. Raises `PlantFileInvalid` with all complaints that can be told at once."""
+    return _checked(path, lambda plant: itertools.chain(contradictions(plant), missing_files(plant, path.parent)))
+
+
+def load_unfinished_plant(path: Path) -> Plant:
+    """The same, though reference images that it names may not be there yet: for whoever makes them."""
+    return _checked(path, contradictions)
+
+
+def _checked(path: Path, checks: Callable[[Plant], Iterable[Finding]]) -> Plant:
     try:
         document = Document(_read(path))
     except NotYaml as error:
@@ -58,7 +68,7 @@ def load_plant(path: Path) -> Plant:
     except msgspec.ValidationError as error:
         _complain(path, document, [((), str(error), None)])
         raise
-    _complain(path, document, contradictions(plant, path.parent))
+    _complain(path, document, checks(plant))
     return plant
 
 
