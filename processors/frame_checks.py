@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from schemas.codec import NAME_LIMIT
 from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.plant import Camera, Plant, Recipe, View
 from schemas.reasons import RefusalReason
+
+_NAMES = ("id", "station", "camera", "view", "session", "part_id", "recipe", "sha256", "uri", "reference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,16 @@ class Assignment:
     camera: Camera
     recipe: Recipe
     view: View
+
+
+def check_names(frame: Frame) -> None:
+    """Raises Refused `wrong_type` for a frame with a name or id that is too long: its inspection could not carry it."""
+    for name in _NAMES:
+        value = getattr(frame, name)
+        if value is not None and len(value) > NAME_LIMIT:
+            raise Refused(
+                RefusalReason.WRONG_TYPE, f"{name} has {len(value)} characters, at most {NAME_LIMIT} are allowed"
+            )
 
 
 class FrameChecks:
