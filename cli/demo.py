@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -27,38 +25,24 @@ def command(
     Exit code 1 if the ledger does not balance.
     """
     from rich.console import Console
-    from rich.live import Live
 
-    from cli.demo_run import DemoRun
+    from cli.demo_run import DemoRun, say_with_time
     from cli.exits import NotSo
+    from cli.run_folder import fresh_run_folder
     from cli.simulated_plant import choose_ports
     from cli.summary_text import print_summary
     from schemas.plant_file import load_plant
 
-    began = time.monotonic()
     choose_ports()
     description = load_plant(plant)
     base = StageSettings().run_dir
-    run_dir = base / "demo"
-    shutil.rmtree(run_dir, ignore_errors=True)
-    os.environ.setdefault("OBJECT_STORE_URL", str(run_dir.absolute() / "objects"))
     console = Console(stderr=True)
-    run = DemoRun(
-        plant=description,
-        plant_file=plant,
-        run_dir=run_dir,
-        say=lambda text: console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {text}", highlight=False),
-    )
-    with run:
-        run.start(parts=parts, rate_per_s=rate, seed=seed)
-        with Live(console=console, refresh_per_second=2) as live:
-            while not run.is_finished:
-                run.step()
-                live.update(run.counts.table(arrived=len(run.truth.parts), expected=parts))
-        console.print("all parts have left; draining")
-        outcome = run.finish()
-    file = report or base / "report.json"
-    outcome.write(file)
+    with fresh_run_folder(base / "demo") as run_dir:
+        os.environ.setdefault("OBJECT_STORE_URL", str(run_dir.absolute() / "objects"))
+        with DemoRun(plant=description, plant_file=plant, run_dir=run_dir, say=say_with_time(console)) as run:
+            outcome = run.whole(parts=parts, rate_per_s=rate, seed=seed, console=console)
+        file = report or base / "report.json"
+        outcome.write(file)
     if json:
         print_json(outcome.report)
     else:

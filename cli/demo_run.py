@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from rich.console import Console
+from rich.live import Live
+
 from cli.following import Follower
 from cli.live_counts import LiveCounts
 from cli.local_line import LocalLine
@@ -34,6 +37,7 @@ class DemoRun:
         self._plant = plant
         self._plant_file = plant_file
         self._run_dir = run_dir
+        self._say = say
         self._truth = TruthFile(path=run_dir / "truth.jsonl")
         self.line = LocalLine(plant=plant, plant_file=plant_file, run_dir=run_dir, say=say)
         self.counts = LiveCounts()
@@ -79,6 +83,23 @@ class DemoRun:
         if self._truth.finished and self._finished_at is None:
             self._finished_at = time.monotonic()
 
+    def whole(self, *, parts: int, rate_per_s: float, seed: int, console: Console) -> Outcome:
+        """A run from its start to its account, shown live."""
+        began_s = time.monotonic()
+        first_verdict_s: float | None = None
+        self.start(parts=parts, rate_per_s=rate_per_s, seed=seed)
+        with Live(console=console, refresh_per_second=2) as live:
+            while not self.is_finished:
+                self.step()
+                if first_verdict_s is None and self.counts.has_verdict:
+                    first_verdict_s = round(time.monotonic() - began_s, 1)
+                    self._say(f"first verdict {first_verdict_s} s after the start")
+                live.update(self.counts.table(arrived=len(self._truth.parts), expected=parts))
+        self._say("all parts have left; draining")
+        outcome = self.finish()
+        outcome.report["first_verdict_s"] = first_verdict_s
+        return outcome
+
     @property
     def is_finished(self) -> bool:
         """All parts have left, and everything about them is known; or it has had `SETTLE_S` to become known."""
@@ -111,3 +132,9 @@ class DemoRun:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def say_with_time(console: Console) -> Say:
+    """Says things on `console`, each with the seconds since now."""
+    began_s = time.monotonic()
+    return lambda text: console.print(f"[dim]{time.monotonic() - began_s:5.1f} s[/]  {text}", highlight=False)

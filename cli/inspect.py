@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +31,7 @@ def command(
 
     from cli.exits import NotSo
     from cli.inspect_run import InspectRun
+    from cli.run_folder import fresh_run_folder
     from cli.scores import print_scores
     from cli.simulated_plant import choose_ports
     from cli.summary_text import print_summary
@@ -40,21 +40,20 @@ def command(
     choose_ports()
     description = load_plant(plant)
     base = StageSettings().run_dir
-    run_dir = base / "inspect"
-    shutil.rmtree(run_dir, ignore_errors=True)
-    os.environ.setdefault("OBJECT_STORE_URL", str(run_dir.absolute() / "objects"))
     console = Console(stderr=True)
-    run = InspectRun(
-        plant=description,
-        plant_file=plant,
-        labels=labels,
-        rows=out or run_dir / "rows.jsonl",
-        run_dir=run_dir,
-        console=console,
-    )
-    outcome = run.whole(tuned_on=frozenset(tuned_on or ()))
-    file = base / "inspect.json"
-    outcome.write(file)
+    with fresh_run_folder(base / "inspect") as run_dir:
+        os.environ.setdefault("OBJECT_STORE_URL", str(run_dir.absolute() / "objects"))
+        run = InspectRun(
+            plant=description,
+            plant_file=plant,
+            labels=labels,
+            rows=out or run_dir / "rows.jsonl",
+            run_dir=run_dir,
+            console=console,
+        )
+        outcome = run.whole(tuned_on=frozenset(tuned_on or ()))
+        file = base / "inspect.json"
+        outcome.write(file)
     if json:
         print_json(outcome.report)
     else:

@@ -42,6 +42,11 @@ class LiveCounts:
             case Alert():
                 self._latest_alert = f"{seen.message.state.value}: {seen.message.summary}"
 
+    @property
+    def has_verdict(self) -> bool:
+        """Whether the line has judged something."""
+        return bool(self._verdicts)
+
     def is_settled(self, arrived: int) -> bool:
         """Every part that arrived has its verdict, and every command its result."""
         return len(self._verdicts) >= arrived and self._commands <= self._results.keys()

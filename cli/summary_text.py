@@ -45,6 +45,8 @@ def print_summary(console: Console, report: Mapping[str, Any], file: Path) -> No
         f"{report['retraining_triggers']} retraining triggers",
     )
     table.add_row("dead letters", _counts(report["dead_letters"]))
+    if report.get("first_verdict_s") is not None:
+        table.add_row("first verdict", f"{report['first_verdict_s']} s after the start")
     if "load" in report:
         table.add_row("machine load", report["load"]["text"])
     balanced = report["ledger"]["balanced"]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from pathlib import Path
+from typing import TextIO
 
 HOST = "127.0.0.1"
 LOWEST_PORT = 20000
 DEFAULT_EPHEMERAL_PORT = 32768
 TRIES = 200
+
+_claims: list[TextIO] = []
 
 
 def _lowest_ephemeral_port() -> int:
@@ -39,6 +45,24 @@ def answers(host: str, port: int, *, timeout_s: float = 1.0) -> bool:
         return False
 
 
+def _reserve(port: int) -> bool:
+    """Claims a port among all lines of this user on this machine for as long as this process lives.
+
+    Seconds pass between choosing a port and listening on it; without this, two lines that start together now and then choose
+    the same.
+    """
+    folder = Path(tempfile.gettempdir()) / f"linesight-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    claim = (folder / str(port)).open("w")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nothing listens on now, all different.
 
@@ -49,7 +73,7 @@ def free_ports(count: int) -> list[int]:
     candidates = range(LOWEST_PORT, highest) if highest - LOWEST_PORT >= TRIES else range(LOWEST_PORT, 65536)
     found: list[int] = []
     for port in random.sample(candidates, TRIES):
-        if is_free(port):
+        if _reserve(port) and is_free(port):
             found.append(port)
         if len(found) == count:
             return found

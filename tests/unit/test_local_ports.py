@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from ops.local import ports
@@ -25,3 +27,17 @@ def test_a_port_with_a_listener_is_not_free() -> None:
         assert not ports.is_free(port)
         assert ports.answers(ports.HOST, port)
     assert ports.is_free(port)
+
+
+def test_two_processes_never_choose_the_same_port() -> None:
+    """Each asks for many at once; what one has chosen the other does not get, though nothing listens yet."""
+    code = "from ops.local.ports import free_ports; print(*free_ports(60)); input()"
+    command = [sys.executable, "-c", f"import random; random.seed(1); {code}"]
+    asked = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        chosen = [set(process.stdout.readline().split()) for process in asked if process.stdout]
+    finally:
+        for process in asked:
+            process.communicate("\n", timeout=30)
+    assert all(len(ports) == 60 for ports in chosen)
+    assert not chosen[0] & chosen[1]
