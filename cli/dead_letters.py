@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
-from cli.services import find_kafka, read_to_end
-from schemas.codec import decode
+from cli.services import find_kafka
 from schemas.errors import ConfigurationError
+from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import RefusalReason
 from schemas.topics import DEAD_LETTERS
@@ -24,24 +25,34 @@ def command(
     """Lists what could never succeed: where it came from, why it was refused, and by which stage."""
     if reason is not None and reason not in list(RefusalReason):
         raise ConfigurationError(f"unknown reason {reason!r}; expected one of: {', '.join(RefusalReason)}")
-    topic = DEAD_LETTERS.on(load_plant(plant).plant)
-    rows = {}
-    for record in read_to_end(topic, find_kafka()):
-        letter = decode(DEAD_LETTERS, record.value, record.headers)
-        if reason is None or letter.reason == reason:
-            rows[letter.id] = {
-                "id": letter.id,
-                "reason": letter.reason,
-                "stage": letter.stage,
-                "detail": letter.detail,
-                "frame": letter.frame_id,
-                "refused_at_ns": letter.refused_at_ns,
-                "size_bytes": len(letter.value or b""),
-            }
+    description = load_plant(plant)
+    find_kafka()
+    rows = asyncio.run(_rows(description, reason))
     if json:
-        print_json(list(rows.values()))
+        print_json(rows)
         return
-    for row in rows.values():
+    for row in rows:
         print(f"{row['id']}  {row['reason']}  by {row['stage']}: {row['detail']}")
-    counts = Counter(row["reason"] for row in rows.values())
+    counts = Counter(row["reason"] for row in rows)
     print(f"{len(rows)} dead letters" + "".join(f"; {what}: {count}" for what, count in counts.most_common()))
+
+
+async def _rows(plant: Plant, reason: str | None) -> list[dict[str, Any]]:
+    """One row per letter; a letter written twice is one. Images are not held, only their size."""
+    from topologies.topic_reader import read_topics
+
+    rows = {}
+    async for stored in read_topics(plant, [DEAD_LETTERS]):
+        letter = stored.message
+        if letter is None or (reason is not None and letter.reason != reason):
+            continue
+        rows[letter.id] = {
+            "id": letter.id,
+            "reason": letter.reason,
+            "stage": letter.stage,
+            "detail": letter.detail,
+            "frame": letter.frame_id,
+            "refused_at_ns": letter.refused_at_ns,
+            "size_bytes": len(letter.value or b""),
+        }
+    return list(rows.values())

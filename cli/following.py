@@ -10,21 +10,24 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from schemas.codec import decode
-from schemas.errors import Refused, ServiceAway
+from schemas.errors import ConfigurationError, Refused, ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.topics import Topic
 
 FETCH_BYTES = 8 * 1024 * 1024
 END_TIMEOUT_MS = 10_000
+ANSWER_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One record: `message` is None where it cannot be decoded; `at_ms` is the record's timestamp."""
+    """One record: `message` is None where it cannot be decoded, and `refused` says why; `at_ms` is the record's timestamp."""
 
     topic: Topic
     message: Any
+    refused: Refused | None
+    key: bytes | None
     headers: Sequence[tuple[str, bytes]]
     partition: int
     offset: int
@@ -32,42 +35,54 @@ class Seen:
 
 
 class Follower:
-    """A reader without a group. Starts at the present end of each topic; `drain` reads up to the end as it then is."""
+    """A reader without a group. Starts at the present end of each topic, or at its beginning; `drain` reads up to the end as it
+    then is. Raises `ServiceAway`, and `ConfigurationError` for a topic that the broker does not have.
+    """
 
-    def __init__(self, *, plant: Plant, settings: KafkaSettings, topics: Sequence[Topic]) -> None:
+    def __init__(
+        self, *, plant: Plant, settings: KafkaSettings, topics: Sequence[Topic], from_beginning: bool = False
+    ) -> None:
         self._topics = {topic.on(plant.plant): topic for topic in topics}
+        self._servers = settings.bootstrap_servers
         try:
             self._consumer = KafkaConsumer(
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=FETCH_BYTES,
                 fetch_max_bytes=4 * FETCH_BYTES,
+                bootstrap_timeout_ms=ANSWER_MS,
                 **settings.client(),
             )
-            self._partitions = [
-                TopicPartition(name, number)
-                for name in self._topics
-                for number in sorted(self._consumer.partitions_for_topic(name) or ())
-            ]
+            self._partitions = [TopicPartition(name, number) for name in self._topics for number in self._numbers(name)]
+            self._consumer.assign(self._partitions)
+            if from_beginning:
+                self._consumer.seek_to_beginning(*self._partitions)
+            else:
+                self._consumer.seek_to_end(*self._partitions)
+            for partition in self._partitions:
+                self._consumer.position(partition)
         except KafkaError as error:
-            raise ServiceAway(f"no Kafka broker answers at {settings.bootstrap_servers}: {error}") from error
-        self._consumer.assign(self._partitions)
-        self._consumer.seek_to_end(*self._partitions)
-        for partition in self._partitions:
-            self._consumer.position(partition)
+            raise self._away(error) from error
 
     def poll(self, *, timeout_ms: int) -> Iterator[Seen]:
         """What arrived meanwhile, at most one fetch; waits up to `timeout_ms` for something."""
-        for partition, records in self._consumer.poll(timeout_ms=timeout_ms).items():
+        try:
+            batches = self._consumer.poll(timeout_ms=timeout_ms)
+        except KafkaError as error:
+            raise self._away(error) from error
+        for partition, records in batches.items():
             topic = self._topics[partition.topic]
             for record in records:
+                message, refused = None, None
                 try:
                     message = decode(topic, record.value, record.headers)
-                except Refused:
-                    message = None
+                except Refused as error:
+                    refused = error
                 yield Seen(
                     topic=topic,
                     message=message,
+                    refused=refused,
+                    key=record.key,
                     headers=record.headers,
                     partition=record.partition,
                     offset=record.offset,
@@ -76,7 +91,10 @@ class Follower:
 
     def drain(self) -> Iterator[Seen]:
         """Everything up to the present end of all topics."""
-        ends = self._consumer.end_offsets(self._partitions)
+        try:
+            ends = self._consumer.end_offsets(self._partitions)
+        except KafkaError as error:
+            raise self._away(error) from error
         while any(self._consumer.position(partition) < ends[partition] for partition in self._partitions):
             seen = list(self.poll(timeout_ms=END_TIMEOUT_MS))
             if not seen:
@@ -86,6 +104,15 @@ class Follower:
     def close(self) -> None:
         """Closes the connection."""
         self._consumer.close()
+
+    def _away(self, error: Exception) -> ServiceAway:
+        return ServiceAway(f"no Kafka broker answers at {self._servers}: {error}")
+
+    def _numbers(self, name: str) -> list[int]:
+        numbers = self._consumer.partitions_for_topic(name)
+        if not numbers:
+            raise ConfigurationError(f"{name} is not on the broker; create it with: linesight topics --create")
+        return sorted(numbers)
 
     def __enter__(self) -> Self:
         return self

@@ -1,47 +1,65 @@
-"""Sends a handful of messages from the command line and waits for the broker."""
+"""Sends messages from the command line and waits for the broker."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from schemas.codec import encode
 from schemas.errors import ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
-from schemas.topics import Topic
+from schemas.topics import MIB_BYTES, Topic
 
 TIMEOUT_S = 10.0
+MAX_REQUEST_BYTES = 6 * MIB_BYTES
 
 
-def produce(plant: Plant, settings: KafkaSettings, messages: Sequence[tuple[Topic, str, Any]]) -> None:
-    """Sends (topic, key, message) in order; returns when the broker has all of them. Raises `ServiceAway`."""
-    records = []
-    for topic, key, message in messages:
-        encoded = encode(topic, message)
-        records.append((topic.on(plant.plant), key.encode(), encoded.value, encoded.headers))
-    produce_raw(settings, records)
+class Sender:
+    """One connection for a command's messages; use as a context manager. All methods raise `ServiceAway`."""
 
+    def __init__(self, *, plant: Plant, kafka: KafkaSettings) -> None:
+        self._plant = plant
+        self._kafka = kafka
 
-def produce_raw(
-    settings: KafkaSettings, records: Sequence[tuple[str, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]]
-) -> None:
-    """Sends (topic on the broker, key, value, headers) in order. Raises `ServiceAway`."""
-    from kafka import KafkaProducer
-    from kafka.errors import KafkaError
+    def __enter__(self) -> Self:
+        from kafka import KafkaProducer
+        from kafka.errors import KafkaError
 
-    try:
-        producer = KafkaProducer(
-            acks="all", max_request_size=6 * 1024 * 1024, bootstrap_timeout_ms=10_000, **settings.client()
-        )
+        try:
+            self._producer = KafkaProducer(
+                acks="all", max_request_size=MAX_REQUEST_BYTES, bootstrap_timeout_ms=10_000, **self._kafka.client()
+            )
+        except KafkaError as error:
+            raise self._away(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._producer.close(timeout=TIMEOUT_S)
+
+    def send(self, messages: Sequence[tuple[Topic, str, Any]]) -> None:
+        """Sends (topic, key, message) in order; returns when the broker has all of them."""
+        encoded = [(topic, key.encode(), encode(topic, message)) for topic, key, message in messages]
+        self.send_raw([(topic, key, found.value, found.headers) for topic, key, found in encoded])
+
+    def send_raw(
+        self, records: Sequence[tuple[Topic, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]]
+    ) -> None:
+        """Sends (topic, key, value, headers) as they are, in order; returns when the broker has all of them."""
+        from kafka.errors import KafkaError
+
         try:
             sent = [
-                producer.send(topic, key=key, value=value, headers=list(headers))
+                self._producer.send(topic.on(self._plant.plant), key=key, value=value, headers=list(headers))
                 for topic, key, value, headers in records
             ]
             for future in sent:
                 future.get(timeout=TIMEOUT_S)
-        finally:
-            producer.close(timeout=TIMEOUT_S)
-    except KafkaError as error:
-        raise ServiceAway(f"Kafka at {settings.bootstrap_servers} did not take the messages: {error}") from error
+        except KafkaError as error:
+            raise self._away(error) from error
+
+    def _away(self, error: Exception) -> ServiceAway:
+        return ServiceAway(f"Kafka at {self._kafka.bootstrap_servers} did not take the messages: {error}")

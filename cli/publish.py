@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.options import Json, PlantFile, print_json
+from cli.producing import Sender
 from cli.services import find_kafka
 from schemas.errors import ConfigurationError
 from schemas.plant import ExternalSource, Plant, Recipe
@@ -47,8 +49,8 @@ def command(
     files = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise ConfigurationError(f"{images}: expected files ending in {', '.join(SUFFIXES)}")
-    find_kafka()
-    sent = asyncio.run(_publish(description, camera, chosen, files, reference, arrivals=arrivals))
+    with Sender(plant=description, kafka=find_kafka()) if arrivals else nullcontext() as sender:
+        sent = asyncio.run(_publish(description, camera, chosen, files, reference, sender))
     if json:
         print_json({"frames": sent})
     else:
@@ -69,12 +71,11 @@ def _check(plant: Plant, camera: str, recipe: str) -> Recipe:
 
 
 async def _publish(
-    plant: Plant, camera: str, recipe: Recipe, files: list[Path], reference: Path | None, *, arrivals: bool
+    plant: Plant, camera: str, recipe: Recipe, files: list[Path], reference: Path | None, arrivals: Sender | None
 ) -> list[str]:
-    from cli.producing import produce
     from gateways.image_feed import ImageFeed
     from schemas.object_store import open_store, reference_key, sha256_hex
-    from schemas.settings import KafkaSettings, ObjectStoreSettings
+    from schemas.settings import ObjectStoreSettings
     from schemas.telemetry import Stage
     from schemas.topics import PLC_EVENTS
 
@@ -87,9 +88,9 @@ async def _publish(
     async with ImageFeed(plant=plant, camera=camera, stage=Stage("station_gateway")) as feed:
         for number, file in enumerate(files, start=1):
             part_id = f"{started}-{file.stem}"
-            if arrivals:
+            if arrivals is not None:
                 event = _arrival(plant, camera, recipe, part_id, number, started)
-                await asyncio.to_thread(produce, plant, KafkaSettings(), [(PLC_EVENTS, event.station, event)])
+                await asyncio.to_thread(arrivals.send, [(PLC_EVENTS, event.station, event)])
             sent.append(await feed.publish(file, part_id=part_id, recipe=recipe.key, reference=digest))
     return sent
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Annotated
 
 import msgspec
 import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
-from cli.producing import produce_raw
-from cli.services import find_kafka, read_to_end
+from cli.producing import Sender
+from cli.services import find_kafka
 from schemas.codec import decode, encode
 from schemas.errors import ConfigurationError, Refused
 from schemas.frames import frame_id
+from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import RefusalReason
 from schemas.records import DeadLetter
@@ -42,23 +46,34 @@ def dead_letters(
     if reason is not None and reason not in list(RefusalReason):
         raise ConfigurationError(f"unknown reason {reason!r}; expected one of: {', '.join(RefusalReason)}")
     description, settings = load_plant(plant), find_kafka()
-    chosen: dict[str, DeadLetter] = {}
-    for record in read_to_end(DEAD_LETTERS.on(description.plant), settings):
-        found = decode(DEAD_LETTERS, record.value, record.headers)
-        if (reason is None or found.reason == reason) and (not letter or found.id in letter):
-            chosen[found.id] = found
-    suffix = f"+replay-{time.time_ns():x}"
-    records = [
-        (BY_NAME[found.topic].on(description.plant), found.key, *_again(found, suffix))
-        for found in chosen.values()
-        if found.topic in BY_NAME
-    ]
-    if not dry_run:
-        produce_raw(settings, records)
+
+    def chosen(found: DeadLetter) -> bool:
+        return (
+            found.topic in BY_NAME and (reason is None or found.reason == reason) and (not letter or found.id in letter)
+        )
+
+    with nullcontext() if dry_run else Sender(plant=description, kafka=settings) as sender:
+        ids = asyncio.run(_send_again(description, chosen, sender))
     if json:
-        print_json({"sent": 0 if dry_run else len(records), "ids": list(chosen)})
+        print_json({"sent": 0 if dry_run else len(ids), "ids": ids})
     else:
-        print(f"{len(records)} dead letters " + ("would be sent" if dry_run else "sent") + " again")
+        print(f"{len(ids)} dead letters " + ("would be sent" if dry_run else "sent") + " again")
+
+
+async def _send_again(plant: Plant, chosen: Callable[[DeadLetter], bool], sender: Sender | None) -> list[str]:
+    """Goes through the letters one by one: each may hold a whole image. A letter written twice is sent once."""
+    from topologies.topic_reader import read_topics
+
+    suffix, ids = f"+replay-{time.time_ns():x}", dict[str, None]()
+    async for stored in read_topics(plant, [DEAD_LETTERS]):
+        found = stored.message
+        if found is None or found.id in ids or not chosen(found):
+            continue
+        ids[found.id] = None
+        if sender is not None:
+            value, headers = _again(found, suffix)
+            await asyncio.to_thread(sender.send_raw, [(BY_NAME[found.topic], found.key, value, headers)])
+    return list(ids)
 
 
 def _again(letter: DeadLetter, suffix: str) -> tuple[bytes | None, list[tuple[str, bytes]]]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
-from cli.producing import produce
+from cli.producing import Sender
 from cli.services import find_kafka
 from schemas.errors import ConfigurationError
 from schemas.inspections import Defect
@@ -61,7 +61,8 @@ def command(
         at_ns=now_ns,
         detail=verdict.value,
     )
-    produce(description, find_kafka(), [(REVIEWS, station, review), (AUDIT, who, audit)])
+    with Sender(plant=description, kafka=find_kafka()) as sender:
+        sender.send([(REVIEWS, station, review), (AUDIT, who, audit)])
     if json:
         print_json(review)
     else:

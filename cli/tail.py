@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json_line
-from cli.services import consumer_of, find_kafka
-from schemas.codec import decode
-from schemas.errors import ConfigurationError, Refused
+from cli.services import find_kafka
+from schemas.errors import ConfigurationError
 from schemas.plant_file import load_plant
-from schemas.topics import BY_NAME, Topic
+from schemas.topics import BY_NAME
+
+if TYPE_CHECKING:
+    from cli.following import Seen
+
+LOOK_EVERY_MS = 1000
 
 
 def command(
@@ -26,45 +30,38 @@ def command(
     """Prints each record as {"topic", "partition", "offset", "at_ms", "key", "message"}; image bytes are shown by their size."""
     if topic not in BY_NAME:
         raise ConfigurationError(f"unknown topic {topic!r}; expected one of: {', '.join(BY_NAME)}")
-    description = BY_NAME[topic]
-    settings = find_kafka()
+    from cli.following import Follower
+
+    description, settings = load_plant(plant), find_kafka()
+    wait_ms = LOOK_EVERY_MS if idle_s is None else max(1, int(idle_s * 1000))
     shown = 0
-    with consumer_of(description.on(load_plant(plant).plant), settings, timeout_ms=10_000) as consumer:
-        partitions = list(consumer.assignment())
-        if from_beginning:
-            consumer.seek_to_beginning(*partitions)
-        else:
-            consumer.seek_to_end(*partitions)
-        try:
-            while max_messages is None or shown < max_messages:
-                batches = consumer.poll(timeout_ms=1000 if idle_s is None else max(1, int(idle_s * 1000)))
-                if not batches and idle_s is not None:
+    with Follower(
+        plant=description, settings=settings, topics=[BY_NAME[topic]], from_beginning=from_beginning
+    ) as follower:
+        while True:
+            batch = list(follower.poll(timeout_ms=wait_ms))
+            if not batch and idle_s is not None:
+                return
+            for seen in batch:
+                print_json_line(as_line(seen))
+                shown += 1
+                if shown == max_messages:
                     return
-                for records in batches.values():
-                    for record in records:
-                        print_json_line(as_line(description, record))
-                        shown += 1
-                        if shown == max_messages:
-                            return
-        except KeyboardInterrupt:
-            return
 
 
-def as_line(topic: Topic, record: Any) -> dict[str, Any]:
-    """A Kafka record as a JSON-able map; `error` instead of `message` where it cannot be decoded."""
+def as_line(seen: Seen) -> dict[str, Any]:
+    """A record as a JSON-able map; `error` instead of `message` where it cannot be decoded."""
     line: dict[str, Any] = {
-        "topic": topic.name,
-        "partition": record.partition,
-        "offset": record.offset,
-        "at_ms": record.timestamp,
-        "key": record.key.decode("utf-8", "replace") if record.key else None,
+        "topic": seen.topic.name,
+        "partition": seen.partition,
+        "offset": seen.offset,
+        "at_ms": seen.at_ms,
+        "key": seen.key.decode("utf-8", "replace") if seen.key else None,
     }
-    try:
-        line["message"] = _without_bytes(
-            msgspec.to_builtins(decode(topic, record.value, record.headers), builtin_types=(bytes,))
-        )
-    except Refused as refused:
-        line["error"] = {"reason": refused.reason.value, "detail": refused.detail}
+    if seen.refused is not None:
+        line["error"] = {"reason": seen.refused.reason.value, "detail": seen.refused.detail}
+    else:
+        line["message"] = _without_bytes(msgspec.to_builtins(seen.message, builtin_types=(bytes,)))
     return line
 
 
