@@ -32,14 +32,17 @@ class Linesight:
     run_dir: Path
     mark: str
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process has around it that is to have services of its own and to be found by `left_behind`."""
+        return {key: value for key, value in os.environ.items() if key not in OWN_SERVICES} | {MARK: self.mark}
+
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """The command, its output captured."""
-        env = {key: value for key, value in os.environ.items() if key not in OWN_SERVICES}
-        env |= {"LINESIGHT_RUN_DIR": str(self.run_dir), MARK: self.mark}
         return subprocess.Popen(
             [sys.executable, "-m", "cli.main", *map(str, arguments)],
             cwd=CHECKOUT,
-            env=env,
+            env=self.environment | {"LINESIGHT_RUN_DIR": str(self.run_dir)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
