@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -18,12 +19,12 @@ from aiokafka.errors import KafkaError
 
 from gateways.command_mailbox import CommandMailbox
 from gateways.lifetime import together
-from gateways.pauses import pause_s
 from gateways.publisher import RecordPublisher
 from gateways.topic_tail import read_tail
 from schemas.codec import decode, traceparent_of
 from schemas.commands import Command, CommandResult
-from schemas.errors import Refused, Transient
+from schemas.errors import Refused
+from schemas.patience import patiently
 from schemas.plant import Plant
 from schemas.reasons import CommandOutcome, RefusalReason
 from schemas.records import AuditEvent, DeadLetter
@@ -115,7 +116,7 @@ class CommandIntake(ConsumerRebalanceListener):
 
     async def run(self) -> None:
         """Works until cancelled; then finishes the commands under way, within two seconds, and commits."""
-        consumer = await self._connect()
+        consumer = await patiently(self._connect, stage=self._stage, service="broker", away=KafkaError)
         workers = asyncio.create_task(
             together(*(self._work(station) for station in self._mailboxes), self._commit_regularly(consumer))
         )
@@ -148,38 +149,27 @@ class CommandIntake(ConsumerRebalanceListener):
             self._held.pop(place.partition, None)
 
     async def _connect(self) -> AIOKafkaConsumer:
-        attempt = 0
-        while True:
-            consumer = AIOKafkaConsumer(
-                **self._kafka.client(),
-                group_id=f"{self._plant.plant}.{self._stage.name}",
-                group_instance_id=f"{self._plant.plant}.{self._stage.name}.{StageSettings().instance}",
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-            )
-            try:
-                await consumer.start()
-            except KafkaError as error:
-                await consumer.stop()
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="broker", detail=repr(error), attempt=attempt))
-                await asyncio.sleep(pause_s(attempt))
-                continue
-            consumer.subscribe([COMMANDS.on(self._plant.plant)], listener=self)
-            return consumer
+        consumer = AIOKafkaConsumer(
+            **self._kafka.client(),
+            group_id=f"{self._plant.plant}.{self._stage.name}",
+            group_instance_id=f"{self._plant.plant}.{self._stage.name}.{StageSettings().instance}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        consumer.subscribe([COMMANDS.on(self._plant.plant)], listener=self)
+        return consumer
 
     async def _take_all(self, consumer: AIOKafkaConsumer) -> None:
-        attempt = 0
+        fetch = partial(consumer.getmany, timeout_ms=FETCH_MS)
         while True:
-            try:
-                batches = await consumer.getmany(timeout_ms=FETCH_MS)
-                await self._learn()
-                attempt = 0
-            except (KafkaError, Transient) as error:
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="broker", detail=repr(error), attempt=attempt))
-                await asyncio.sleep(pause_s(attempt))
-                continue
+            batches = await patiently(fetch, stage=self._stage, service="broker", away=KafkaError)
+            # by itself: what was fetched is not fetched again, and would be lost with a failure here
+            await patiently(self._learn, stage=self._stage, service="broker")
             for records in batches.values():
                 for record in records:
                     await self._take(record)

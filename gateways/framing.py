@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateways.pauses import pause_s
 from schemas.errors import Transient
 from schemas.frames import Frame, ImageEncoding, frame_id
 from schemas.image_header import ImageHeader, read_header
 from schemas.object_store import ObjectStore, frame_key, sha256_hex
+from schemas.patience import pause_s
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import FRAME_LIMIT_BYTES
 

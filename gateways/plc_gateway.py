@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from gateways.arrivals import Arrival, Departure, RingFollower, RingTorn, arrival_ring, departure_ring
@@ -16,17 +17,16 @@ from gateways.command_mailbox import CommandMailbox
 from gateways.heartbeats import exchange_heartbeats
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.opcua_session import OpcUaSession
-from gateways.pauses import pause_s
 from gateways.plc_history import StationHistory
 from gateways.plc_link import PlcLink
 from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
 from gateways.station_nodes import mailbox_nodes, station_nodes, stations_of
 from gateways.topic_tail import read_tail
-from schemas.errors import Transient
+from schemas.patience import patiently
 from schemas.plant import Plant, Plc, PlcNodes
 from schemas.settings import KafkaSettings
-from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from schemas.telemetry import Noticed, Stage
 from schemas.topics import PLC_EVENTS
 
 LOOK_ANYWAY_S = 1.0
@@ -106,15 +106,8 @@ class _Gateway:
     async def _report(self) -> None:
         """Publishes the stations' events, once it is known which of them are published already."""
         histories = {station.name: StationHistory() for plc in self._controllers for station in plc.stations}
-        attempt = 0
-        while True:
-            try:
-                events = await read_tail(PLC_EVENTS, plant=self._plant.plant, kafka=self._kafka)
-                break
-            except Transient as error:
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="broker", detail=str(error), attempt=attempt))
-                await asyncio.sleep(pause_s(attempt))
+        published = partial(read_tail, PLC_EVENTS, plant=self._plant.plant, kafka=self._kafka)
+        events = await patiently(published, stage=self._stage, service="broker")
         for event in events:
             if event.station in histories:
                 histories[event.station].note(event)

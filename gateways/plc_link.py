@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from gateways.opcua_session import OpcUaSession
-from gateways.pauses import pause_s
 from schemas.errors import Transient
+from schemas.patience import pause_s
 from schemas.plant import Plc
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
 

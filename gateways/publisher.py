@@ -26,9 +26,9 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from gateways.pauses import LONGEST_S, pause_s
 from schemas.codec import encode
 from schemas.errors import Fatal, ServiceAway
+from schemas.patience import LONGEST_S, pause_s
 from schemas.settings import KafkaSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -21,16 +22,16 @@ from processors.golden.comparison import GoldenComparison, LaidFrame
 from processors.golden.crops import CROP_PX
 from processors.golden.findings import anomaly_score
 from processors.inspection import Examination, FramePlace
-from schemas.errors import Refused, Transient
+from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.inspections import Timings
 from schemas.object_store import ObjectMissing, ObjectStore
+from schemas.patience import patiently
 from schemas.plant import Camera, ModelPin, Plant
 from schemas.reasons import RefusalReason
-from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from schemas.telemetry import Noticed, Stage
 from schemas.topics import MIB_BYTES
 from topologies.byte_budget import ByteBudget
-from topologies.producer import pause_s
 from topologies.references import References
 from topologies.triton import Model, ModelFailed, Triton
 
@@ -166,16 +167,11 @@ class FrameExaminer:
             return frame.image
         if frame.uri is None:
             raise Refused(RefusalReason.OBJECT_MISSING, "the frame has neither an image nor a uri")
-        attempt = 0
-        while True:
-            try:
-                return await self._in_thread(self._store.get, frame.uri)
-            except ObjectMissing as error:
-                raise Refused(RefusalReason.OBJECT_MISSING, f"the object store has no {frame.uri}") from error
-            except Transient as error:
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="store", detail=str(error), attempt=attempt))
-                await asyncio.sleep(pause_s(attempt))
+        read = partial(self._in_thread, self._store.get, frame.uri)
+        try:
+            return await patiently(read, stage=self._stage, service="store")
+        except ObjectMissing as error:
+            raise Refused(RefusalReason.OBJECT_MISSING, f"the object store has no {frame.uri}") from error
 
     async def _compare(self, pin: ModelPin, comparison: GoldenComparison, laid: LaidFrame) -> Image:
         inputs = {"image": laid.image[None, None], "reference": comparison.reference[None, None]}

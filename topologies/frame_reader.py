@@ -11,10 +11,10 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPar
 
 from schemas.codec import decode
 from schemas.frames import Frame
+from schemas.patience import pause_s
 from schemas.settings import KafkaSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import FRAMES
-from topologies.producer import pause_s
 
 PATIENCE_S = 10.0
 CLOSE_S = 2.0

@@ -19,10 +19,10 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import decode
 from schemas.errors import Refused
+from schemas.patience import pause_s
 from schemas.settings import KafkaSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import FRAME_LIMIT_BYTES, Topic
-from topologies.producer import pause_s
 
 CLOCK_MARGIN_MS = 15 * 60_000
 """By how much the clocks of a broker and of a producer may differ: reading begins that much earlier where it has to be whole."""

@@ -23,6 +23,7 @@ from aiokafka.errors import (
 
 from schemas.codec import decode
 from schemas.errors import ConfigurationError, Fatal, Refused
+from schemas.patience import pause_s
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Stage
@@ -31,7 +32,7 @@ from topologies.background import Background, until_one_ends
 from topologies.dead_letters import dead_letter, refuse
 from topologies.holdings import Holdings
 from topologies.membership import Ownership, check_co_partitioned, leave, new_consumer
-from topologies.producer import Outgoing, Producer, pause_s
+from topologies.producer import Outgoing, Producer
 from topologies.records import Handler, Record
 
 __all__ = ["Handler", "LineRunner", "Outgoing", "Producer", "Record", "dead_letter", "refuse"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from aiokafka.errors import (
 
 from schemas.codec import encode
 from schemas.errors import Fatal
+from schemas.patience import pause_s
 from schemas.settings import KafkaSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic
@@ -29,8 +29,6 @@ MAX_REQUEST_BYTES = 6 * MIB_BYTES
 REQUEST_TIMEOUT_MS = 10_000
 SAY_AFTER_S = 3.0
 CLOSE_S = 3.0
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 2.0
 NEVER = (ClusterAuthorizationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError)
 
 
@@ -54,11 +52,6 @@ class _Sent:
     headers: list[tuple[str, bytes]]
     client: AIOKafkaProducer
     future: asyncio.Future[Any]
-
-
-def pause_s(attempt: int) -> float:
-    """Exponential pause with full jitter before attempt number `attempt` (from 1), in seconds."""
-    return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10))
 
 
 class Producer:

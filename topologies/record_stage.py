@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from processors.recording import KeptFor, WantedPicture, kept_for, wanted_pictures
-from schemas.errors import Refused, Transient
+from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.object_store import ObjectMissing, ObjectStore, open_store, sha256_hex
+from schemas.patience import patiently
 from schemas.plant import Plant, RecordSettings
 from schemas.settings import KafkaSettings, ObjectStoreSettings
-from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from schemas.telemetry import Noticed, Stage
 from schemas.topics import FRAMES, VERDICTS
 from schemas.verdicts import Verdict, picture_key
 from topologies.background import Background
 from topologies.event_runner import EventRunner
 from topologies.frame_reader import FrameReader
-from topologies.producer import Outgoing, Producer, pause_s
+from topologies.producer import Outgoing, Producer
 from topologies.records import Record
 
 PARTS_AT_A_TIME = 4
@@ -131,14 +132,7 @@ class RecordHandler:
                 self._stage.log.info("objects_expired", prefix=prefix, count=removed)
 
     async def _patiently(self, work: Callable[[], Result]) -> Result:
-        attempt = 0
-        while True:
-            try:
-                return await asyncio.to_thread(work)
-            except Transient as error:
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="store", detail=str(error), attempt=attempt))
-                await asyncio.sleep(pause_s(attempt))
+        return await patiently(partial(asyncio.to_thread, work), stage=self._stage, service="store")
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:

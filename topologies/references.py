@@ -8,17 +8,18 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from processors.decoding import decode_grey, whole_image
 from processors.golden.comparison import GoldenComparison
-from schemas.errors import Refused, Transient
+from schemas.errors import Refused
 from schemas.object_store import ObjectMissing, ObjectStore, reference_key
+from schemas.patience import patiently
 from schemas.plant import Camera, GoldenInspection
 from schemas.reasons import RefusalReason
-from schemas.telemetry import AttemptRepeated, Stage
+from schemas.telemetry import Stage
 from schemas.topics import MIB_BYTES
-from topologies.producer import pause_s
 
 BUDGET_BYTES = 128 * MIB_BYTES
 ALIGNER_BYTES = MIB_BYTES
@@ -93,15 +94,9 @@ class References:
     async def _load(
         self, name: str, read: Callable[[str], bytes], settings: GoldenInspection, camera: Camera
     ) -> Reference:
-        loop, attempt = asyncio.get_running_loop(), 0
-        while True:
-            try:
-                content = await loop.run_in_executor(self._executor, read, name)
-                return await loop.run_in_executor(self._executor, _prepare, name, content, settings, camera)
-            except Transient as error:
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="store", detail=str(error), attempt=attempt))
-                await asyncio.sleep(pause_s(attempt))
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._executor)
+        content = await patiently(partial(in_thread, read, name), stage=self._stage, service="store")
+        return await in_thread(_prepare, name, content, settings, camera)
 
     def _read_file(self, name: str) -> bytes:
         path = self._plant_dir / name

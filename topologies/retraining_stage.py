@@ -14,19 +14,18 @@ from pathlib import Path
 from processors.drift import DriftWatch, LastTriggers
 from processors.part_state import PartVisit
 from schemas.alerts import RetrainingTrigger
-from schemas.errors import Refused, ServiceAway
+from schemas.errors import Refused
 from schemas.plant import Plant
 from schemas.reasons import VerdictValue
 from schemas.settings import KafkaSettings
-from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from schemas.telemetry import Noticed, Stage
 from schemas.topics import RETRAINING, VERDICTS
 from schemas.verdicts import Verdict
 from topologies.event_runner import EventRunner
 from topologies.history import History
-from topologies.producer import Outgoing, Producer, pause_s
+from topologies.producer import Outgoing, Producer
 from topologies.records import Record
-from topologies.review_desk import revisions
-from topologies.topic_reader import TopicReader
+from topologies.review_desk import read_revisions
 
 NS_PER_MS = 1_000_000
 READ_BACK_RECORDS = 50_000
@@ -123,16 +122,7 @@ class RetrainingHandler:
         wanted = {_visit(verdict) for verdict in reviewed if watch.line_verdict(_visit(verdict)) is None}
         if not wanted:
             return {}
-        attempt = 0
-        while True:
-            try:
-                async with TopicReader(plant=self._plant, kafka=self._kafka) as reader:
-                    known = await revisions(reader, number, wanted)
-                break
-            except ServiceAway as error:
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="broker", detail=str(error), attempt=attempt))
-                await asyncio.sleep(pause_s(attempt))
+        known = await read_revisions(number, wanted, plant=self._plant, kafka=self._kafka, stage=self._stage)
         first = {
             visit: found.verdict for visit, all_of_it in known.items() for found in all_of_it if found.revision == 1
         }

@@ -10,12 +10,13 @@ import asyncio
 from processors.part_state import PartVisit
 from processors.reviewing import revised
 from processors.verdict_consequences import defect_events
-from schemas.errors import Refused, ServiceAway
+from schemas.errors import Refused
+from schemas.patience import patiently
 from schemas.plant import Plant
 from schemas.reasons import RefusalReason
 from schemas.records import Review
 from schemas.settings import KafkaSettings
-from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from schemas.telemetry import Noticed, Stage
 from schemas.topics import VERDICTS
 from schemas.verdicts import Verdict
 from topologies.background import Background
@@ -25,7 +26,6 @@ from topologies.topic_reader import Place, Span, TopicReader
 
 BATCH = 100
 BLOCK = 5_000
-PAUSE_S = 1.0
 
 
 class ReviewDesk:
@@ -68,7 +68,13 @@ class ReviewDesk:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                known = await self._revisions({_visit(record.message) for record in batch})
+                known = await read_revisions(
+                    self._partition,
+                    {_visit(record.message) for record in batch},
+                    plant=self._plant,
+                    kafka=self._kafka,
+                    stage=self._stage,
+                )
                 for record in batch:
                     await self._revise(record, known.get(_visit(record.message), []))
                     record.finish()
@@ -91,16 +97,17 @@ class ReviewDesk:
         await self._producer.send([revision, *defect_messages(verdict, defect_events(verdict), trace)])
         known.append(verdict)
 
-    async def _revisions(self, wanted: set[PartVisit]) -> dict[PartVisit, list[Verdict]]:
-        attempt = 0
-        while True:
-            try:
-                async with TopicReader(plant=self._plant, kafka=self._kafka) as reader:
-                    return await revisions(reader, self._partition, wanted)
-            except ServiceAway as error:
-                attempt += 1
-                self._stage.emit(AttemptRepeated(service="broker", detail=str(error), attempt=attempt))
-                await asyncio.sleep(PAUSE_S)
+
+async def read_revisions(
+    partition: int, wanted: set[PartVisit], *, plant: Plant, kafka: KafkaSettings, stage: Stage
+) -> dict[PartVisit, list[Verdict]]:
+    """All revisions of the verdicts on `wanted` that lie in `partition`; waits for a broker that is away, visibly."""
+
+    async def read() -> dict[PartVisit, list[Verdict]]:
+        async with TopicReader(plant=plant, kafka=kafka) as reader:
+            return await revisions(reader, partition, wanted)
+
+    return await patiently(read, stage=stage, service="broker")
 
 
 async def revisions(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from tritonclient.utils import InferenceServerException
 
 from schemas.errors import ConfigurationError, LinesightError
 from schemas.inspections import ModelUse
+from schemas.patience import pause_s
 from schemas.plant import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Stage
@@ -143,7 +143,7 @@ class Triton:
                         raise ModelFailed(
                             f"{pin.name}/{pin.version} failed {failures} times: {_text(error)}"
                         ) from error
-            await asyncio.sleep(_pause_s(attempt))
+            await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
     async def _answers(self) -> bool:
         try:
@@ -190,7 +190,7 @@ class Triton:
             except InferenceServerException as error:
                 attempt += 1
                 self._say(f"{self._settings.url}: {_text(error)}", attempt)
-            await asyncio.sleep(_pause_s(attempt))
+            await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
     async def _prove(self, model: Model, *, patient: bool) -> None:
         """An inference of the known input. A model that fails on it is unloaded, to be loaded by the next attempt."""
@@ -253,10 +253,6 @@ def weights_digest(repository: Path, pin: ModelPin) -> str | None:
         )
     except OSError:
         return None
-
-
-def _pause_s(attempt: int) -> float:
-    return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 10))
 
 
 def _text(error: InferenceServerException) -> str:

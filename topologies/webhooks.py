@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 import time
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from aiokafka.errors import KafkaError
 from schemas.alerts import Alert
 from schemas.codec import decode
 from schemas.errors import Refused, Transient
+from schemas.patience import pause_s
 from schemas.plant import Plant, Webhook
 from schemas.reasons import RefusalReason
 from schemas.settings import KafkaSettings, StageSettings
@@ -31,7 +31,7 @@ from schemas.topics import ALERTS
 from topologies.background import until_one_ends
 from topologies.dead_letters import dead_letter
 from topologies.membership import Ownership, leave, new_consumer
-from topologies.producer import Producer, pause_s
+from topologies.producer import Producer
 from topologies.records import Record
 
 FIRST_PAUSE_S = 0.5
@@ -178,7 +178,7 @@ class _Receiver:
                         RefusalReason.RECEIVER_REFUSED, f"{self._host}: {error}, tried {attempt} times"
                     ) from error
                 self._stage.emit(AttemptRepeated(service="receiver", detail=f"{self._host}: {error}", attempt=attempt))
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempt - 1)))
+            await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
     async def _post(self, alert_id: str, body: bytes) -> None:
         headers = {"Content-Type": "application/json", "Idempotency-Key": alert_id}
