@@ -172,8 +172,14 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
 
+    def report(text: str) -> None:
+        try:
+            os.write(options.report_fd, f"{text}\n".encode())
+        except BrokenPipeError:
+            pass  # the owner was interrupted while it waited for this; it stops us, or its end does
+
     def report_pid(pid: int) -> None:
-        os.write(options.report_fd, f"{pid}\n".encode())
+        report(str(pid))
         os.close(options.report_fd)
 
     os.set_inheritable(options.report_fd, False)
@@ -186,7 +192,7 @@ def main() -> int:
             report_pid=report_pid,
         )
     except OSError as error:
-        os.write(options.report_fd, f"error: {error}\n".encode())
+        report(f"error: {error}")
         return 127
     return status if status >= 0 else 128 - status
 

@@ -160,3 +160,23 @@ def test_the_log_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     assert kept <= 1000
     assert (tmp_path / "x.log").read_text().endswith("line 199\n")
     assert (tmp_path / "x.log.1").exists()
+
+
+def test_an_owner_that_was_interrupted_while_it_started_a_child_can_still_stop_it(tmp_path: Path) -> None:
+    """Ctrl-C between the start and the guard's report: nobody reads the report any more."""
+    report_read, report_write = os.pipe()
+    os.close(report_read)
+    process = subprocess.Popen(
+        [
+            sys.executable, "-I", "-S", guard.__file__, f"--owner-pid={os.getpid()}", "--grace-s=5", f"--log={tmp_path / 'log'}",
+            "--log-max-bytes=1000", f"--report-fd={report_write}", "--", "sh", "-c", "echo up; exec sleep 60",
+        ],
+        stderr=subprocess.PIPE, text=True, pass_fds=(report_write,),
+    )  # fmt: skip
+    os.close(report_write)
+    wait_until(
+        lambda: process.poll() is not None or ((tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text())
+    )
+    process.terminate()
+    _, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (128 + signal.SIGTERM, "")
