@@ -260,3 +260,18 @@ def test_without_a_broker_a_verb_says_how_to_get_one(
     said = refusal(linesight, *verb, "--plant", plant_file, code=3)
     assert "linesight up" in said
     assert "KAFKA_BOOTSTRAP_SERVERS" in said
+
+
+@pytest.mark.parametrize("verb", ["up", "demo"])
+def test_sigterm_in_the_middle_of_the_start_leaves_nothing(linesight: Linesight, verb: str) -> None:
+    process = linesight.start(verb)
+    give_up_at = time.monotonic() + WITHIN_S
+    while not list(linesight.run_dir.glob("**/logs/kafka.log")):
+        assert time.monotonic() < give_up_at, "Kafka was not started"
+        assert process.poll() is None
+        time.sleep(0.05)  # between two looks at a condition
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=WITHIN_S)
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
+    assert linesight.left_behind() == []
