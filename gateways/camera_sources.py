@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -85,15 +87,11 @@ class HttpCamera:
     async def capture(self, *, view: str, trigger_count: int) -> Picture:
         """The picture, as the camera encoded it."""
         url = self._source.url.replace("{trigger}", str(trigger_count)).replace("{view}", view)
-        if self.keeps_triggers:
-            return await self._within_timeout(url)
-        async with self._exposing:
-            return await self._within_timeout(url)
-
-    async def _within_timeout(self, url: str) -> Picture:
-        why = "no answer"
+        why = "an earlier picture was not done"
         try:
-            async with asyncio.timeout(self._source.timeout_ms / 1000):
+            # the wait for one's turn counts: a picture that is exposed too late would show another part
+            async with asyncio.timeout(self._source.timeout_ms / 1000), self._turn():
+                why = "no answer"
                 while True:
                     try:
                         return await self._get(url)
@@ -102,6 +100,9 @@ class HttpCamera:
                     await asyncio.sleep(LOOK_AGAIN_S)
         except TimeoutError:
             raise CaptureFailed(f"{url}: {why} within {self._source.timeout_ms} ms") from None
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext() if self.keeps_triggers else self._exposing
 
     async def _get(self, url: str) -> Picture:
         asked_at_ns = time.time_ns()

@@ -129,6 +129,25 @@ async def test_a_camera_that_exposes_when_asked_is_asked_for_one_picture_at_a_ti
     assert most == 1
 
 
+async def test_a_picture_that_would_be_exposed_too_late_is_not_taken() -> None:
+    asked = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await asyncio.sleep(30)
+        return web.Response(body=PNG)
+
+    async with camera_at(answer, path="/now", timeout_ms=300) as camera:
+        first, second = await asyncio.gather(
+            *(camera.capture(view="v", trigger_count=number) for number in (1, 2)), return_exceptions=True
+        )
+        assert isinstance(first, CaptureFailed)
+        assert isinstance(second, CaptureFailed), "it would show a part that came later"
+        assert (await camera.capture(view="v", trigger_count=3)).image == PNG
+
+
 async def test_a_folder_camera_takes_a_file_when_it_is_whole(tmp_path: Path) -> None:
     camera = FolderCamera(
         source=FolderSource(path="in/{view}", timeout_ms=5000), max_image_bytes=10_000, plant_dir=tmp_path
