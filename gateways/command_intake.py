@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from gateways.publisher import RecordPublisher
 from gateways.topic_tail import read_tail
 from schemas.codec import decode, traceparent_of
 from schemas.commands import Command, CommandResult
+from schemas.commits import FinishedPrefix
 from schemas.errors import Refused
 from schemas.patience import patiently
 from schemas.plant import Plant
@@ -41,35 +42,13 @@ FINISH_S = 2.0
 CLOSE_S = 2.0
 
 
-@dataclass(slots=True)
-class OpenOffsets:
-    """Which records of a partition are under way: only what lies before the first of them may be committed."""
-
-    _open: dict[int, None] = field(default_factory=dict)  # in the order of taking
-    _next: int | None = None
-
-    def take(self, offset: int) -> None:
-        """A record was taken; offsets increase."""
-        self._open[offset] = None
-        self._next = offset + 1
-
-    def finish(self, offset: int) -> None:
-        """A record is finished: its result is durable."""
-        del self._open[offset]
-
-    @property
-    def position(self) -> int | None:
-        """What may be committed: the first record to read again. None where nothing was taken."""
-        return next(iter(self._open), self._next)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
     """A command with the record that brought it."""
 
     command: Command
     record: ConsumerRecord[Any, Any]
-    offsets: OpenOffsets
+    prefix: FinishedPrefix
     began_s: float
 
 
@@ -93,7 +72,7 @@ class CommandIntake(ConsumerRebalanceListener):
         self._orders: dict[str, asyncio.Queue[_Order]] = {
             station: asyncio.Queue(maxsize=WAITING_COMMANDS) for station in mailboxes
         }
-        self._held: dict[int, OpenOffsets] = {}
+        self._held: dict[int, FinishedPrefix] = {}
         self._committed: dict[int, int] = {}
         self._to_learn: set[int] = set()
         self._answered: OrderedDict[str, None] = OrderedDict()
@@ -139,7 +118,7 @@ class CommandIntake(ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Called by the consumer: these partitions are ours from now on."""
         for place in assigned:
-            self._held[place.partition] = OpenOffsets()
+            self._held[place.partition] = FinishedPrefix()
             self._committed.pop(place.partition, None)
         self._to_learn |= {place.partition for place in assigned}
 
@@ -168,11 +147,12 @@ class CommandIntake(ConsumerRebalanceListener):
         fetch = partial(consumer.getmany, timeout_ms=FETCH_MS)
         while True:
             batches = await patiently(fetch, stage=self._stage, service="broker", away=KafkaError)
+            held = dict(self._held)
             # by itself: what was fetched is not fetched again, and would be lost with a failure here
             await patiently(self._learn, stage=self._stage, service="broker")
             for records in batches.values():
                 for record in records:
-                    await self._take(record)
+                    await self._take(record, held.get(record.partition))
 
     async def _learn(self) -> None:
         """Reads which commands of newly assigned partitions have their result already; before any of them is delivered."""
@@ -185,21 +165,20 @@ class CommandIntake(ConsumerRebalanceListener):
                 self._remember(result.id)
             self._to_learn -= partitions
 
-    async def _take(self, record: ConsumerRecord[Any, Any]) -> None:
-        offsets = self._held.get(record.partition)
-        if offsets is None:
-            return
-        offsets.take(record.offset)
+    async def _take(self, record: ConsumerRecord[Any, Any], prefix: FinishedPrefix | None) -> None:
+        if prefix is None or self._held.get(record.partition) is not prefix:
+            return  # revoked while it waited: its next owner, who may be us, reads it again
+        prefix.take(record.offset)
         self._stage.taken(COMMANDS.name, at_ms=record.timestamp)
         began_s = time.monotonic()
         try:
             command = self._decode(record)
         except Refused as refused:
             await self._refuse(record, refused)
-            offsets.finish(record.offset)
+            prefix.finish(record.offset)
             self._stage.finished(seconds=time.monotonic() - began_s)
             return
-        order = _Order(command=command, record=record, offsets=offsets, began_s=began_s)
+        order = _Order(command=command, record=record, prefix=prefix, began_s=began_s)
         await self._orders[command.station].put(order)
 
     def _decode(self, record: ConsumerRecord[Any, Any]) -> Command:
@@ -222,7 +201,7 @@ class CommandIntake(ConsumerRebalanceListener):
             self._working.add(station)
             self._at_rest.clear()
             try:
-                if self._held.get(order.record.partition) is order.offsets:
+                if self._held.get(order.record.partition) is order.prefix:
                     await self._carry_out(station, order)
             finally:
                 self._working.discard(station)
@@ -238,7 +217,7 @@ class CommandIntake(ConsumerRebalanceListener):
             await self._publish(result, order.record)
             self._remember(result.id)
             self._count(result)
-        order.offsets.finish(order.record.offset)
+        order.prefix.finish(order.record.offset)
 
     def _count(self, result: CommandResult) -> None:
         self._results.labels(result.outcome).inc()
@@ -302,8 +281,8 @@ class CommandIntake(ConsumerRebalanceListener):
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         positions = {
             partition: position
-            for partition, offsets in self._held.items()
-            if (position := offsets.position) is not None and position != self._committed.get(partition)
+            for partition, prefix in self._held.items()
+            if (position := prefix.next_offset) is not None and position != self._committed.get(partition)
         }
         if not positions:
             return

@@ -3,7 +3,7 @@
 Faust 0.15 does the membership, the fetching and the commits; what it gets wrong is not left to it:
 
 - It acknowledges a message when the agent goes on, and commits past messages in flight. Here agents use `noack`, and only the
-  contiguous finished prefix is acknowledged, in its order (`commits.FinishedPrefix`, as in the line runner).
+  contiguous finished prefix is acknowledged, in its order (`schemas.commits.FinishedPrefix`, as in the line runner).
 - It acknowledges and skips a message whose processing raised. Here an error ends the process, and nothing of it is committed.
 - It only logs a failed send. Here messages go out by `producer.Producer`, which returns when the broker has them.
 - `exactly_once`, windowed tables, `on_window_close`, `concurrency > 1` and `take()` lose or corrupt data: none is used.
@@ -23,13 +23,13 @@ import faust
 from faust.auth import SASLCredentials, SSLCredentials
 
 from schemas.codec import decode
+from schemas.commits import FinishedPrefix
 from schemas.errors import ConfigurationError, Fatal, Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import Stage
 from schemas.topics import FRAME_LIMIT_BYTES, Topic
 from topologies.background import Background, until_one_ends
-from topologies.commits import FinishedPrefix
 from topologies.dead_letters import refuse
 from topologies.history import History
 from topologies.producer import Producer

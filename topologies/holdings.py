@@ -8,8 +8,8 @@ from functools import partial
 
 from aiokafka import TopicPartition
 
+from schemas.commits import FinishedPrefix
 from schemas.telemetry import Stage
-from topologies.commits import FinishedPrefix
 
 
 class Holdings:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.commits import FinishedPrefix
+from schemas.commits import FinishedPrefix
 
 
 @st.composite

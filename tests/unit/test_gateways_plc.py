@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateways.command_intake import OpenOffsets
 from gateways.heartbeats import HeartbeatWatch
 from gateways.opcua_session import Reading
 from gateways.plc_history import REMEMBERED, StationHistory
@@ -118,18 +115,6 @@ def test_the_history_is_bounded() -> None:
     assert history.is_news(arrived("0"))
     assert not history.is_news(arrived(str(REMEMBERED)))
     assert len(history._told) == len(history._session_of) == REMEMBERED
-
-
-@given(finished=st.lists(st.integers(0, 19), unique=True))
-def test_no_unfinished_command_is_ever_committed(finished: list[int]) -> None:
-    offsets = OpenOffsets()
-    assert offsets.position is None
-    for offset in range(100, 120):
-        offsets.take(offset)
-    for number in finished:
-        offsets.finish(100 + number)
-    unfinished = [100 + number for number in range(20) if number not in finished]
-    assert offsets.position == (unfinished[0] if unfinished else 120)
 
 
 def test_a_heart_is_lost_when_it_stands_still_for_long_enough_and_back_with_its_next_beat() -> None:

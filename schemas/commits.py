@@ -1,4 +1,6 @@
-"""The commit rule of both runners: only the contiguous finished prefix of a partition may be committed.
+"""The commit rule of everyone who reads a topic in a group: only the contiguous finished prefix of a partition may be committed.
+
+Both runners keep it, and the PLC gateway's intake of commands; it stands here because gateways import `schemas` only.
 
 Records are taken in the order of their offsets and finish in any order. What may be committed is the offset after the
 last record such that it and every record taken before it are finished; so a restart repeats work, and never skips any.
