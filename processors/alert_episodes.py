@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from processors.windows import NS_PER_MS
 from schemas.alerts import Alert, AlertState
+from schemas.message import NS_PER_MS
 from schemas.plant import AlertRule
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from processors.alert_episodes import Clear, Finding, Raise
 from processors.alert_rules import AlertInput
 from processors.inspection import SEQUENCE_GAP
-from processors.windows import NS_PER_MS
 from schemas.inspections import Inspection
+from schemas.message import NS_PER_MS
 from schemas.plant import MissingFramesRule, Plant, PlcHeartbeatRule
 from schemas.plc_events import PlcFault
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from processors.alert_episodes import Clear, Finding, Raise
 from processors.alert_rules import AlertInput
-from processors.windows import NS_PER_MS
 from schemas.inspections import Inspection
+from schemas.message import NS_PER_MS
 from schemas.plant import Plant, SilentCameraRule, SilentStationRule
 from schemas.plc_events import LineMode, LineStateChanged, PartArrived
 

@@ -10,9 +10,9 @@ from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
 from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
-from processors.windows import NS_PER_MS
 from schemas.alerts import Alert
 from schemas.commands import Command
+from schemas.message import NS_PER_MS
 from schemas.plant import (
     DefectRateRule,
     MissingFramesRule,

@@ -19,11 +19,11 @@ from processors.part_state import PartVisit
 from processors.score_shift import Score, ScoreShift
 from schemas.alerts import DriftEvidence, RetrainingTrigger
 from schemas.inspections import ModelUse
+from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.reasons import FrameOutcome, VerdictValue
 from schemas.verdicts import Verdict
 
-NS_PER_MS = 1_000_000
 KEPT_PARTS = 100_000
 KEPT_STREAMS = 1_000
 SCORE_SHIFT = "score_shift"

@@ -12,7 +12,6 @@ from schemas.frames import Frame
 from schemas.inspections import Defect, Inspection, ModelUse, Timings
 from schemas.reasons import FrameOutcome
 
-CLOCK_SKEW_NS = 60 * 10**9
 CLOCK_SKEW, SEQUENCE_GAP = "clock_skew", "sequence_gap"
 
 
@@ -34,11 +33,6 @@ class Examination:
     models: tuple[ModelUse, ...]
     reference: str
     timings: Timings
-
-
-def clock_is_off(frame: Frame, place: FramePlace) -> bool:
-    """Whether the camera's clock and the broker's differ by more than a minute."""
-    return abs(frame.captured_at_ns - place.received_at_ns) > CLOCK_SKEW_NS
 
 
 def inspected(

@@ -24,10 +24,11 @@ from processors.decided_parts import DEFAULT_LIMIT, DecidedParts
 from processors.early_inspections import Early, EarlyInspections
 from processors.judgements import Decision, Done, Judgement, Notice, Refusal
 from processors.part_state import OpenPart, PartVisit, Source
-from processors.verdict_consequences import NS_PER_MS, command, defect_events
+from processors.verdict_consequences import command, defect_events
 from processors.verdict_rules import decide
 from schemas.errors import Refused
 from schemas.inspections import Inspection
+from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.plc_events import PartArrived, PartLeft, PlcEvent
 from schemas.reasons import RefusalReason

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from processors.alert_episodes import Clear, Episodes, Finding, Raise
 from processors.alerting import AlertStep, line_stop
-from processors.windows import NS_PER_MS
 from schemas.alerts import Alert
 from schemas.errors import Refused
+from schemas.message import NS_PER_MS
 from schemas.plant import Channel, Plant, SensorLimitRule, Station
 from schemas.reasons import RefusalReason
 from schemas.sensors import SensorReading

@@ -16,7 +16,8 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from processors.statistics_counts import Contribution, Sums
-from processors.windows import NS_PER_MS, Watermark, Window
+from processors.windows import Watermark, Window
+from schemas.message import NS_PER_MS
 from schemas.plant import StatisticsSettings
 from schemas.statistics import Pane
 from schemas.verdicts import Verdict

@@ -17,7 +17,7 @@ from processors.part_state import PartVisit
 from schemas.alerts import Alert, AlertState, RetrainingTrigger
 from schemas.commands import Command, CommandResult
 from schemas.inspections import Inspection
-from schemas.message import Message
+from schemas.message import NS_PER_MS, Message
 from schemas.plc_events import PartArrived
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, VerdictValue
 from schemas.records import DeadLetter
@@ -49,7 +49,6 @@ SUMMARY_TOPICS: tuple[Topic, ...] = (
 """What a summary is made from."""
 
 NOT_FAILED = (CommandOutcome.ACKNOWLEDGED, CommandOutcome.OBSERVED)
-NS_PER_MS = 1_000_000
 
 Truth = Mapping[tuple[str, int], bool]
 """(part_id, visit) -> whether the part is really bad."""

@@ -6,11 +6,11 @@ So what follows can be made again after a restart and is equal to what went out 
 from __future__ import annotations
 
 from schemas.commands import Command
+from schemas.message import NS_PER_MS
 from schemas.plant import Station
 from schemas.reasons import CommandKind, VerdictReason
 from schemas.verdicts import DefectEvent, Verdict, picture_key
 
-NS_PER_MS = 1_000_000
 NO_DEADLINE_VALID_FOR_MS = 60_000
 """How long a command lives where the recipe sets no deadline, from the decision on."""
 

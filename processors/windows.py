@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NS_PER_MS = 1_000_000
+from schemas.message import NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+NS_PER_MS = 1_000_000
+
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
     """An immutable part of a message. New fields need defaults; types never change."""

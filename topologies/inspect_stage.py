@@ -11,12 +11,12 @@ from pathlib import Path
 
 import cv2
 
+from processors.believed_time import is_skewed
 from processors.frame_checks import check_names
 from processors.inspection import (
     CLOCK_SKEW,
     SEQUENCE_GAP,
     FramePlace,
-    clock_is_off,
     dropped,
     dropped_unread,
     inspected,
@@ -113,7 +113,7 @@ class Inspector:
         if sighting.missing is not None:
             warnings.append(SEQUENCE_GAP)
             self._notice_gap(frame, sighting.missing)
-        if clock_is_off(frame, place):
+        if is_skewed(frame.captured_at_ns, place.received_at_ns):
             warnings.append(CLOCK_SKEW)
             self._notice_clock(frame, place)
         self._work.spawn(self._inspect(record, frame, place, warnings, self._order.enter(frame.camera)))

@@ -15,6 +15,7 @@ from pathlib import Path
 from processors.judgements import Done, Judgement, Notice
 from processors.judging import Judge, JudgeLimits
 from schemas.errors import Refused
+from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
@@ -25,7 +26,6 @@ from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
 from topologies.review_desk import ReviewDesk
 
-NS_PER_MS = 1_000_000
 RECALL_AT_ONCE = 8
 
 

@@ -15,6 +15,7 @@ from processors.drift import DriftWatch, LastTriggers
 from processors.part_state import PartVisit
 from schemas.alerts import RetrainingTrigger
 from schemas.errors import Refused
+from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.reasons import VerdictValue
 from schemas.settings import KafkaSettings
@@ -27,7 +28,6 @@ from topologies.producer import Outgoing, Producer
 from topologies.records import Record
 from topologies.review_desk import read_revisions
 
-NS_PER_MS = 1_000_000
 READ_BACK_RECORDS = 50_000
 """Of a partition of verdicts, at a start: a few seconds of reading."""
 REVIEWS_READ_BACK = 1_000

@@ -15,8 +15,8 @@ from pathlib import Path
 from processors.statistics_figures import Figures, LineWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
-from processors.windows import NS_PER_MS
 from schemas.errors import Refused
+from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.windows import NS_PER_MS, Watermark, Window
+from processors.windows import Watermark, Window
+from schemas.message import NS_PER_MS
 
 MINUTE_MS = 60_000
 S = 1_000_000_000
