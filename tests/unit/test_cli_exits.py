@@ -108,13 +108,16 @@ def test_a_reference_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_runs_what_is_to_be_done_at_the_end(number: signal.Signals, status: int, asynchronous: bool) -> None:
-    waiting = "asyncio.run(asyncio.sleep(60))" if asynchronous else "threading.Event().wait(60)"
+    waiting = "asyncio.run(work())" if asynchronous else 'print("started", flush=True); threading.Event().wait(60)'
     program = f"""
 import asyncio, threading
 from cli import main, run
 class Line:
-    def __enter__(self): print("started", flush=True)
+    def __enter__(self): pass
     def __exit__(self, *_): print("drained", flush=True)
+async def work():
+    print("started", flush=True)
+    await asyncio.sleep(60)
 @main.app.command("wait")
 def wait() -> None:
     with Line():
