@@ -20,7 +20,7 @@ from cli.scores import scores
 from cli.simulated_plant import PlantControl, simulated_plant
 from gateways.image_feed import ImageFeed
 from schemas.errors import ConfigurationError, ServiceAway
-from schemas.object_store import ObjectStore, open_store, reference_key, sha256_hex
+from schemas.object_store import ObjectStore, digest_of, open_store, reference_key
 from schemas.plant import Camera, ExternalSource, Plant, Plc, Recipe, Station
 from schemas.settings import KafkaSettings, ObjectStoreSettings
 from schemas.telemetry import Stage
@@ -165,8 +165,8 @@ class InspectRun:
             try:
                 content = row.template.read_bytes()
             except OSError:
-                return "sha256:" + sha256_hex(str(row.template).encode())
-            digest = "sha256:" + sha256_hex(content)
+                return digest_of(str(row.template).encode())
+            digest = digest_of(content)
             self._store.put(reference_key(digest), content)
             if len(self._references) >= 4 * OPEN_PARTS:
                 self._references.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +37,8 @@ def list_models(
 
 def model_versions(repository: Path) -> list[dict[str, Any]]:
     """`{"model", "version", "digest", "size_bytes"}` of each `<model>/<version>/model.onnx`, in order."""
+    from schemas.object_store import digest_of
+
     if not repository.is_dir():
         raise ConfigurationError(f"{repository}: no such model repository")
     rows = []
@@ -47,7 +48,7 @@ def model_versions(repository: Path) -> list[dict[str, Any]]:
             {
                 "model": file.parent.parent.name,
                 "version": int(file.parent.name),
-                "digest": "sha256:" + hashlib.sha256(content).hexdigest(),
+                "digest": digest_of(content),
                 "size_bytes": len(content),
             }
         )

@@ -74,7 +74,7 @@ async def _publish(
     plant: Plant, camera: str, recipe: Recipe, files: list[Path], reference: Path | None, arrivals: Sender | None
 ) -> list[str]:
     from gateways.image_feed import ImageFeed
-    from schemas.object_store import open_store, reference_key, sha256_hex
+    from schemas.object_store import digest_of, open_store, reference_key
     from schemas.settings import ObjectStoreSettings
     from schemas.telemetry import Stage
     from schemas.topics import PLC_EVENTS
@@ -82,7 +82,7 @@ async def _publish(
     digest = None
     if reference is not None:
         content = await asyncio.to_thread(reference.read_bytes)
-        digest = "sha256:" + sha256_hex(content)
+        digest = digest_of(content)
         await asyncio.to_thread(open_store(ObjectStoreSettings()).put, reference_key(digest), content)
     started, sent = f"{time.time_ns():x}", []
     async with ImageFeed(plant=plant, camera=camera, stage=Stage("station_gateway")) as feed:

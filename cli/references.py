@@ -36,7 +36,7 @@ def capture(
     import numpy as np
 
     from processors.golden.reference import NotEnoughGoodParts, reference_from_good_parts
-    from schemas.object_store import sha256_hex
+    from schemas.object_store import digest_of
 
     description = load_unfinished_plant(plant)
     found = description.recipe(recipe)
@@ -61,7 +61,7 @@ def capture(
     content = cv2.imencode(".png", reference)[1].tobytes()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(content)
-    digest = "sha256:" + sha256_hex(content)
+    digest = digest_of(content)
     names = [files[index].name for index in refused]
     if json:
         print_json({"reference": str(out), "digest": digest, "pictures": len(files), "refused": names})

@@ -62,6 +62,11 @@ def sha256_hex(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of(content: bytes) -> str:
+    """`sha256:<hex>`: how references and model weights are named wherever they are used."""
+    return f"sha256:{sha256_hex(content)}"
+
+
 def reference_key(digest: str) -> str:
     """Key of a reference image by its digest `sha256:<hex>`."""
     return f"references/{digest.removeprefix('sha256:')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -14,7 +13,7 @@ from pathlib import Path
 from processors.decoding import decode_grey, whole_image
 from processors.golden.comparison import GoldenComparison
 from schemas.errors import Refused
-from schemas.object_store import ObjectMissing, ObjectStore, reference_key
+from schemas.object_store import ObjectMissing, ObjectStore, digest_of, reference_key
 from schemas.patience import patiently
 from schemas.plant import Camera, GoldenInspection
 from schemas.reasons import RefusalReason
@@ -112,9 +111,9 @@ class References:
             raise Refused(
                 RefusalReason.MISSING_REFERENCE, f"the object store has no {reference_key(digest)}"
             ) from error
-        if _digest(content) != digest:
+        if digest_of(content) != digest:
             raise Refused(
-                RefusalReason.MISSING_REFERENCE, f"{reference_key(digest)} holds something else: {_digest(content)}"
+                RefusalReason.MISSING_REFERENCE, f"{reference_key(digest)} holds something else: {digest_of(content)}"
             )
         return content
 
@@ -134,8 +133,4 @@ def _prepare(name: str, content: bytes, settings: GoldenInspection, camera: Came
         comparison = GoldenComparison(reference=decode_grey(content, header), settings=settings)
     except (ValueError, Refused) as error:
         raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name} cannot be used: {error}") from error
-    return Reference(digest=_digest(content), comparison=comparison)
-
-
-def _digest(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
+    return Reference(digest=digest_of(content), comparison=comparison)

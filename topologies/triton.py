@@ -12,7 +12,6 @@ it is taken out and loaded again: the server does not start a dead model process
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from tritonclient.utils import InferenceServerException
 
 from schemas.errors import ConfigurationError, LinesightError
 from schemas.inspections import ModelUse
+from schemas.object_store import digest_of
 from schemas.patience import pause_s
 from schemas.plant import ModelPin
 from schemas.settings import TritonSettings
@@ -247,10 +247,7 @@ class Triton:
 def weights_digest(repository: Path, pin: ModelPin) -> str | None:
     """`sha256:<hex>` of a model version's file in the repository; None where the repository is not on this machine."""
     try:
-        return (
-            "sha256:"
-            + hashlib.sha256((repository / pin.name / str(pin.version) / "model.onnx").read_bytes()).hexdigest()
-        )
+        return digest_of((repository / pin.name / str(pin.version) / "model.onnx").read_bytes())
     except OSError:
         return None
 

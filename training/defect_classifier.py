@@ -20,9 +20,10 @@ from torch import nn
 
 from processors.golden.classes import CLASSIFIER_OUTPUTS
 from processors.golden.crops import CROP_PX
+from schemas.object_store import digest_of
 from training.defect_network import DefectNetwork, Probabilities
 from training.local_inference import Classification, Comparison
-from training.model_card import ModelCard, digest_of, write_card
+from training.model_card import ModelCard, write_card
 from training.simulated_pairs import Pairs, draw_pairs
 
 MODEL = Path("triton_models/defect_classifier")

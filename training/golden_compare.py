@@ -17,7 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from training.model_card import ModelCard, digest_of, write_card
+from schemas.object_store import digest_of
+from training.model_card import ModelCard, write_card
 
 MODEL = Path("triton_models/golden_compare")
 TOLERANCE_PX = 2.0

@@ -1,6 +1,5 @@
 """Model cards: what a model is, where it comes from, what it reached. Kept beside the weights as `card.json`."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,6 @@ class ModelCard(msgspec.Struct, kw_only=True, frozen=True):
     seed: int | None
     rebuild: str
     metrics: dict[str, Any]
-
-
-def digest_of(weights: bytes) -> str:
-    """`sha256:<hex>`, as it is stamped on every inspection."""
-    return "sha256:" + hashlib.sha256(weights).hexdigest()
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
