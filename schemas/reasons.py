@@ -61,7 +61,6 @@ class VerdictReason(StrEnum):
     MISSING_VIEW = "missing_view"
     VIEW_DROPPED = "view_dropped"
     UNKNOWN_RECIPE = "unknown_recipe"
-    GATEWAY_AWAY = "gateway_away"
     REVIEW = "review"
 
 
