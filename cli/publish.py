@@ -14,11 +14,10 @@ from cli.options import Json, PlantFile, print_json
 from cli.producing import Sender
 from cli.services import find_kafka
 from schemas.errors import ConfigurationError
+from schemas.image_header import IMAGE_SUFFIXES
 from schemas.plant import ExternalSource, Plant, Recipe
 from schemas.plant_file import load_plant
 from schemas.plc_events import PartArrived
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 def command(
@@ -46,9 +45,9 @@ def command(
     """
     description = load_plant(plant)
     chosen = _check(description, camera, recipe)
-    files = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise ConfigurationError(f"{images}: expected files ending in {', '.join(SUFFIXES)}")
+        raise ConfigurationError(f"{images}: expected files ending in {', '.join(IMAGE_SUFFIXES)}")
     with Sender(plant=description, kafka=find_kafka()) if arrivals else nullcontext() as sender:
         sent = asyncio.run(_publish(description, camera, chosen, files, reference, sender))
     if json:

@@ -9,9 +9,9 @@ import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from schemas.errors import ConfigurationError
+from schemas.image_header import IMAGE_SUFFIXES
 from schemas.plant_file import load_unfinished_plant
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 MOST_PICTURES = 100
 
 app = typer.Typer(help="Reference images.", no_args_is_help=True, rich_markup_mode=None)
@@ -45,7 +45,7 @@ def capture(
         raise ConfigurationError(f"--recipe {recipe}: expected one of {known}")
     if view not in [item.name for item in found.views]:
         raise ConfigurationError(f"--view {view}: expected one of {', '.join(item.name for item in found.views)}")
-    files = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)[:MOST_PICTURES]
+    files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)[:MOST_PICTURES]
     pictures = []
     for path in files:
         picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

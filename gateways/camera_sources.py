@@ -12,16 +12,11 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from schemas.errors import ConfigurationError
-from schemas.image_header import read_header
-from schemas.plant import Camera, ExternalSource, FolderSource, HttpSource
+from schemas.image_header import IMAGE_SUFFIXES, read_header
+from schemas.plant import CAPTURED_AT_HEADER, Camera, ExternalSource, FolderSource, HttpSource
 
 LOOK_AGAIN_S = 0.02
 CHUNK_BYTES = 256 * 1024
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-
-
-CAPTURED_AT_HEADER = "X-Captured-At-Ns"
-"""A camera with a clock says here when it exposed, in ns UTC."""
 
 
 class Picture(NamedTuple):
@@ -152,7 +147,7 @@ class FolderCamera:
             await asyncio.sleep(LOOK_AGAIN_S)
 
     def _look(self, folder: Path, trigger_count: int) -> bytes | None:
-        for suffix in SUFFIXES:
+        for suffix in IMAGE_SUFFIXES:
             path = folder / f"{trigger_count}{suffix}"
             try:
                 if path.stat().st_size > self._max_image_bytes:

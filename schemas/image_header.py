@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from schemas.frames import ImageEncoding
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+"""How files of the kinds that can be read end, in lower case."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -20,6 +20,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 # --- cameras -----------------------------------------------------------------------------------------------------
 
 
+CAPTURED_AT_HEADER = "X-Captured-At-Ns"
+"""A camera with a clock says in this header when it exposed, in ns UTC."""
+
+
 class HttpSource(Section, tag_field="type", tag="http", frozen=True, kw_only=True):
     """A camera that serves a picture per GET. `{trigger}` in `url` is replaced by the PLC's trigger count (hardware trigger);
     without it the GET itself takes the picture (software trigger). `{view}` is replaced by the view's name; a camera with

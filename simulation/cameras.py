@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from schemas.errors import ConfigurationError
-from schemas.plant import Camera, HttpSource
+from schemas.plant import CAPTURED_AT_HEADER, Camera, HttpSource
 
 KEPT_TRIGGERS = 64
-CAPTURED_AT_HEADER = "X-Captured-At-Ns"
 _SILENT_FOR_AT_MOST_S = 60.0
 
 

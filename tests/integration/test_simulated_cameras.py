@@ -12,9 +12,9 @@ import pytest
 
 from ops.local.ports import free_ports
 from schemas.errors import ConfigurationError
-from schemas.plant import Camera, ExternalSource, FolderSource, HttpSource
+from schemas.plant import CAPTURED_AT_HEADER, Camera, ExternalSource, FolderSource, HttpSource
 from schemas.plant_file import load_plant
-from simulation.cameras import CAPTURED_AT_HEADER, KEPT_TRIGGERS, CameraServer, simulated_cameras
+from simulation.cameras import KEPT_TRIGGERS, CameraServer, simulated_cameras
 from simulation.pictures import PhotoStudio
 from simulation.scenario import plan
 
