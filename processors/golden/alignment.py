@@ -20,7 +20,7 @@ Box = tuple[int, int, int, int]
 _LEVELS = (8, 4, 2)
 """Reductions, coarse first: 7 px at the corners (3 px and 0.5 degrees at 640 px) are less than one px at the first."""
 _STEPS_PER_LEVEL = (6, 5, 4)
-_POINTS_PER_LEVEL = 4000
+_POINTS_PER_LEVEL = 2000
 _SETTLED_PX = 0.02
 _LEAST_STRUCTURE_RATIO = 0.015
 """A motion that the structure tells less clearly than the clearest one, by this ratio, is mostly held still."""
