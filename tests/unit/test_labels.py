@@ -18,7 +18,9 @@ def _write(folder: Path, *lines: str) -> Path:
 def test_boxes_with_numbers_names_and_polygons(tmp_path: Path) -> None:
     file = _write(
         tmp_path,
-        json.dumps({"image": "a.png", "template": "t.png", "group": "g", "boxes": [[1, 2, 3, 4, 1], [5, 6, 9, 9, "spur"]]}),
+        json.dumps(
+            {"image": "a.png", "template": "t.png", "group": "g", "boxes": [[1, 2, 3, 4, 1], [5, 6, 9, 9, "spur"]]}
+        ),
         json.dumps({"image": "b.jpg", "label": "pitting", "polygons": [[[1.5, 2.0], [4.2, 2.5], [3.0, 6.9]]]}),
         json.dumps({"image": "c.png", "boxes": []}),
         json.dumps({"image": "d.png"}),
