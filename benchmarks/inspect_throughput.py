@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.frames import as_frames, board_pictures, publish
+from benchmarks.plot import bars
 from benchmarks.results_file import Row, machine, write
 from benchmarks.triton_ceiling import ceiling
 from ops.local.children import Child
@@ -129,7 +130,11 @@ class Bench:
         return steady_rate(json.loads(answer.stdout))
 
 
-def measure(bench: Bench, *, rounds: int, say: Callable[[str], None]) -> tuple[list[Row], dict[str, object]]:
+Rates = dict[str, list[float]]
+"""Frames per s of each candidate, round by round."""
+
+
+def measure(bench: Bench, *, rounds: int, say: Callable[[str], None]) -> tuple[list[Row], Rates]:
     """All candidates in turn, `rounds` times; the ratios of their middle rounds, and the raw figures."""
     alone: list[dict[int, float]] = []
     inspect: list[float] = []
@@ -151,7 +156,11 @@ def measure(bench: Bench, *, rounds: int, say: Callable[[str], None]) -> tuple[l
         Row(name="Triton ceiling", value=round(most, 1), unit="frames/s"),
         Row(name="naive loop", value=round(theirs, 1), unit="frames/s"),
     ]
-    return rows, {"triton_by_requests_in_flight": alone, "inspect": inspect, "naive_loop": naive}
+    return rows, {
+        "Triton ceiling": [max(rates.values()) for rates in alone],
+        "inspect stage": inspect,
+        "naive loop": naive,
+    }
 
 
 def main() -> None:
@@ -176,13 +185,14 @@ def main() -> None:
             triton_url=triton.url,
             frames=options.frames,
         )
-        rows, details = measure(bench, rounds=options.rounds, say=console.log)
-    write(options.out, rows=rows, machine_then=then, details=details)
+        rows, rates = measure(bench, rounds=options.rounds, say=console.log)
+    write(options.out, rows=rows, machine_then=then, details={"frames_per_s_by_round": rates})
+    bars(options.out.with_suffix(".png"), rates, unit="frames/s")
     table = Table("what", "value", "unit", title=f"{then['cores']} cores, load {then['load_1_min']} before the run")
     for row in rows:
         table.add_row(row.name, f"{row.value:g}", row.unit)
     Console().print(table)
-    print(f"written to {options.out}")
+    print(f"written to {options.out} and {options.out.with_suffix('.png')}")
 
 
 if __name__ == "__main__":
