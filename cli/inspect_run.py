@@ -21,7 +21,8 @@ from cli.simulated_plant import PlantControl, simulated_plant
 from gateways.image_feed import ImageFeed
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.object_store import ObjectStore, digest_of, open_store, reference_key
-from schemas.plant import Camera, ExternalSource, Plant, Plc, Recipe, Station
+from schemas.plant import Camera, ExternalSource, Plant, Plc, Station
+from schemas.recipes import Recipe
 from schemas.settings import KafkaSettings, ObjectStoreSettings
 from schemas.telemetry import Stage
 from schemas.topics import COMMAND_RESULTS, VERDICTS

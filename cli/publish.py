@@ -15,9 +15,10 @@ from cli.producing import Sender
 from cli.services import find_kafka
 from schemas.errors import ConfigurationError
 from schemas.image_header import IMAGE_SUFFIXES
-from schemas.plant import ExternalSource, Plant, Recipe
+from schemas.plant import ExternalSource, Plant
 from schemas.plant_file import load_plant
 from schemas.plc_events import PartArrived
+from schemas.recipes import Recipe
 
 
 def command(

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from processors.alert_episodes import Clear, Finding, Raise
 from processors.alert_rules import AlertInput
+from schemas.alert_rules import DefectRateRule
 from schemas.message import NS_PER_MS
-from schemas.plant import DefectRateRule
 from schemas.reasons import VerdictValue
 from schemas.verdicts import Verdict
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from schemas.alert_rules import AlertRule
 from schemas.alerts import Alert, AlertState
 from schemas.message import NS_PER_MS
-from schemas.plant import AlertRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from processors.alert_episodes import Clear, Finding, Raise
 from processors.alert_rules import AlertInput
 from processors.inspection import SEQUENCE_GAP
+from schemas.alert_rules import MissingFramesRule, PlcHeartbeatRule
 from schemas.inspections import Inspection
 from schemas.message import NS_PER_MS
-from schemas.plant import MissingFramesRule, Plant, PlcHeartbeatRule
+from schemas.plant import Plant
 from schemas.plc_events import PlcFault
 
 HEARTBEAT_FAULTS = frozenset({"heartbeat_lost", "plc_away"})

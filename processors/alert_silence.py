@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from processors.alert_episodes import Clear, Finding, Raise
 from processors.alert_rules import AlertInput
+from schemas.alert_rules import SilentCameraRule, SilentStationRule
 from schemas.inspections import Inspection
 from schemas.message import NS_PER_MS
-from schemas.plant import Plant, SilentCameraRule, SilentStationRule
+from schemas.plant import Plant
 from schemas.plc_events import LineMode, LineStateChanged, PartArrived
 
 REMEMBERED_PARTS = 256

@@ -10,19 +10,19 @@ from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
 from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
-from schemas.alerts import Alert
-from schemas.commands import Command
-from schemas.message import NS_PER_MS
-from schemas.plant import (
+from schemas.alert_rules import (
     DefectRateRule,
     MissingFramesRule,
-    Plant,
     PlcHeartbeatRule,
     Rule,
     SensorLimitRule,
     SilentCameraRule,
     SilentStationRule,
 )
+from schemas.alerts import Alert
+from schemas.commands import Command
+from schemas.message import NS_PER_MS
+from schemas.plant import Plant
 from schemas.reasons import CommandKind
 from schemas.records import AuditEvent
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from schemas.codec import NAME_LIMIT
 from schemas.errors import Refused
 from schemas.frames import Frame
-from schemas.plant import Camera, Plant, Recipe, View
+from schemas.plant import Camera, Plant
 from schemas.reasons import RefusalReason
+from schemas.recipes import Recipe, View
 
 _NAMES = ("id", "station", "camera", "view", "session", "part_id", "recipe", "sha256", "uri", "reference")
 

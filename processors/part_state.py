@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from schemas.inspections import Inspection
-from schemas.plant import Recipe
 from schemas.plc_events import PartArrived
 from schemas.reasons import FrameOutcome
+from schemas.recipes import Recipe
 
 Source = TypeVar("Source")
 """Whatever the caller hands in with a message and wants back when the message is finished; never looked into."""

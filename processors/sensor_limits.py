@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from processors.alert_episodes import Clear, Episodes, Finding, Raise
 from processors.alerting import AlertStep, line_stop
+from schemas.alert_rules import SensorLimitRule
 from schemas.alerts import Alert
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
-from schemas.plant import Channel, Plant, SensorLimitRule, Station
+from schemas.plant import Channel, Plant, Station
 from schemas.reasons import RefusalReason
 from schemas.sensors import SensorReading
 

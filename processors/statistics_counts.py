@@ -21,7 +21,7 @@ class Contribution:
 
     @staticmethod
     def of(verdict: Verdict, *, opportunities: int) -> Contribution:
-        """What `verdict` adds; `opportunities` is how many its recipe gives a part (schemas.plant.Recipe)."""
+        """What `verdict` adds; `opportunities` is how many its recipe gives a part (schemas.recipes.Recipe)."""
         classes = Counter(defect.class_name for view in verdict.views for defect in view.defects)
         return Contribution(
             verdict=verdict.verdict,

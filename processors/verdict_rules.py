@@ -20,8 +20,9 @@ from typing import Any
 from processors.part_state import OpenPart
 from processors.voting import counting, votes_not_ok
 from schemas.inspections import Inspection, ModelUse
-from schemas.plant import Line, Recipe
+from schemas.plant import Line
 from schemas.reasons import FailSafe, VerdictReason, VerdictValue
+from schemas.recipes import Recipe
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 
 MISSING = "missing"

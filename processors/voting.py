@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.inspections import Defect
-from schemas.plant import AnyDefect, DefectClass, KOfN, Recipe, Voting
+from schemas.recipes import AnyDefect, DefectClass, KOfN, Recipe, Voting
 
 
 def counting(defects: Iterable[Defect], recipe: Recipe) -> tuple[Defect, ...]:

@@ -1,21 +1,17 @@
 """The plant description as objects: what a plant file (YAML, `schemas/plant_file.py`) may say.
 
-Every struct rejects unknown keys; every default is the value most plants want. Units stand in the names.
+Products are in `schemas/recipes.py`, alerts in `schemas/alert_rules.py`. Every struct rejects unknown keys; every
+default is the value most plants want. Units stand in the names.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
-from schemas.reasons import FailSafe
+from schemas.alert_rules import Rule
+from schemas.recipes import Recipe
+from schemas.section import Section
 from schemas.topics import INLINE_LIMIT_BYTES
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping in the plant file; unknown keys are refused."""
-
 
 # --- cameras -----------------------------------------------------------------------------------------------------
 
@@ -163,164 +159,7 @@ class Asset(Section, frozen=True, kw_only=True):
     plc: str | None = None
 
 
-# --- recipes -----------------------------------------------------------------------------------------------------
-
-
-class ModelPin(Section, frozen=True, kw_only=True):
-    """A model of the Triton repository, pinned to a version."""
-
-    name: str
-    version: int = 1
-
-
-CopperTone = Literal["light", "dark"]
-"""How copper looks beside the bare board. The classifier needs to know: an open is a short in the negative."""
-
-
-class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_only=True):
-    """Compare each view with its reference image, then classify what differs.
-
-    `copper` is the tone of the copper in the picture. `difference_threshold` is a level of
-    the difference map, 1 to 255: 255 is a change as large as the reference's contrast. Differences closer than
-    `merge_distance_px` are one candidate; one of fewer than `minimum_area_px` differing px is none. `box_margin_px` is added
-    to each side of a found box. Candidates less likely a defect than `minimum_score` are dropped; of more than
-    `max_candidates` the largest are kept. A part further off than `max_shift_px` or `max_angle_deg`, or a frame that shows less
-    of its reference than `minimum_alignment_quality` (0 to 1), is not judged (`not_aligned`).
-    """
-
-    compare: ModelPin = ModelPin(name="golden_compare")
-    classifier: ModelPin = ModelPin(name="defect_classifier")
-    copper: CopperTone = "light"
-    difference_threshold: int = 90
-    minimum_area_px: float = 12.0
-    merge_distance_px: float = 10.0
-    box_margin_px: int = 2
-    minimum_score: float = 0.5
-    max_candidates: int = 64
-    max_shift_px: float = 8.0
-    max_angle_deg: float = 1.5
-    minimum_alignment_quality: float = 0.5
-
-
-class View(Section, frozen=True, kw_only=True):
-    """One picture that a part needs. `reference` is a file beside the plant file; without it every frame brings its own digest."""
-
-    name: str
-    reference: str | None = None
-    required: bool = True
-
-
-class DefectClass(Section, frozen=True, kw_only=True):
-    """When a defect of this class counts. `minimum_score` is a probability; `minimum_area_px` in px of the original frame."""
-
-    name: str
-    minimum_score: float = 0.5
-    minimum_area_px: float = 0.0
-
-
-class AnyDefect(Section, tag_field="type", tag="any_defect", frozen=True, kw_only=True):
-    """NOT_OK when at least one defect counts."""
-
-
-class KOfN(Section, tag_field="type", tag="k_of_n", frozen=True, kw_only=True):
-    """NOT_OK when at least `k` of the inspected views have a defect that counts."""
-
-    k: int
-
-
-class ScoreSum(Section, tag_field="type", tag="score_sum", frozen=True, kw_only=True):
-    """NOT_OK when the scores of the defects that count add up to at least `threshold`."""
-
-    threshold: float
-
-
-Voting = AnyDefect | KOfN | ScoreSum
-
-
-class Recipe(Section, frozen=True, kw_only=True):
-    """What to inspect for one product. Named `name@revision` in messages.
-
-    `deadline_ms` counts from the part's arrival (the broker's time); null sets none. `fail_safe` is what the plant does
-    with a part that could not be decided.
-    """
-
-    name: str
-    views: tuple[View, ...]
-    inspection: GoldenInspection
-    classes: tuple[DefectClass, ...]
-    revision: int = 1
-    voting: Voting = AnyDefect()
-    deadline_ms: int | None = 1000
-    fail_safe: FailSafe = FailSafe.REJECT
-    opportunities_per_part: int = 1
-
-    @property
-    def key(self) -> str:
-        """`name@revision`, as frames, arrivals and verdicts carry it."""
-        return f"{self.name}@{self.revision}"
-
-    @property
-    def required_views(self) -> tuple[str, ...]:
-        """Names of the views without which there is no OK."""
-        return tuple(view.name for view in self.views if view.required)
-
-
 # --- what follows the verdict ------------------------------------------------------------------------------------
-
-
-class AlertRule(Section, frozen=True, kw_only=True):
-    """What all alert rules share. `repeat_after_ms` null: said once until cleared."""
-
-    name: str
-    severity: Literal["info", "warning", "critical"] = "warning"
-    repeat_after_ms: int | None = 300_000
-    action: Literal["stop_line"] | None = None
-
-
-class DefectRateRule(AlertRule, tag_field="type", tag="defect_rate", frozen=True, kw_only=True):
-    """NOT_OK share of a station's last `window_ms` of parts at or above `raise_ratio`; cleared below `clear_ratio`."""
-
-    raise_ratio: float
-    clear_ratio: float
-    window_ms: int = 60_000
-    minimum_parts: int = 20
-    station: str | None = None
-
-
-class SilentCameraRule(AlertRule, tag_field="type", tag="silent_camera", frozen=True, kw_only=True):
-    """A camera gave no inspection for `after_ms` while parts arrived at its station."""
-
-    after_ms: int = 10_000
-
-
-class SilentStationRule(AlertRule, tag_field="type", tag="silent_station", frozen=True, kw_only=True):
-    """No part arrived at a station for `after_ms` while its line was running."""
-
-    after_ms: int = 60_000
-
-
-class MissingFramesRule(AlertRule, tag_field="type", tag="missing_frames", frozen=True, kw_only=True):
-    """A gap in a camera's sequence, seen by the inspect stage."""
-
-    clear_after_ms: int = 60_000
-
-
-class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=True, kw_only=True):
-    """The PLC's heartbeat stood still or the PLC is away (fault `heartbeat_lost` or `plc_away`)."""
-
-
-class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=True, kw_only=True):
-    """A channel outside `low..high`, or changing faster than `max_change_per_s` (in its unit per second)."""
-
-    asset: str
-    channel: str
-    low: float | None = None
-    high: float | None = None
-    max_change_per_s: float | None = None
-    clear_after_ms: int = 5_000
-
-
-Rule = DefectRateRule | SilentCameraRule | SilentStationRule | MissingFramesRule | PlcHeartbeatRule | SensorLimitRule
 
 
 class Webhook(Section, frozen=True, kw_only=True):

@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from schemas.plant import (
-    Asset,
-    DefectRateRule,
-    ExternalSource,
-    FolderSource,
-    HttpSource,
-    KOfN,
-    Plant,
-    PlcNodes,
-    Recipe,
-    SensorLimitRule,
-)
+from schemas.alert_rules import DefectRateRule, SensorLimitRule
+from schemas.plant import Asset, ExternalSource, FolderSource, HttpSource, Plant, PlcNodes
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
+from schemas.recipes import KOfN, Recipe
 
 NODE_KINDS = ("s=", "i=", "g=", "b=")
 """How an OPC UA identifier begins (OPC 10000-6, 5.3.1.10): string, number, GUID, opaque."""

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from schemas.plant import Camera, Channel, GoldenInspection, Line, Plant, Recipe, Section, Station, View
+from schemas.plant import Camera, Channel, Line, Plant, Station
 from schemas.plant_yaml import Finding, Place
+from schemas.recipes import GoldenInspection, Recipe, View
+from schemas.section import Section
 from schemas.topics import FRAME_LIMIT_BYTES
 
 SHARES = ("minimum_score", "minimum_distance", "p_value", "confidence")

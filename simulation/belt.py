@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from schemas.plant import Recipe
+from schemas.recipes import Recipe
 from simulation.cameras import CameraServer
 from simulation.pictures import PartPictures, PhotoStudio
 from simulation.plc import PlcServer

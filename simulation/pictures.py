@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from schemas.errors import ConfigurationError
-from schemas.plant import Recipe
+from schemas.recipes import Recipe
 from simulation.boards import VIEWS, DrawnView, draw_part
 from simulation.defects import Box, DefectKind
 from simulation.imaging import Image, capture

@@ -16,8 +16,9 @@ import msgspec
 from asyncua import ua
 
 from schemas.errors import ConfigurationError
-from schemas.plant import Camera, Plant, Plc, Recipe
+from schemas.plant import Camera, Plant, Plc
 from schemas.plant import Station as PlantStation
+from schemas.recipes import Recipe
 from simulation.belt import Belt
 from simulation.boards import VIEWS
 from simulation.cameras import CameraServer, simulated_cameras

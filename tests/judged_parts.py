@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from schemas.inspections import Defect, Inspection, ModelUse
-from schemas.plant import (
-    AnyDefect,
-    Camera,
-    DefectClass,
-    ExternalSource,
-    GoldenInspection,
-    Line,
-    Plant,
-    Plc,
-    Recipe,
-    Station,
-    View,
-    Voting,
-)
+from schemas.plant import Camera, ExternalSource, Line, Plant, Plc, Station
 from schemas.plc_events import PartArrived
 from schemas.reasons import FailSafe, FrameOutcome
+from schemas.recipes import AnyDefect, DefectClass, GoldenInspection, Recipe, View, Voting
 
 MS = 1_000_000
 S = 1_000 * MS

@@ -10,8 +10,9 @@ from pathlib import Path
 from aiokafka.partitioner import murmur2
 
 from processors.alerting import Alerting, AlertStep
+from schemas.alert_rules import DefectRateRule
 from schemas.errors import Refused
-from schemas.plant import DefectRateRule, Plant
+from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import INSPECTIONS, PLC_EVENTS, VERDICTS, Topic

@@ -27,8 +27,9 @@ from schemas.frames import Frame
 from schemas.inspections import Timings
 from schemas.object_store import ObjectMissing, ObjectStore
 from schemas.patience import patiently
-from schemas.plant import Camera, ModelPin, Plant
+from schemas.plant import Camera, Plant
 from schemas.reasons import RefusalReason
+from schemas.recipes import ModelPin
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import MIB_BYTES
 from topologies.byte_budget import ByteBudget

@@ -15,8 +15,9 @@ from processors.golden.comparison import GoldenComparison
 from schemas.errors import Refused
 from schemas.object_store import ObjectMissing, ObjectStore, digest_of, reference_key
 from schemas.patience import patiently
-from schemas.plant import Camera, GoldenInspection
+from schemas.plant import Camera
 from schemas.reasons import RefusalReason
+from schemas.recipes import GoldenInspection
 from schemas.telemetry import Stage
 from schemas.topics import MIB_BYTES
 

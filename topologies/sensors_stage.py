@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from processors.sensor_limits import SensorLimits
+from schemas.alert_rules import SensorLimitRule
 from schemas.errors import Refused
-from schemas.plant import Plant, SensorLimitRule
+from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import SENSORS

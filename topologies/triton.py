@@ -27,7 +27,7 @@ from schemas.errors import ConfigurationError, LinesightError
 from schemas.inspections import ModelUse
 from schemas.object_store import digest_of
 from schemas.patience import pause_s
-from schemas.plant import ModelPin
+from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Stage
 

@@ -27,7 +27,7 @@ from processors.golden.alignment import AlignmentFailed, Motion
 from processors.golden.classes import CLASS_BY_DEEPPCB_TYPE, DEFECT_CLASSES
 from processors.golden.comparison import GoldenComparison
 from processors.scoring import Finding, Label, Score, score
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 from training.local_inference import Classification, Comparison
 
 BOARD_SETTINGS = GoldenInspection(

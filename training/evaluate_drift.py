@@ -28,9 +28,10 @@ from processors.golden.findings import anomaly_score
 from processors.score_shift import Score, ScoreShift
 from processors.voting import counting, votes_not_ok
 from schemas.inspections import Defect
-from schemas.plant import Plant, Recipe
+from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import FailSafe, FrameOutcome, VerdictValue
+from schemas.recipes import Recipe
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 from simulation.pictures import take_pictures
 from simulation.scenario import DRIFT_STARTS_AT_RATIO, PlannedPart, comes_back, plan

@@ -21,7 +21,7 @@ from processors.golden.comparison import GoldenComparison
 from processors.golden.findings import anomaly_score
 from processors.scoring import overlap_ratio, score_parts
 from schemas.inspections import Defect
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 from simulation.boards import DESIGNS, VIEWS, TrueDefect, draw_part, reference
 from simulation.defects import DefectKind
 from simulation.imaging import Misregistration, capture

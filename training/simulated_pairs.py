@@ -15,7 +15,7 @@ from processors.golden.alignment import Motion
 from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.classes import CLASSIFIER_OUTPUTS, NONE
 from processors.golden.crops import crop_pairs
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 from simulation.defects import Box, DefectKind, place, survey
 from simulation.drawing import ArtworkStyle, Mask, coverage, draw_artwork
 from training.local_inference import Comparison

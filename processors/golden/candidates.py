@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.golden.alignment import Motion
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 
 Box = tuple[int, int, int, int]
 

@@ -14,7 +14,7 @@ from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.crops import crop_pairs
 from processors.golden.findings import findings
 from schemas.inspections import Defect
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 
 Image = npt.NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.golden.candidates import Candidate
-from schemas.plant import CopperTone
+from schemas.recipes import CopperTone
 
 CROP_PX = 48
 _SURROUNDINGS_PX = 14

@@ -10,7 +10,7 @@ from processors.golden.candidates import Box, Candidate
 from processors.golden.classes import CLASSIFIER_OUTPUTS, DEFECT_CLASSES, NONE
 from processors.scoring import overlap_ratio
 from schemas.inspections import Defect
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 
 _SAME_DEFECT_RATIO = 0.3
 """Two boxes of one class that share more (intersection over union) are two parts of one defect."""

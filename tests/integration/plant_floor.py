@@ -15,19 +15,8 @@ import msgspec
 import numpy as np
 
 from ops.local.ports import free_ports
-from schemas.plant import (
-    Camera,
-    CameraSource,
-    DefectClass,
-    GoldenInspection,
-    HttpSource,
-    Line,
-    Plant,
-    Plc,
-    Recipe,
-    Station,
-    View,
-)
+from schemas.plant import Camera, CameraSource, HttpSource, Line, Plant, Plc, Station
+from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import CATALOGUE

@@ -14,24 +14,10 @@ import pytest
 from aiohttp import web
 from broker import publish, publish_raw, read_to_end, until
 
+from schemas.alert_rules import DefectRateRule, Rule, SensorLimitRule, SilentCameraRule
 from schemas.alerts import Alert, AlertState
 from schemas.inspections import Inspection
-from schemas.plant import (
-    Asset,
-    Camera,
-    Channel,
-    DefectRateRule,
-    ExternalSource,
-    KafkaLayout,
-    Line,
-    Plant,
-    Plc,
-    Rule,
-    SensorLimitRule,
-    SilentCameraRule,
-    Station,
-    Webhook,
-)
+from schemas.plant import Asset, Camera, Channel, ExternalSource, KafkaLayout, Line, Plant, Plc, Station, Webhook
 from schemas.plc_events import PartArrived
 from schemas.reasons import CommandKind, FailSafe, FrameOutcome, VerdictValue
 from schemas.sensors import SensorReading

@@ -29,8 +29,9 @@ from schemas.errors import ConfigurationError
 from schemas.frames import Frame, ImageEncoding
 from schemas.inspections import Inspection
 from schemas.object_store import FolderStore, frame_key, reference_key, sha256_hex
-from schemas.plant import ModelPin, Plant
+from schemas.plant import Plant
 from schemas.reasons import FrameOutcome
+from schemas.recipes import ModelPin
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import DEAD_LETTERS, FRAMES, INSPECTIONS

@@ -14,9 +14,10 @@ from asyncua import Client, ua
 
 from ops.local.ports import free_ports
 from schemas.errors import ConfigurationError
-from schemas.plant import Camera, HttpSource, Plant, Plc, PlcNodes, View
+from schemas.plant import Camera, HttpSource, Plant, Plc, PlcNodes
 from schemas.plant_file import load_plant
 from schemas.reasons import PLC_CODES, PlcAnswer
+from schemas.recipes import View
 from simulation import plant as simulated_plant
 from simulation.plc import PlcServer
 from simulation.station import RING_LENGTH, Arrival, Departure, Request, Station

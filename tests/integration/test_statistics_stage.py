@@ -12,20 +12,9 @@ from typing import Any
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, until
 
-from schemas.plant import (
-    Camera,
-    DefectClass,
-    ExternalSource,
-    GoldenInspection,
-    KafkaLayout,
-    Line,
-    Plant,
-    Recipe,
-    Station,
-    StatisticsSettings,
-    View,
-)
+from schemas.plant import Camera, ExternalSource, KafkaLayout, Line, Plant, Station, StatisticsSettings
 from schemas.reasons import FailSafe, VerdictValue
+from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.settings import KafkaSettings
 from schemas.statistics import WindowStatistics
 from schemas.telemetry import Stage

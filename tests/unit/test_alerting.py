@@ -9,22 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.alerting import Alerting, AlertStep
-from schemas.alerts import Alert, AlertState
-from schemas.inspections import Inspection
-from schemas.plant import (
+from schemas.alert_rules import (
     AlertRule,
-    Camera,
     DefectRateRule,
-    ExternalSource,
-    Line,
     MissingFramesRule,
-    Plant,
-    Plc,
     PlcHeartbeatRule,
     SilentCameraRule,
     SilentStationRule,
-    Station,
 )
+from schemas.alerts import Alert, AlertState
+from schemas.inspections import Inspection
+from schemas.plant import Camera, ExternalSource, Line, Plant, Plc, Station
 from schemas.plc_events import LineMode, LineStateChanged, PartArrived, PlcFault
 from schemas.reasons import CommandKind, FailSafe, FrameOutcome, VerdictValue
 from schemas.verdicts import Verdict, verdict_id

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from schemas.plant import Plant, Rule
+from schemas.alert_rules import Rule
+from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import FailSafe
 from simulation.defects import DefectKind

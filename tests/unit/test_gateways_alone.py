@@ -8,20 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.plant import (
-    Asset,
-    Camera,
-    Channel,
-    DefectClass,
-    FolderSource,
-    GoldenInspection,
-    Line,
-    Plant,
-    Plc,
-    Recipe,
-    Station,
-    View,
-)
+from schemas.plant import Asset, Camera, Channel, FolderSource, Line, Plant, Plc, Station
+from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.telemetry import Stage
 
 PLANT = Plant(

@@ -10,7 +10,7 @@ from processors.golden.alignment import AlignmentFailed
 from processors.golden.comparison import GoldenComparison
 from processors.scoring import overlap_ratio
 from schemas.inspections import Defect
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 from simulation.boards import DESIGNS, VIEWS, draw_part, reference
 from simulation.defects import DefectKind
 from simulation.imaging import capture

@@ -10,7 +10,7 @@ from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.classes import CLASSIFIER_OUTPUTS, DEFECT_CLASSES
 from processors.golden.crops import CROP_PX, crop_pairs
 from processors.golden.findings import anomaly_score, findings
-from schemas.plant import GoldenInspection
+from schemas.recipes import GoldenInspection
 from simulation.defects import DefectKind
 
 SHAPE = (640, 640)

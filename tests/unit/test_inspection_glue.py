@@ -15,8 +15,9 @@ from processors.sequence_watch import REMEMBERED_FRAMES, REMEMBERED_SESSIONS, Se
 from schemas.codec import decode, encode
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
-from schemas.plant import Camera, DefectClass, ExternalSource, GoldenInspection, Line, Plant, Recipe, Station, View
+from schemas.plant import Camera, ExternalSource, Line, Plant, Station
 from schemas.reasons import FrameOutcome, RefusalReason
+from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.topics import INSPECTIONS
 from topologies.byte_budget import ByteBudget
 from topologies.ordered_exit import OrderedExit

@@ -10,9 +10,10 @@ from judged_parts import DEADLINE_MS, GATE_MS, MS, T0, VIEWS, S, arrival, defect
 from processors.judgements import Decision, Done, Judgement, Notice, Refusal
 from processors.judging import Judge, JudgeLimits
 from schemas.inspections import Inspection
-from schemas.plant import KOfN, Plant, View
+from schemas.plant import Plant
 from schemas.plc_events import PartLeft, PlcEvent
 from schemas.reasons import CommandKind, FailSafe, RefusalReason, VerdictReason, VerdictValue
+from schemas.recipes import KOfN, View
 from schemas.verdicts import picture_key
 
 DUE = T0 + DEADLINE_MS * MS

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError
-from schemas.plant import AnyDefect, ExternalSource, HttpSource, Plant
+from schemas.plant import ExternalSource, HttpSource, Plant
 from schemas.plant_file import PlantFileInvalid, load_plant, load_unfinished_plant
 from schemas.reasons import FailSafe
+from schemas.recipes import AnyDefect
 
 ROOT = Path(__file__).parents[2]
 

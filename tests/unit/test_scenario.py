@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.plant import GoldenInspection, Recipe, View
+from schemas.recipes import GoldenInspection, Recipe, View
 from simulation.boards import reference
 from simulation.defects import DefectKind
 from simulation.pictures import PRODUCTS, take_pictures

@@ -9,9 +9,10 @@ import pytest
 
 from processors.alerting import AlertStep
 from processors.sensor_limits import SensorLimits
+from schemas.alert_rules import SensorLimitRule
 from schemas.alerts import AlertState
 from schemas.errors import Refused
-from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, SensorLimitRule, Station
+from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Station
 from schemas.sensors import SensorReading
 
 S = 1_000_000_000

@@ -9,7 +9,7 @@ from judged_parts import defect, recipe
 
 from processors.voting import counting, votes_not_ok
 from schemas.inspections import Defect
-from schemas.plant import AnyDefect, DefectClass, KOfN, ScoreSum, Voting
+from schemas.recipes import AnyDefect, DefectClass, KOfN, ScoreSum, Voting
 
 LIMITS = recipe(
     classes=(

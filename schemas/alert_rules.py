@@ -1,0 +1,62 @@
+"""What a plant file may say about alerts: when each is raised and cleared."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from schemas.section import Section
+
+
+class AlertRule(Section, frozen=True, kw_only=True):
+    """What all alert rules share. `repeat_after_ms` null: said once until cleared."""
+
+    name: str
+    severity: Literal["info", "warning", "critical"] = "warning"
+    repeat_after_ms: int | None = 300_000
+    action: Literal["stop_line"] | None = None
+
+
+class DefectRateRule(AlertRule, tag_field="type", tag="defect_rate", frozen=True, kw_only=True):
+    """NOT_OK share of a station's last `window_ms` of parts at or above `raise_ratio`; cleared below `clear_ratio`."""
+
+    raise_ratio: float
+    clear_ratio: float
+    window_ms: int = 60_000
+    minimum_parts: int = 20
+    station: str | None = None
+
+
+class SilentCameraRule(AlertRule, tag_field="type", tag="silent_camera", frozen=True, kw_only=True):
+    """A camera gave no inspection for `after_ms` while parts arrived at its station."""
+
+    after_ms: int = 10_000
+
+
+class SilentStationRule(AlertRule, tag_field="type", tag="silent_station", frozen=True, kw_only=True):
+    """No part arrived at a station for `after_ms` while its line was running."""
+
+    after_ms: int = 60_000
+
+
+class MissingFramesRule(AlertRule, tag_field="type", tag="missing_frames", frozen=True, kw_only=True):
+    """A gap in a camera's sequence, seen by the inspect stage."""
+
+    clear_after_ms: int = 60_000
+
+
+class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=True, kw_only=True):
+    """The PLC's heartbeat stood still or the PLC is away (fault `heartbeat_lost` or `plc_away`)."""
+
+
+class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=True, kw_only=True):
+    """A channel outside `low..high`, or changing faster than `max_change_per_s` (in its unit per second)."""
+
+    asset: str
+    channel: str
+    low: float | None = None
+    high: float | None = None
+    max_change_per_s: float | None = None
+    clear_after_ms: int = 5_000
+
+
+Rule = DefectRateRule | SilentCameraRule | SilentStationRule | MissingFramesRule | PlcHeartbeatRule | SensorLimitRule

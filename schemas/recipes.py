@@ -1,0 +1,107 @@
+"""What a plant file may say about a product: its views, how they are inspected, and when a part is not OK."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from schemas.reasons import FailSafe
+from schemas.section import Section
+
+
+class ModelPin(Section, frozen=True, kw_only=True):
+    """A model of the Triton repository, pinned to a version."""
+
+    name: str
+    version: int = 1
+
+
+CopperTone = Literal["light", "dark"]
+"""How copper looks beside the bare board. The classifier needs to know: an open is a short in the negative."""
+
+
+class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_only=True):
+    """Compare each view with its reference image, then classify what differs.
+
+    `copper` is the tone of the copper in the picture. `difference_threshold` is a level of
+    the difference map, 1 to 255: 255 is a change as large as the reference's contrast. Differences closer than
+    `merge_distance_px` are one candidate; one of fewer than `minimum_area_px` differing px is none. `box_margin_px` is added
+    to each side of a found box. Candidates less likely a defect than `minimum_score` are dropped; of more than
+    `max_candidates` the largest are kept. A part further off than `max_shift_px` or `max_angle_deg`, or a frame that shows less
+    of its reference than `minimum_alignment_quality` (0 to 1), is not judged (`not_aligned`).
+    """
+
+    compare: ModelPin = ModelPin(name="golden_compare")
+    classifier: ModelPin = ModelPin(name="defect_classifier")
+    copper: CopperTone = "light"
+    difference_threshold: int = 90
+    minimum_area_px: float = 12.0
+    merge_distance_px: float = 10.0
+    box_margin_px: int = 2
+    minimum_score: float = 0.5
+    max_candidates: int = 64
+    max_shift_px: float = 8.0
+    max_angle_deg: float = 1.5
+    minimum_alignment_quality: float = 0.5
+
+
+class View(Section, frozen=True, kw_only=True):
+    """One picture that a part needs. `reference` is a file beside the plant file; without it every frame brings its own digest."""
+
+    name: str
+    reference: str | None = None
+    required: bool = True
+
+
+class DefectClass(Section, frozen=True, kw_only=True):
+    """When a defect of this class counts. `minimum_score` is a probability; `minimum_area_px` in px of the original frame."""
+
+    name: str
+    minimum_score: float = 0.5
+    minimum_area_px: float = 0.0
+
+
+class AnyDefect(Section, tag_field="type", tag="any_defect", frozen=True, kw_only=True):
+    """NOT_OK when at least one defect counts."""
+
+
+class KOfN(Section, tag_field="type", tag="k_of_n", frozen=True, kw_only=True):
+    """NOT_OK when at least `k` of the inspected views have a defect that counts."""
+
+    k: int
+
+
+class ScoreSum(Section, tag_field="type", tag="score_sum", frozen=True, kw_only=True):
+    """NOT_OK when the scores of the defects that count add up to at least `threshold`."""
+
+    threshold: float
+
+
+Voting = AnyDefect | KOfN | ScoreSum
+
+
+class Recipe(Section, frozen=True, kw_only=True):
+    """What to inspect for one product. Named `name@revision` in messages.
+
+    `deadline_ms` counts from the part's arrival (the broker's time); null sets none. `fail_safe` is what the plant does
+    with a part that could not be decided.
+    """
+
+    name: str
+    views: tuple[View, ...]
+    inspection: GoldenInspection
+    classes: tuple[DefectClass, ...]
+    revision: int = 1
+    voting: Voting = AnyDefect()
+    deadline_ms: int | None = 1000
+    fail_safe: FailSafe = FailSafe.REJECT
+    opportunities_per_part: int = 1
+
+    @property
+    def key(self) -> str:
+        """`name@revision`, as frames, arrivals and verdicts carry it."""
+        return f"{self.name}@{self.revision}"
+
+    @property
+    def required_views(self) -> tuple[str, ...]:
+        """Names of the views without which there is no OK."""
+        return tuple(view.name for view in self.views if view.required)
