@@ -89,7 +89,9 @@ def _outcome(frame: Frame, place: FramePlace, **outcome: Any) -> Inspection:
     )
 
 
-def dropped_unread(owner: FrameOwner, place: FramePlace, refused: Refused, *, now_ns: int) -> Inspection:
+def dropped_unread(
+    owner: FrameOwner, place: FramePlace, refused: Refused, *, warnings: Sequence[str], now_ns: int
+) -> Inspection:
     """The outcome of a frame whose body cannot be read, but whose headers say whose it is."""
     return Inspection(
         id=owner.frame_id,
@@ -103,6 +105,7 @@ def dropped_unread(owner: FrameOwner, place: FramePlace, refused: Refused, *, no
         outcome=FrameOutcome.DROPPED,
         reason=refused.reason.value,
         detail=refused.detail,
+        warnings=tuple(warnings),
         received_at_ns=place.received_at_ns,
         inspected_at_ns=now_ns,
         frame_partition=place.partition,

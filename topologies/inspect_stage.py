@@ -21,7 +21,7 @@ from processors.inspection import (
     dropped_unread,
     inspected,
 )
-from processors.sequence_watch import SequenceWatch
+from processors.sequence_watch import SequenceWatch, Sighting
 from schemas.codec import frame_owner
 from schemas.errors import Refused
 from schemas.frames import Frame
@@ -109,10 +109,7 @@ class Inspector:
             record.finish()
             return
         place = _place(record)
-        warnings = []
-        if sighting.missing is not None:
-            warnings.append(SEQUENCE_GAP)
-            self._notice_gap(frame, sighting.missing)
+        warnings = self._gap_before(sighting, camera=frame.camera, session=frame.session)
         if is_skewed(frame.captured_at_ns, place.received_at_ns):
             warnings.append(CLOCK_SKEW)
             self._notice_clock(frame, place)
@@ -128,11 +125,12 @@ class Inspector:
         owner = frame_owner(record.headers)
         if owner is None:
             return ()
-        self._watch.note(camera=owner.camera, session=owner.session, sequence=owner.sequence)
+        sighting = self._watch.note(camera=owner.camera, session=owner.session, sequence=owner.sequence)
+        warnings = self._gap_before(sighting, camera=owner.camera, session=owner.session)
         exit_place = self._order.enter(owner.camera)
         try:
             await exit_place.turn()
-            inspection = dropped_unread(owner, _place(record), refused, now_ns=time.time_ns())
+            inspection = dropped_unread(owner, _place(record), refused, warnings=warnings, now_ns=time.time_ns())
             sending = asyncio.create_task(self._producer.send([_outgoing(inspection, record)]))
         finally:
             exit_place.leave()
@@ -187,13 +185,14 @@ class Inspector:
         else:
             await refuse(record, refused, stage=self._stage, producer=self._producer, also=[outgoing])
 
-    def _notice_gap(self, frame: Frame, missing: tuple[int, int]) -> None:
-        first, last = missing
-        self._stage.emit(
-            Noticed(
-                what=SEQUENCE_GAP, subject=f"{frame.camera}/{frame.session}", detail=f"{first} to {last} are missing"
-            )
-        )
+    def _gap_before(self, sighting: Sighting, *, camera: str, session: str) -> list[str]:
+        """The warning that frames are missing before this one, noticed; nothing where none are."""
+        if sighting.missing is None:
+            return []
+        first, last = sighting.missing
+        told = f"{first} to {last} are missing"
+        self._stage.emit(Noticed(what=SEQUENCE_GAP, subject=f"{camera}/{session}", detail=told))
+        return [SEQUENCE_GAP]
 
     def _notice_clock(self, frame: Frame, place: FramePlace) -> None:
         """Said once per camera and session: every frame carries the warning itself."""

@@ -259,6 +259,26 @@ async def test_duplicates_gaps_and_wrong_clocks_are_noticed_and_survived(
     }
 
 
+async def test_a_gap_before_a_body_that_cannot_be_read_is_noticed_too(
+    settings: KafkaSettings, plant: Plant, services: FolderStore
+) -> None:
+    """The next readable frame follows it without a gap: nobody else could tell that frames are missing."""
+    image = pictures(plant, seed=1).jpegs["left"]
+    sent = [encode(FRAMES, frame(image, sequence=sequence)) for sequence in (0, 3, 4)]
+    cut = [sent[0].value, sent[1].value[:1000], sent[2].value]
+    await publish_raw(
+        settings,
+        plant,
+        FRAMES,
+        [("left", value, record.headers) for value, record in zip(cut, sent, strict=True)],
+    )
+    async with inspecting(plant) as stage:
+        found = await read_until(settings, plant, INSPECTIONS, 3)
+        await until(lambda: value(stage, "in_progress") == 0, "everything is finished")
+    assert [(each.sequence, each.warnings) for each in found] == [(0, ()), (3, ("sequence_gap",)), (4, ())]
+    assert value(stage, "noticed_total", what="sequence_gap") == 1
+
+
 async def test_large_frames_come_from_the_object_store_and_frames_may_bring_their_own_reference(
     settings: KafkaSettings, plant: Plant, services: FolderStore
 ) -> None:
