@@ -30,7 +30,6 @@ FORMAT_TIMEOUT_S = 60
 REACHABLE_S = 10.0
 # Above every topic of the catalogue (each sets its own): a dead letter carries a whole frame.
 MESSAGE_MAX_BYTES = 6 << 20
-ADVICE = "If the disk is full or the data is damaged, free space or delete run/kafka (the messages in it are lost) and try again."
 
 # Differs from a plant's broker in size only; what changes a client's behaviour (timeouts, ordering, limits) keeps Kafka's default.
 SERVER_PROPERTIES = """\
@@ -130,6 +129,13 @@ class LocalKafka:
         return self._child
 
     @property
+    def _advice(self) -> str:
+        return (
+            f"If the disk is full or the data is damaged, free space or delete {self._folder} (the messages in it are lost) "
+            "and try again."
+        )
+
+    @property
     def _owner_file(self) -> Path:
         return self._folder / "owner"
 
@@ -155,7 +161,7 @@ class LocalKafka:
         self._owner_file.write_text(f"{os.getpid()} {started_at(os.getpid())} {self._port}\n")
         self._child.start()
         try:
-            self._child.wait_ready(self._is_ready, deadline_s=READY_S, advice=ADVICE)
+            self._child.wait_ready(self._is_ready, deadline_s=READY_S, advice=self._advice)
         except DidNotStart:
             self._child.stop()
             raise
@@ -243,7 +249,7 @@ class LocalKafka:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=FORMAT_TIMEOUT_S)
         except subprocess.CalledProcessError as error:
             raise DidNotStart(
-                f"Kafka's storage in {self._folder} cannot be formatted. {ADVICE}\n{error.stdout}{error.stderr}"
+                f"Kafka's storage in {self._folder} cannot be formatted. {self._advice}\n{error.stdout}{error.stderr}"
             ) from error
         except subprocess.TimeoutExpired as error:
             raise DidNotStart(

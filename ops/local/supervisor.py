@@ -109,7 +109,7 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         try:
             kept.service.start()
         except DidNotStart as error:
-            self._failed(kept, str(error))
+            self._failed(kept, str(error).removeprefix(f"{kept.service.name} "))
 
     def _failed(self, kept: _Kept, reason: str) -> None:
         now = time.monotonic()
