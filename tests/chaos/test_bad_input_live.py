@@ -1,0 +1,124 @@
+"""Bad input on a line that runs: every part has its verdict in time, what is refused is named, and the ledger balances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asyncua import ua
+from asyncua.sync import Client
+from disturbed_line import PLANT_FILE, DisturbedLine, assert_nothing_lost
+from intruder import SESSION, Intruder
+
+from cli.demo_run import DemoRun
+from cli.following import Follower
+from processors.inspection import CLOCK_SKEW, SEQUENCE_GAP
+from schemas.alerts import AlertState
+from schemas.inspections import Inspection
+from schemas.plant import Plant
+from schemas.plant_file import load_plant
+from schemas.reasons import FailSafe, FrameOutcome, RefusalReason, VerdictReason, VerdictValue
+from schemas.settings import KafkaSettings
+from schemas.topics import ALERTS, DEAD_LETTERS, FRAMES, INSPECTIONS, VERDICTS, Topic
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420)]
+
+PARTS = 130
+CLOCK_AHEAD_S = 600.0
+SILENT_S = 8.0
+UNKNOWN_PARTS_GIVEN_UP_S = 75.0
+"""An inspection waits a minute for its part (`JudgeLimits.early_grace_ms`)."""
+
+REFUSED_FRAMES = {
+    RefusalReason.UNKNOWN_SCHEMA,
+    RefusalReason.UNKNOWN_VERSION,
+    RefusalReason.TRUNCATED,
+    RefusalReason.MISSING_FIELD,
+    RefusalReason.WRONG_TYPE,
+    RefusalReason.UNKNOWN_CAMERA,
+    RefusalReason.UNKNOWN_STATION,
+    RefusalReason.UNKNOWN_RECIPE,
+    RefusalReason.UNKNOWN_PART,
+    RefusalReason.UNDECODABLE_IMAGE,
+    RefusalReason.IMAGE_TOO_LARGE,
+}
+
+
+class Heard:
+    """What the topics say at the end of the run, and what the intruder knows."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self.spoilt_part = ""
+        self.messages: dict[str, list[Any]] = {}
+
+    def read(self, demo: DemoRun) -> None:
+        topics: tuple[Topic, ...] = (ALERTS, DEAD_LETTERS, INSPECTIONS, VERDICTS)
+        with Follower(plant=self._plant, settings=KafkaSettings(), topics=topics, from_beginning=True) as follower:
+            for seen in follower.drain():
+                self.messages.setdefault(seen.topic.name, []).append(seen.message)
+
+
+def _ask_simulation(demo: DemoRun, method: str, camera: str, seconds: float) -> None:
+    plc = load_plant(PLANT_FILE).plcs[0]
+    with Client(plc.endpoint) as client:
+        index = client.get_namespace_index(plc.namespace)
+        simulation = client.get_node(ua.NodeId("Simulation", index))
+        assert simulation.call_method(ua.NodeId(f"Simulation.{method}", index), camera, seconds)
+
+
+def test_bad_frames_a_gap_a_wrong_clock_and_a_silent_camera(line: DisturbedLine) -> None:
+    plant = load_plant(PLANT_FILE)
+    intruder, heard = Intruder(plant), Heard(plant)
+
+    def spoil(demo: DemoRun) -> None:
+        heard.spoilt_part = intruder.spoil_coming_part()
+
+    outcome, truth = line.run(
+        parts=PARTS,
+        disturbances=[
+            (3.0, lambda demo: _ask_simulation(demo, "SetCameraClockAhead", "middle", CLOCK_AHEAD_S)),
+            (4.0, lambda demo: intruder.send_unreadable()),
+            (6.0, lambda demo: intruder.send_uninspectable()),
+            (8.0, lambda demo: intruder.send_again()),
+            (9.0, spoil),
+            (11.0, lambda demo: intruder.leave_gap()),
+            (14.0, lambda demo: _ask_simulation(demo, "SilenceCamera", "right", SILENT_S)),
+            (UNKNOWN_PARTS_GIVEN_UP_S, heard.read),
+        ],
+    )
+    assert_nothing_lost(outcome, truth)
+    verdicts = {(said.part_id, said.visit): said for said in heard.messages[VERDICTS.name] if said.revision == 1}
+    assert verdicts.keys() == truth.parts.keys()
+    late = [said.id for said in verdicts.values() if said.decided_at_ns > said.due_at_ns + 250_000_000]
+    assert not late
+    unexpected = [row for row in truth.left if row["by_fail_safe"]]
+    assert not unexpected, unexpected
+
+    letters = heard.messages[DEAD_LETTERS.name]
+    assert {letter.reason for letter in letters if letter.topic == FRAMES.name} == REFUSED_FRAMES
+    orphans = [letter.reason for letter in letters if letter.topic == INSPECTIONS.name]
+    assert set(orphans) == {RefusalReason.UNKNOWN_PART, RefusalReason.UNKNOWN_STATION}
+
+    inspections: list[Inspection] = heard.messages[INSPECTIONS.name]
+    skewed = [item for item in inspections if CLOCK_SKEW in item.warnings]
+    assert skewed
+    assert {item.camera for item in skewed} == {"middle"}
+    assert {item.outcome for item in skewed} == {FrameOutcome.INSPECTED}
+    assert [item.session for item in inspections if SEQUENCE_GAP in item.warnings and item.camera == "left"] == [
+        SESSION
+    ]
+
+    spoilt = verdicts[heard.spoilt_part, 1]
+    assert (spoilt.verdict, spoilt.action) == (VerdictValue.NOT_DECIDABLE, FailSafe.REJECT)
+    assert VerdictReason.VIEW_DROPPED in spoilt.reasons
+
+    blind = [said for said in verdicts.values() if VerdictReason.MISSING_VIEW in said.reasons]
+    assert blind
+    assert {view.view for said in blind for view in said.views if view.inspection is None} == {"right"}
+    assert {said.action for said in blind if said.verdict is VerdictValue.NOT_DECIDABLE} == {FailSafe.REJECT}
+
+    states = {(item.rule, item.subject, item.state) for item in heard.messages[ALERTS.name]}
+    for rule, camera in (("frames-missing", "left"), ("camera-silent", "right")):
+        assert {(rule, camera, AlertState.RAISED), (rule, camera, AlertState.CLEARED)} <= states
+    assert not [state for state in states if state[0] == "camera-silent" and state[1] != "right"]
