@@ -86,11 +86,12 @@ class _Progress:
     first_written_at_ns: int = 0
     last_written_at_ns: int = 0
     seen_pending_at_ns: int = 0
+    unknown_past: bool
 
     @property
     def may_be_executed(self) -> bool:
-        """Whether the PLC may have taken it, by this process or by the one before."""
-        return self.attempts > 0 or self.seen_pending_at_ns > 0
+        """Whether the PLC may have taken it, by this process or by the one before, which may have written it."""
+        return self.attempts > 0 or self.seen_pending_at_ns > 0 or self.unknown_past
 
 
 class CommandMailbox:
@@ -111,6 +112,7 @@ class CommandMailbox:
         self._acknowledge_timeout_ns = acknowledge_timeout_ms * 1_000_000
         self._observe = observe
         self._free: tuple[OpcUaSession, Mailbox] | None = None
+        self._was_read = False
 
     async def reached(self, *, within_s: float) -> None:
         """Returns when the PLC is there, at the latest after `within_s`.
@@ -125,7 +127,7 @@ class CommandMailbox:
         With `observe` nothing is written. Returns at the latest when the command's validity has ended, plus what it takes
         to read the fate of one that was written before.
         """
-        progress = _Progress()
+        progress = _Progress(unknown_past=not self._was_read)
         if self._observe:
             return _result(command, progress, CommandOutcome.OBSERVED, detail="the plant file says `observe: true`")
         why = "the PLC is away"
@@ -152,6 +154,7 @@ class CommandMailbox:
         mailbox = self._free[1] if self._free is not None and self._free[0] is session else await self._read(session)
         self._free = None
         while True:
+            progress.unknown_past = False
             step = next_step(mailbox, command.id, written_sequence=progress.sequence)
             now_ns = time.time_ns()
             if step is Step.ANSWERED:
@@ -184,6 +187,7 @@ class CommandMailbox:
         ack_sequence, ack_command_id, ack_result, sequence, command_id = await session.read(
             [nodes.ack_sequence, nodes.ack_command_id, nodes.ack_result, nodes.command_sequence, nodes.command_id]
         )
+        self._was_read = True
         return Mailbox(
             sequence=sequence or 0,
             command_id=command_id or "",

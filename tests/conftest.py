@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ops.local.kafka import LocalKafka
 from ops.local.places import CHECKOUT, KAFKA_JARS, TRITON_BACKENDS
@@ -16,6 +17,12 @@ from ops.local.triton import LocalTriton
 
 MODEL_REPOSITORY = CHECKOUT / "triton_models"
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
+
+
+# The same examples in every run of CI: a property that fails there fails for the next person too. Elsewhere they are new each time.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI") == "true":
+    settings.load_profile("ci")
 
 
 def require(folder: Path, what: str) -> None:

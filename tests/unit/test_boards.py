@@ -89,7 +89,7 @@ def _parts(area: np.ndarray) -> int:
 @settings(max_examples=80, deadline=None)
 def test_a_kind_does_to_the_conductors_what_its_name_says(kind: DefectKind, seed: int, design: str) -> None:
     before, after = _around(*_with(kind, seed, design))
-    touched = cv2.dilate((before != after).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    touched = cv2.dilate((before != after).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     match kind:
         case DefectKind.SHORT:
             assert _parts(after) < _parts(before)
