@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +17,7 @@ from schemas.errors import ConfigurationError, ServiceAway
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 # A service that ran this long has recovered: its next failure counts as the first.
 SETTLED_S = 60.0
+UNHURRIED_STOP_S = 8.0
 WRONG_CONFIGURATION = 2  # exit status: a person has to change something, starting again cannot help
 
 
@@ -91,9 +93,20 @@ class Supervisor(AbstractContextManager["Supervisor"]):
                 self._failed(kept, f"ended with status {status}")
 
     def stop(self) -> None:
-        """Stop all services, the last one started first."""
-        while self._kept:
+        """Stop all services, the last one started first.
+
+        Once one took longer than `UNHURRIED_STOP_S` (its broker hangs, say), those that are left are stopped together: they wait
+        for the same thing, and a person at the keyboard waits for all of them.
+        """
+        began = time.monotonic()
+        while self._kept and time.monotonic() - began < UNHURRIED_STOP_S:
+            began = time.monotonic()
             self._kept.pop().service.stop()
+        if self._kept:
+            left = [self._kept.pop().service for _ in range(len(self._kept))]
+            with ThreadPoolExecutor(len(left)) as together:
+                for stopping in [together.submit(service.stop) for service in left]:
+                    stopping.result()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from ops.local import supervisor as supervision
 from ops.local.children import Child
 from ops.local.supervisor import GaveUp, Restart, Supervisor
 from schemas.errors import ConfigurationError
@@ -101,3 +103,32 @@ def test_everything_is_stopped_the_last_one_first(tmp_path: Path) -> None:
             supervisor.start(child)
             child.wait_ready((tmp_path / name).exists, deadline_s=DEADLINE_S, advice="")
     assert (tmp_path / "order").read_text().split() == ["gateway", "judge", "kafka"]
+
+
+class _StopsWithTheOthers:
+    """A service that ends only while the others are ending too."""
+
+    def __init__(self, name: str, all_stopping: threading.Barrier) -> None:
+        self.name = name
+        self.stopped = False
+        self._all_stopping = all_stopping
+
+    def start(self) -> None: ...
+
+    def poll(self) -> int | None:
+        return None
+
+    def stop(self) -> None:
+        self._all_stopping.wait(DEADLINE_S)
+        self.stopped = True
+
+
+def test_services_that_do_not_drain_are_stopped_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten stages whose broker hangs would take ten times their grace one after another."""
+    monkeypatch.setattr(supervision, "UNHURRIED_STOP_S", 0.0)
+    all_stopping = threading.Barrier(3)
+    services = [_StopsWithTheOthers(name, all_stopping) for name in ("inspect", "judge", "alerts")]
+    with Supervisor(on_restart=lambda _: None) as supervisor:
+        for service in services:
+            supervisor.start(service)
+    assert all(service.stopped for service in services)
