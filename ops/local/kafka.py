@@ -243,7 +243,7 @@ class LocalKafka:
     def _format(self) -> None:
         command = [
             *self._java("-Xmx128m"), "kafka.tools.StorageTool", "format", "--ignore-formatted",
-            "--cluster-id", self._cluster_id(), "--config", str(self._folder / "server.properties"),
+            f"--cluster-id={self._cluster_id()}", "--config", str(self._folder / "server.properties"),
         ]  # fmt: skip
         try:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=FORMAT_TIMEOUT_S)

@@ -148,6 +148,14 @@ def test_a_run_folder_that_another_broker_still_uses_is_refused(
         holder.kill()
 
 
+def test_a_cluster_id_that_begins_with_a_dash_is_no_option(kafka_installed: None, tmp_path: Path) -> None:
+    """One random id in 64 begins with a dash."""
+    (tmp_path / "kafka").mkdir()
+    (tmp_path / "kafka" / "cluster-id").write_text("-ZyD2Lf8Qd-YHbk8pPg1OQ")
+    with LocalKafka(tmp_path) as local:
+        assert local.poll() is None
+
+
 def test_a_broker_that_cannot_start_shows_its_own_words(kafka_installed: None, tmp_path: Path) -> None:
     kafka = LocalKafka(tmp_path)
     kafka.start()
