@@ -218,7 +218,7 @@ class LocalKafka:
         file = self._folder / "cluster-id"
         if not file.exists():
             unfinished = file.with_suffix(f".{os.getpid()}")
-            unfinished.write_text(new_cluster_id())
+            unfinished.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode())
             unfinished.replace(file)
         return file.read_text()
 
@@ -277,14 +277,6 @@ class LocalKafka:
     def _is_ready(self) -> bool:
         assert self._port is not None
         return ports.answers(ports.HOST, self._port) and cluster_id_at(self.bootstrap_servers) == self._cluster_id()
-
-
-def new_cluster_id() -> str:
-    """16 random bytes as Kafka writes them; like Kafka's own, it does not begin with a dash, which `format` takes for an option."""
-    while True:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        if not cluster_id.startswith("-"):
-            return cluster_id
 
 
 class GivenKafka:
