@@ -112,14 +112,20 @@ class CommandMailbox:
         self._acknowledge_timeout_ns = acknowledge_timeout_ms * 1_000_000
         self._observe = observe
         self._free: tuple[OpcUaSession, Mailbox] | None = None
-        self._was_read = False
+        self._last_seen: Mailbox | None = None
+        self._born_at_ns = time.time_ns()
 
     async def reached(self, *, within_s: float) -> None:
         """Returns when the PLC is there, at the latest after `within_s`.
 
         A command of a former life may have been executed, and only the mailbox says so: it is asked before anything expires.
         """
-        await self._link.session(until_ns=time.time_ns() + int(within_s * 1e9))
+        session = await self._link.session(until_ns=time.time_ns() + int(within_s * 1e9))
+        if session is not None:
+            try:
+                await self._read(session)
+            except Transient as error:
+                self._stage.emit(AttemptRepeated(service="plc", detail=str(error)))
 
     async def deliver(self, command: Command) -> CommandResult:
         """What became of the command: the PLC's answer, or that there was none in time.
@@ -127,7 +133,7 @@ class CommandMailbox:
         With `observe` nothing is written. Returns at the latest when the command's validity has ended, plus what it takes
         to read the fate of one that was written before.
         """
-        progress = _Progress(unknown_past=not self._was_read)
+        progress = _Progress(unknown_past=self._may_be_in_the_mailbox(command))
         if self._observe:
             return _result(command, progress, CommandOutcome.OBSERVED, detail="the plant file says `observe: true`")
         why = "the PLC is away"
@@ -187,14 +193,24 @@ class CommandMailbox:
         ack_sequence, ack_command_id, ack_result, sequence, command_id = await session.read(
             [nodes.ack_sequence, nodes.ack_command_id, nodes.ack_result, nodes.command_sequence, nodes.command_id]
         )
-        self._was_read = True
-        return Mailbox(
+        self._last_seen = Mailbox(
             sequence=sequence or 0,
             command_id=command_id or "",
             ack_sequence=ack_sequence or 0,
             ack_command_id=ack_command_id or "",
             ack_result=ack_result or 0,
         )
+        return self._last_seen
+
+    def _may_be_in_the_mailbox(self, command: Command) -> bool:
+        """Whether a former life may have written it: it is older than this one, and nobody looked yet, or it was there then.
+
+        The judge's clock says how old it is; one that is ahead of ours by more than a restart takes makes `expired` of it.
+        """
+        if command.issued_at_ns >= self._born_at_ns:
+            return False
+        seen = self._last_seen
+        return seen is None or command.id in (seen.command_id, seen.ack_command_id)
 
     async def _write(self, session: OpcUaSession, command: Command, progress: _Progress, sequence: int) -> None:
         """Payload first, then the sequence in a write of its own: the PLC looks at the payload only after that."""
