@@ -248,7 +248,7 @@ def test_publish_says_what_it_needs(line: Linesight, plant_file: Path, tmp_path:
     pcb = CHECKOUT / "plants" / "pcb.yaml"
     external = ("publish", tmp_path, "--camera", "top", "--plant", pcb, "--recipe")
     assert "expected one of bare-board@1" in refusal(line, *external, "nothing@1", code=2)
-    assert "expected files ending in .png" in refusal(line, *external, "bare-board@1", code=2)
+    assert "expected files ending in .jpg" in refusal(line, *external, "bare-board@1", code=2)
     absent = (*external, "bare-board@1", "--reference", tmp_path / "absent.png")
     assert "absent.png" in refusal(line, *absent, code=2)
 
