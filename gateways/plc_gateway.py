@@ -81,27 +81,38 @@ class _Gateway:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works until `stop`, then finishes the commands under way before it lets go of the PLCs."""
+        """Works until `stop`, then finishes the commands under way before it lets go of the PLCs, and tells what they said."""
         links = asyncio.create_task(
             together(*(controller.link.run(controller.follow) for controller in self._controllers))
         )
+        report = asyncio.create_task(self._report())
         try:
             await until_stopped(
                 stop,
                 self._publisher.failed(),
                 show_ready(self._stage, self._is_ready),
                 _shielded(links),
-                self._report(),
+                _shielded(report),
                 self._intake.run(),
             )
+            links.cancel()
+            await self._told(within_s=FINISH_EVENTS_S)
         finally:
             links.cancel()
-            await asyncio.gather(links, return_exceptions=True)
-        await self._publisher.drained(within_s=FINISH_EVENTS_S)
+            report.cancel()
+            await asyncio.gather(links, report, return_exceptions=True)
 
     def _is_ready(self) -> bool:
         links_up = all(controller.link.up for controller in self._controllers)
         return links_up and self._history_known and self._publisher.connected and self._intake.assigned
+
+    async def _told(self, *, within_s: float) -> None:
+        """Waits until what the PLCs reported is on its topic; gives up after `within_s`: the next start reads it from the PLC."""
+        try:
+            async with asyncio.timeout(within_s):
+                await together(*(station.report.settled() for plc in self._controllers for station in plc.stations))
+        except TimeoutError:
+            self._stage.log.warning("events_not_told", within_s=within_s)
 
     async def _report(self) -> None:
         """Publishes the stations' events, once it is known which of them are published already."""

@@ -45,6 +45,11 @@ class StationReport:
                 await self._publisher.publish(PLC_EVENTS, self._station, event)
                 history.note(event)
                 self._stage.last_processed.set_to_current_time()
+            self._events.task_done()
+
+    async def settled(self) -> None:
+        """Returns when every event so far is on the topic: a part that left is told with the gate's confirmation."""
+        await self._events.join()
 
     async def arrived(self, news: RingNews[Arrival]) -> None:
         """Parts entered the station."""

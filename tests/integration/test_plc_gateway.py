@@ -275,6 +275,22 @@ async def test_parts_come_and_go_in_order_through_a_cut_cable(
         assert [(state.mode, state.cause) for state in states][-1] == ("stopped", "e-stop")
 
 
+async def test_what_the_plc_said_before_a_stop_is_told_whole(
+    settings: KafkaSettings, unique_prefix: str, tmp_path: Path
+) -> None:
+    async with Floor(gate_after_ms=200) as floor:
+        plant = floor_plant(unique_prefix, plc=floor.plc)
+        await make_topics(plant, settings)
+        async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path) as stage:
+            for number in range(40):
+                await floor.arrive(f"p{number:02}")
+            await until(lambda: counted(stage, "out_total", topic="plc-events") > 45, "the first parts have left")
+        left = await events(settings, plant, PartLeft)
+        confirmed = await events(settings, plant, RejectConfirmed)
+        assert left
+        assert [event.part_id for event in confirmed] == [event.part_id for event in left]
+
+
 async def test_a_plc_whose_heart_stands_still_is_a_fault_until_it_beats_again(
     settings: KafkaSettings, unique_prefix: str, tmp_path: Path
 ) -> None:
