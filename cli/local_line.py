@@ -1,8 +1,9 @@
-"""A whole plant's stages on this machine: Kafka, Triton and one process per stage, supervised."""
+"""A whole plant's stages on this machine: Kafka, Triton and the stages' processes, supervised."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -18,13 +19,14 @@ from tritonclient.utils import InferenceServerException
 
 from cli.readiness import Readiness, is_ready, waits_for
 from cli.run import STAGE_MODULES
+from cli.workers import Worker, check_workers, forget_member
 from ops.local.children import Child
 from ops.local.jars import KAFKA
 from ops.local.kafka import KafkaService, LocalKafka, kafka_service
 from ops.local.ports import HOST, free_ports
 from ops.local.supervisor import Restart, Supervisor
 from ops.local.triton import LocalTriton, TritonService, triton_service
-from schemas.errors import ServiceAway
+from schemas.errors import ConfigurationError, ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings, TritonSettings
 
@@ -54,17 +56,34 @@ Say = Callable[[str], None]
 class LocalLine:
     """Everything a plant needs but its machines; `stop` drains and leaves nothing behind.
 
-    With `KAFKA_BOOTSTRAP_SERVERS` or `TRITON_URL` set those services are used instead of local ones.
+    With `KAFKA_BOOTSTRAP_SERVERS` or `TRITON_URL` set those services are used instead of local ones. `workers` says of which
+    stages there are several processes; a ConfigurationError says why a stage cannot have so many.
     """
 
-    def __init__(self, *, plant: Plant, plant_file: Path, run_dir: Path, say: Say, without: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        plant: Plant,
+        plant_file: Path,
+        run_dir: Path,
+        say: Say,
+        without: Iterable[str] = (),
+        workers: Mapping[str, int] | None = None,
+    ) -> None:
+        counts = dict(workers or {})
+        check_workers(counts, plant)
         self._plant = plant
         self._plant_file = plant_file.resolve()
         self._run_dir = run_dir.absolute()
         self._say = say
-        self._stages = [name for name in START_ORDER if name not in set(without)]
+        stages = [name for name in START_ORDER if name not in set(without)]
+        self._workers = {
+            worker.name: worker
+            for stage in stages
+            for worker in (Worker(stage=stage, number=number) for number in range(1, counts.get(stage, 1) + 1))
+        }
         self._services = Supervisor(on_restart=self._restarted)
-        self._workers = Supervisor(on_restart=self._restarted)
+        self._kept = Supervisor(on_restart=self._restarted)
         self._kafka = kafka_service(self._run_dir)
         self._triton = triton_service(self._run_dir, TritonSettings().model_repository)
         self._health: dict[str, int] = {}
@@ -73,12 +92,12 @@ class LocalLine:
 
     @property
     def health_ports(self) -> Mapping[str, int]:
-        """Port of `/metrics`, `/healthz` and `/readyz` of each stage on the loopback address."""
+        """Port of `/metrics`, `/healthz` and `/readyz` of each stage's processes on the loopback address, by name."""
         return self._health
 
     @property
     def children(self) -> Mapping[str, Child]:
-        """The process of each stage."""
+        """The processes of the stages by name: `judge`, and where there are several, `inspect`, `inspect-2`, ..."""
         return self._children
 
     @property
@@ -108,13 +127,52 @@ class LocalLine:
 
     def start_stages(self) -> None:
         """Starts every stage; each becomes ready when what it needs is there."""
-        self._say(f"starting {len(self._stages)} stages")
-        ports = free_ports(len(self._stages))
-        self._health = dict(zip(self._stages, ports, strict=True))
+        self._say(f"starting {len(self._workers)} stages")
+        ports = free_ports(len(self._workers))
+        self._health = dict(zip(self._workers, ports, strict=True))
         self._write_scrape_targets()
-        for name in self._stages:
-            self._children[name] = self._child(name)
-            self._workers.start(self._children[name])
+        for worker in self._workers.values():
+            self._children[worker.name] = self._child(worker)
+            self._kept.start(self._children[worker.name])
+
+    def start_worker(self, stage: str) -> str:
+        """Starts one more process of a stage while the line runs; returns its name. It works when its `/readyz` says so.
+
+        Raises ConfigurationError where the stage cannot have one more.
+        """
+        numbers = {worker.number for worker in self._workers.values() if worker.stage == stage}
+        check_workers({stage: len(numbers) + 1}, self._plant)
+        worker = Worker(stage=stage, number=next(number for number in itertools.count(1) if number not in numbers))
+        self._workers[worker.name] = worker
+        (self._health[worker.name],) = free_ports(1)
+        self._write_scrape_targets()
+        self._start_beside(worker, self._child(worker))
+        self._say(f"{worker.name} started")
+        return worker.name
+
+    def stop_worker(self, name: str) -> None:
+        """Drains and stops one process of a stage for good; the others take its partitions over.
+
+        Raises ConfigurationError for the last one.
+        """
+        worker = self._worker(name)
+        if sum(other.stage == worker.stage for other in self._workers.values()) == 1:
+            raise ConfigurationError(f"{name} is the only process of {worker.stage}: stop the line instead")
+        self._kept.release(self._children.pop(name))
+        del self._workers[name], self._health[name]
+        self._write_scrape_targets()
+        told = forget_member(worker, plant=self._plant, kafka=KafkaSettings())
+        self._say(f"{name} stopped" if told else f"{name} stopped; the broker learns it when its session ends")
+
+    def restart_worker(self, name: str, *, checkout: Path | None = None) -> None:
+        """Drains one process of a stage and starts it again: one step of a rolling restart.
+
+        With `checkout` it runs that folder's code from now on: one step of a rolling upgrade.
+        """
+        worker = self._worker(name)
+        self._kept.release(self._children[name])
+        self._start_beside(worker, self._child(worker, checkout=checkout))
+        self._say(f"{name} started again")
 
     def await_stages(self) -> None:
         """Returns when every stage is ready; for a line whose machines are there. Raises `ServiceAway` with the log of one that is not."""
@@ -128,7 +186,7 @@ class LocalLine:
     def tend(self) -> None:
         """Looks after the processes; call it often."""
         self._services.tend()
-        self._workers.tend()
+        self._kept.tend()
 
     def run_until_signal(self) -> None:
         """Looks after the processes until SIGINT or SIGTERM, says which stages wait, and checkpoints the ledger every hour."""
@@ -158,11 +216,11 @@ class LocalLine:
 
     def stop_stages(self) -> None:
         """Drains and stops the stages, sources first; Kafka and Triton stay."""
-        self._workers.stop()
+        self._kept.stop()
 
     def stop(self) -> None:
         """Stops everything that was started here."""
-        self._workers.stop()
+        self._kept.stop()
         if self._ledger is not None:
             self._ledger.stop()
         self._services.stop()
@@ -184,22 +242,35 @@ class LocalLine:
         self._ledger = Child(name="ledger", command=command, log_dir=self._run_dir / "logs")
         self._ledger.start()
 
-    def _child(self, name: str) -> Child:
-        env = dict(os.environ)
-        env["LINESIGHT_METRICS_PORT"] = str(self._health[name])
+    def _worker(self, name: str) -> Worker:
+        if name not in self._workers:
+            raise ConfigurationError(f"there is no process {name!r}; expected one of: {', '.join(self._workers)}")
+        return self._workers[name]
+
+    def _start_beside(self, worker: Worker, child: Child) -> None:
+        """Starts a process that is stopped together with the others of its stage, after the stages that feed it."""
+        others = (other for other in self._workers.values() if other.stage == worker.stage and other != worker)
+        beside = next(others, None)
+        self._children[worker.name] = child
+        self._kept.start(child, beside=None if beside is None else self._children[beside.name])
+
+    def _child(self, worker: Worker, *, checkout: Path | None = None) -> Child:
+        env = worker.environment()
+        env["LINESIGHT_METRICS_PORT"] = str(self._health[worker.name])
         env["LINESIGHT_RUN_DIR"] = str(self._run_dir)
         env.setdefault("OBJECT_STORE_URL", str(self._run_dir / "objects"))
-        assert name in STAGE_MODULES
+        assert worker.stage in STAGE_MODULES
         return Child(
-            name=name,
-            command=[sys.executable, "-m", "cli.main", "run", name, "--plant", str(self._plant_file)],
+            name=worker.name,
+            command=[sys.executable, "-m", "cli.main", "run", worker.stage, "--plant", str(self._plant_file)],
             log_dir=self._run_dir / "logs",
             env=env,
+            cwd=checkout,
             grace_s=STAGE_GRACE_S,
         )
 
     def _await_ready(self) -> None:
-        waiting = set(self._stages)
+        waiting = set(self._health)
         give_up_at = time.monotonic() + READY_S
         while waiting:
             self.tend()
@@ -214,9 +285,12 @@ class LocalLine:
             time.sleep(LOOK_EVERY_S)
 
     def _write_scrape_targets(self) -> None:
-        """What `ops/prometheus/prometheus.yml` reads (file_sd): every stage, and Triton where it is ours."""
+        """What `ops/prometheus/prometheus.yml` reads (file_sd): every process of a stage, and Triton where it is ours."""
         targets = [
-            {"targets": [f"{HOST}:{port}"], "labels": {"stage": name, "plant": self._plant.plant}}
+            {
+                "targets": [f"{HOST}:{port}"],
+                "labels": {"stage": self._workers[name].stage, "worker": name, "plant": self._plant.plant},
+            }
             for name, port in self._health.items()
         ]
         if isinstance(self._triton, LocalTriton):

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json_line
 from schemas.plant_file import load_plant
 from schemas.settings import StageSettings
 
+Workers = Annotated[
+    list[str],
+    typer.Option("--workers", metavar="STAGE=N", help="Processes of a stage that can have several; may be repeated."),
+]
 
-def command(plant: PlantFile = DEMO_PLANT, json: Json = False) -> None:
+
+def command(plant: PlantFile = DEMO_PLANT, workers: Workers = [], json: Json = False) -> None:  # noqa: B006
     """Starts Kafka and Triton (unless the environment names others) and every stage; restarts what crashes; Ctrl-C drains and stops.
 
     A PLC or camera that is away keeps nothing from starting: it says which stages wait, and for what.
     """
     from cli.local_line import LocalLine
+    from cli.workers import read_workers
 
     def say(text: str) -> None:
         if json:
@@ -20,9 +30,10 @@ def command(plant: PlantFile = DEMO_PLANT, json: Json = False) -> None:
         else:
             print(text, flush=True)
 
+    counts = read_workers(workers)
     description = load_plant(plant)
     run_dir = StageSettings().run_dir
-    with LocalLine(plant=description, plant_file=plant, run_dir=run_dir, say=say) as line:
+    with LocalLine(plant=description, plant_file=plant, run_dir=run_dir, say=say, workers=counts) as line:
         line.start_services()
         line.start_stages()
         for name, port in line.health_ports.items():

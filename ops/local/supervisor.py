@@ -71,10 +71,19 @@ class Supervisor(AbstractContextManager["Supervisor"]):
         self._waits_s = waits_s
         self._kept: list[_Kept] = []
 
-    def start(self, service: Supervised) -> None:
-        """Start a service and keep it running from now on. Raises what its `start` raises, and then does not keep it."""
+    def start(self, service: Supervised, *, beside: Supervised | None = None) -> None:
+        """Start a service and keep it running from now on. Raises what its `start` raises, and then does not keep it.
+
+        It is stopped before those started earlier, or, with `beside`, just before that one.
+        """
         service.start()
-        self._kept.append(_Kept(service=service, started_at=time.monotonic()))
+        kept = _Kept(service=service, started_at=time.monotonic())
+        self._kept.insert(len(self._kept) if beside is None else self._place(beside) + 1, kept)
+
+    def release(self, service: Supervised) -> None:
+        """Stop one service, draining, and keep it running no longer."""
+        del self._kept[self._place(service)]
+        service.stop()
 
     def tend(self) -> None:
         """Look at every service once, and start again those whose wait is over.
@@ -115,6 +124,9 @@ class Supervisor(AbstractContextManager["Supervisor"]):
 
     def __enter__(self) -> Self:
         return self
+
+    def _place(self, service: Supervised) -> int:
+        return next(index for index, kept in enumerate(self._kept) if kept.service is service)
 
     def _start_again(self, kept: _Kept) -> None:
         kept.restart_at = None

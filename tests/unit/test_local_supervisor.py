@@ -105,6 +105,34 @@ def test_everything_is_stopped_the_last_one_first(tmp_path: Path) -> None:
     assert (tmp_path / "order").read_text().split() == ["gateway", "judge", "kafka"]
 
 
+def test_one_started_beside_another_is_stopped_after_those_that_feed_it(tmp_path: Path) -> None:
+    script = "trap 'echo {0} >> {1}/order; exit 0' TERM; touch {1}/{0}; while :; do sleep 0.02; done"
+    children = {
+        name: sleeper(name, tmp_path, script.format(name, tmp_path)) for name in ("inspect", "gateway", "inspect-2")
+    }
+    with Supervisor(on_restart=lambda _: None) as supervisor:
+        supervisor.start(children["inspect"])
+        supervisor.start(children["gateway"])
+        supervisor.start(children["inspect-2"], beside=children["inspect"])
+        for name, child in children.items():
+            child.wait_ready((tmp_path / name).exists, deadline_s=DEADLINE_S, advice="")
+    assert (tmp_path / "order").read_text().split() == ["gateway", "inspect-2", "inspect"]
+
+
+def test_one_that_is_released_has_stopped_and_is_not_started_again(tmp_path: Path) -> None:
+    restarts: list[Restart] = []
+    with Supervisor(on_restart=restarts.append, waits_s=(0.0,)) as supervisor:
+        going, staying = sleeper("inspect-2", tmp_path), sleeper("inspect", tmp_path)
+        supervisor.start(staying)
+        supervisor.start(going)
+        supervisor.release(going)
+        assert going.poll() is not None
+        supervisor.tend()
+        assert going.poll() is not None
+        assert staying.poll() is None
+    assert restarts == []
+
+
 class _StopsWithTheOthers:
     """A service that ends only while the others are ending too."""
 
