@@ -8,18 +8,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from processors.whole_image import whole_image
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
-from schemas.image_header import ImageHeader, read_header
+from schemas.image_header import ImageHeader
 from schemas.plant import Camera
 from schemas.reasons import RefusalReason
 
 Image = npt.NDArray[np.uint8]
-
-# Cameras pad their pictures to whole blocks: the end is looked for in the last bytes, not as the last bytes.
-_PADDING_BYTES = 65_536
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
-_START_OF_SCAN = 0xDA
 
 # A camera's picture is judged as the sensor saw it, whatever an EXIF tag says about how to hold it.
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
@@ -30,6 +26,19 @@ def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
 
     Raises Refused: `image_too_large` (bytes, or px by the header, before decoding), `size_mismatch` (bytes, digest or px are
     not what the frame says), `undecodable_image`.
+
+    What is unusual, and what becomes of it:
+
+        JPEG, progressive or with restart marks    its pixels; more than 32 scans are refused, each costs a whole pass
+        JPEG or PNG with an EXIF rotation          as the sensor saw it, not turned
+        anything after the end (padding, a ZIP)    not looked at
+        PNG of 16 bits                             the upper 8 bits
+        PNG with alpha                             the colour alone, alpha is not looked at
+        animated PNG (APNG)                        its default image, as the standard asks of who shows one picture
+        JPEG of 4 components (CMYK), GIF, others   refused `undecodable_image`, whatever follows inside
+        no end, or other data amid the pixels      refused `undecodable_image`
+        JPEG cut short, but with an end mark       grey from there on: the format has no checksum; the frame's digest is
+                                                   what tells a picture that was damaged on its way
     """
     _check_bytes(frame, content, camera)
     if frame.encoding is ImageEncoding.RAW:
@@ -42,47 +51,6 @@ def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
         )
     _check_px(frame, (header.width_px, header.height_px), camera)
     return decode_grey(content, header)
-
-
-def whole_image(content: bytes) -> ImageHeader:
-    """The header of an encoded image that is there to its end. Raises Refused `undecodable_image`.
-
-    A picture whose end is missing would decode to grey below, be judged, and found full of defects.
-    """
-    try:
-        header = read_header(content)
-    except ValueError as error:
-        raise Refused(RefusalReason.UNDECODABLE_IMAGE, str(error)) from error
-    if not _has_end(content, header.encoding):
-        raise Refused(
-            RefusalReason.UNDECODABLE_IMAGE,
-            f"the {header.encoding.value} has no end after {len(content)} bytes: it was cut off",
-        )
-    return header
-
-
-def _has_end(content: bytes, encoding: ImageEncoding) -> bool:
-    """BMP has no end mark; its decoder counts."""
-    padding_at = max(0, len(content) - _PADDING_BYTES)
-    if encoding is ImageEncoding.PNG:
-        return content.rfind(_PNG_END, padding_at) >= 0
-    if encoding is ImageEncoding.JPEG:
-        return content.rfind(_JPEG_END, max(padding_at, _jpeg_pixels_at(content))) >= 0
-    return True
-
-
-def _jpeg_pixels_at(content: bytes) -> int:
-    """Where the first scan of a JPEG begins; before it, a thumbnail may have an end mark of its own.
-
-    In the scan it cannot occur: there FF is always followed by 00 or a restart marker (ITU T.81, B.1.1.5).
-    """
-    at = 2
-    while at + 4 <= len(content):
-        if content[at + 1] == _START_OF_SCAN:
-            return at
-        fill = content[at + 1] == 0xFF  # a marker may be preceded by any number of FF
-        at += 1 if fill else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return len(content)
 
 
 def decode_grey(content: bytes, header: ImageHeader) -> Image:

@@ -6,7 +6,9 @@ allocates memory. Sources: JPEG ITU-T T.81 Annex B, PNG (ISO/IEC 15948) 11.2.2, 
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas.frames import ImageEncoding
@@ -18,6 +20,9 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_JPEG_FILL = re.compile(rb"\xff+")  # a marker may be preceded by any number of FF
+# A colour profile of 16 MB takes 255; four million bytes of empty ones would take a second to walk.
+_MOST_JPEG_SEGMENTS = 1024
 _BMP_CORE_HEADER_BYTES = 12
 
 
@@ -56,27 +61,53 @@ def _read(image: bytes) -> ImageHeader:
 
 def _jpeg(image: bytes) -> ImageHeader:
     """Walks the marker segments up to the frame header (SOF)."""
-    at = 2
-    while True:
-        if image[at] != 0xFF:
+    for segment in jpeg_segments(image, 2):
+        if segment.marker in (JPEG_END, JPEG_SCAN):
+            raise ValueError("JPEG: pixels or the end come before any frame header")
+        if segment.marker in _JPEG_FRAMES:
+            height, width, channels = struct.unpack_from(">HHB", image, segment.at + 5)
+            if channels == 4:
+                raise ValueError("JPEG: 4 components are inks of a printer (CMYK); expected grey or colour light")
+            if channels not in (1, 3):
+                raise ValueError(f"JPEG: expected 1 or 3 components, found {channels}")
+            return ImageHeader(ImageEncoding.JPEG, width, height, channels)
+    raise ValueError(f"JPEG: no frame header in the first {_MOST_JPEG_SEGMENTS} segments")
+
+
+class JpegSegment(NamedTuple):
+    """A marker segment: its `marker` without the FF, the offset `at` of that FF, and the offset `end` of what follows it."""
+
+    marker: int
+    at: int
+    end: int
+
+
+JPEG_END, JPEG_SCAN = 0xD9, 0xDA
+
+
+def jpeg_segments(image: bytes, at: int) -> Iterator[JpegSegment]:
+    """The segments of a JPEG that follow each other from offset `at`, at most 1024, up to and with the next scan or the end.
+
+    Raises ValueError where none is, and IndexError or struct.error at the end of the bytes.
+    """
+    for _ in range(_MOST_JPEG_SEGMENTS):
+        fill = _JPEG_FILL.match(image, at)
+        if fill is None:
             raise ValueError(f"JPEG: expected a marker at byte {at}, found 0x{image[at]:02x}")
+        at = fill.end() - 1
         marker = image[at + 1]
-        if marker == 0xFF:  # fill byte before a marker
-            at += 1
-            continue
+        if marker == JPEG_END:
+            yield JpegSegment(marker, at, at + 2)
+            return
         if marker in _JPEG_ALONE:
             at += 2
             continue
-        if marker in (0xD9, 0xDA):
-            raise ValueError("JPEG: pixels or the end come before any frame header")
         (length,) = struct.unpack_from(">H", image, at + 2)
         if length < 2:
             raise ValueError(f"JPEG: segment of length {length} at byte {at}")
-        if marker in _JPEG_FRAMES:
-            height, width, channels = struct.unpack_from(">HHB", image, at + 5)
-            if channels not in (1, 3, 4):
-                raise ValueError(f"JPEG: expected 1, 3 or 4 components, found {channels}")
-            return ImageHeader(ImageEncoding.JPEG, width, height, channels)
+        yield JpegSegment(marker, at, at + 2 + length)
+        if marker == JPEG_SCAN:
+            return
         at += 2 + length
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from processors.decoding import decode_grey, whole_image
+from processors.decoding import decode_grey
 from processors.golden.comparison import GoldenComparison
+from processors.whole_image import whole_image
 from schemas.errors import Refused
 from schemas.object_store import ObjectMissing, ObjectStore, digest_of, reference_key
 from schemas.patience import patiently

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.decoding import decode_frame, whole_image
+from processors.decoding import decode_frame
+from processors.whole_image import whole_image
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
 from schemas.plant import Camera, ExternalSource
