@@ -21,6 +21,7 @@ from schemas.alert_rules import (
 )
 from schemas.alerts import Alert
 from schemas.commands import Command
+from schemas.inspections import Inspection
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.reasons import CommandKind
@@ -89,7 +90,9 @@ class Alerting:
             watch.remember(message, at_ns=at_ns, now_ns=now_ns)
 
     def take(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[AlertStep]:
-        """A message whose record has the time `at_ns`."""
+        """A message whose record has the time `at_ns`. Of a frame that was deferred, the deferral said what there is to say."""
+        if isinstance(message, Inspection) and message.was_deferred:
+            return []
         return [
             step
             for watch in self._watches.values()

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from schemas.codec import FrameOwner
 from schemas.errors import Refused
 from schemas.frames import Frame
-from schemas.inspections import Defect, Inspection, ModelUse, Timings
-from schemas.reasons import FrameOutcome
+from schemas.inspections import DEFERRED, Defect, Inspection, ModelUse, Timings, deferral_id
+from schemas.reasons import DropReason, FrameOutcome
 
 CLOCK_SKEW, SEQUENCE_GAP = "clock_skew", "sequence_gap"
 
@@ -67,9 +69,36 @@ def dropped(frame: Frame, place: FramePlace, refused: Refused, *, warnings: Sequ
     )
 
 
+def deferred(frame: Frame, place: FramePlace, *, detail: str, warnings: Sequence[str], now_ns: int) -> Inspection:
+    """Word that a frame will be inspected later, under an id of its own: the frame's id is kept for its one outcome."""
+    return _outcome(
+        frame,
+        place,
+        id=deferral_id(frame.id),
+        outcome=FrameOutcome.DROPPED,
+        reason=DropReason.DEFERRED.value,
+        detail=detail,
+        reference=frame.reference,
+        warnings=tuple(warnings),
+        inspected_at_ns=now_ns,
+    )
+
+
+def expired(deferral: Inspection, *, detail: str, now_ns: int) -> Inspection:
+    """The outcome of a deferred frame that cannot be read any more."""
+    return msgspec.structs.replace(
+        deferral,
+        id=deferral.id.removesuffix(f"/{DEFERRED}"),
+        reason=DropReason.EXPIRED.value,
+        detail=detail,
+        warnings=(*deferral.warnings, DEFERRED),
+        inspected_at_ns=now_ns,
+    )
+
+
 def _outcome(frame: Frame, place: FramePlace, **outcome: Any) -> Inspection:
+    fields: dict[str, Any] = {"id": frame.id, **outcome}
     return Inspection(
-        id=frame.id,
         station=frame.station,
         camera=frame.camera,
         view=frame.view,
@@ -85,7 +114,7 @@ def _outcome(frame: Frame, place: FramePlace, **outcome: Any) -> Inspection:
         received_at_ns=place.received_at_ns,
         frame_partition=place.partition,
         frame_offset=place.offset,
-        **outcome,
+        **fields,
     )
 
 

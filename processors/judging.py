@@ -9,7 +9,8 @@ deadline finds it decided. A part that is first seen after its deadline (the jud
 There is no command at or after `valid_until_ns` (see `verdict_consequences`), nor for a part that has left the station.
 
 The first message of an id is the truth. Later ones, a second frame of a view, and inspections after the verdict are noticed
-and finished; they never change a verdict. Rules of the verdict itself: `verdict_rules`.
+and finished; they never change a verdict. Nor does the inspection of a frame that was deferred: its deferral took its place as a
+dropped view, and it comes for the record alone. Rules of the verdict itself: `verdict_rules`.
 """
 
 from __future__ import annotations
@@ -191,6 +192,8 @@ class Judge(Generic[Source]):
         visit = PartVisit(inspection.station, inspection.part_id, inspection.visit)
         if self._plant.station(inspection.station) is None:
             return [self._unknown_station(inspection.station, source)]
+        if inspection.was_deferred:  # also where its part is no longer remembered: nothing waits for it
+            return [Notice(what="late", subject=inspection.id), Done(source=source)]
         part = self._open.get(visit)
         if part is not None:
             judgements = self._add_view(part, inspection, source, size_bytes)

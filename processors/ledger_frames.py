@@ -3,6 +3,8 @@
 A sequence is published when it was read from `frames`, stands in a manifest, or has an inspection. Where no gateway writes
 manifests (a plant publishes its frames itself) and pictures are too many to be read again, the offsets account for them: each
 record on `frames` is named by an inspection or a dead letter, and the few that are not are read one by one.
+
+A deferred frame (overload) is open until the backfill inspected it. It is a difference once its record cannot be there any more.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ from processors.sequence_ranges import Ranges
 from schemas.codec import FrameOwner
 from schemas.frames import Manifest, frame_id
 from schemas.inspections import Inspection
-from schemas.reasons import FrameOutcome
+from schemas.reasons import DropReason, FrameOutcome
+from schemas.topics import FRAMES
 
 REPLAY_MARK = "+replay-"
 """In the session of frames that a person sent again (`linesight replay`): picked ones, so gaps say nothing."""
+
+DEFERRAL_SPAN_MS = 600_000
+"""Deferrals are remembered by the span of time in which they were made, not one by one."""
 
 
 class Session:
@@ -32,13 +38,31 @@ class Session:
         self.manifested = Ranges()
         self.dropped = Ranges()
         self.inspected = Ranges()
+        self.deferred: dict[int, Ranges] = {}  # by the beginning of their span, ms
         self.closed = False
         self.touched_ms = 0
 
     @property
     def published(self) -> Ranges:
         """What reached the topic, as far as anything says."""
-        return self.seen.union(self.manifested.without(self.dropped), self.inspected)
+        return self.seen.union(self.manifested.without(self.dropped), self.inspected, *self.deferred.values())
+
+    @property
+    def waiting(self) -> Ranges:
+        """Deferred and not inspected yet."""
+        return Ranges().union(*self.deferred.values()).without(self.inspected)
+
+    def defer(self, sequence: int, *, at_ms: int) -> None:
+        """A frame was left to the backfill."""
+        if sequence not in self.waiting:
+            self.deferred.setdefault(at_ms - at_ms % DEFERRAL_SPAN_MS, Ranges()).add(sequence)
+
+    def inspect(self, sequence: int) -> None:
+        """A frame has its outcome. Spans of deferrals that are all inspected are forgotten."""
+        self.inspected.add(sequence)
+        for span_ms, deferred in list(self.deferred.items()):
+            if sequence in deferred and not len(deferred.without(self.inspected)):
+                del self.deferred[span_ms]
 
     @property
     def is_settled(self) -> bool:
@@ -47,7 +71,12 @@ class Session:
 
     def findings(self, *, begins_midway: bool) -> Iterator[Finding]:
         """What does not add up. `begins_midway`: older records may be gone, so the session may seem to begin late."""
-        yield from self._found("frame_not_inspected", "one inspection", "none", self.published.without(self.inspected))
+        missing = self.published.without(self.inspected).without(self.waiting)
+        yield from self._found("frame_not_inspected", "one inspection", "none", missing)
+        for span_ms, deferred in self.deferred.items():
+            gone_ms = span_ms + DEFERRAL_SPAN_MS + FRAMES.retention_ms
+            rest = deferred.without(self.inspected)
+            yield from self._found("frame_not_backfilled", "one inspection", "deferred", rest, since_ms=gone_ms)
         twice = self.dropped.without(self.dropped.without(self.seen.union(self.inspected)))
         yield from self._found(
             "frame_dropped_and_published", "one outcome", "dropped by its manifest, and published", twice
@@ -59,12 +88,14 @@ class Session:
                 "frame_missing", "published or dropped", "a gap in the sequence", whole.without(known)
             )
 
-    def _found(self, kind: str, expected: str, found: str, sequences: Ranges) -> Iterator[Finding]:
+    def _found(
+        self, kind: str, expected: str, found: str, sequences: Ranges, *, since_ms: int | None = None
+    ) -> Iterator[Finding]:
         for first, last in sequences:
             subject = frame_id(camera=self.camera, session=self.session, sequence=first)
             told = found if first == last else f"{found} (sequences {first} to {last})"
             difference = Difference(kind=kind, subject=subject, expected=expected, found=told)
-            yield Finding(difference=difference, since_ms=self.touched_ms)
+            yield Finding(difference=difference, since_ms=self.touched_ms if since_ms is None else since_ms)
 
 
 class FrameBook:
@@ -77,13 +108,19 @@ class FrameBook:
         self._held: dict[int, tuple[int, int]] = {}
         self.settled_published = 0
         self.inspected = 0
-        self.dropped: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
         self.duplicates = 0
 
     @property
     def published(self) -> int:
         """How many distinct frames reached the topic."""
         return self.settled_published + sum(len(session.published) for session in self._sessions.values())
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many frames ended by which reason; those that wait for the backfill are `deferred`."""
+        waiting = sum(len(session.waiting) for session in self._sessions.values())
+        return self._dropped + Counter({DropReason.DEFERRED.value: waiting})
 
     def frame(self, owner: FrameOwner | None, *, partition: int, offset: int, at_ms: int) -> None:
         """A record on `frames`. One without an owner belongs to no session: it cannot be decoded and needs its dead letter."""
@@ -101,13 +138,16 @@ class FrameBook:
         self._account(inspection.frame_partition, inspection.frame_offset)
         session = self._session(inspection.camera, inspection.session, at_ms)
         if session is None or inspection.sequence in session.inspected:
-            self.duplicates += 1
+            self.duplicates += not inspection.is_deferral  # an inspected frame may be deferred when it is read again
             return
-        session.inspected.add(inspection.sequence)
+        if inspection.is_deferral:
+            session.defer(inspection.sequence, at_ms=at_ms)
+            return
+        session.inspect(inspection.sequence)
         if inspection.outcome is FrameOutcome.INSPECTED:
             self.inspected += 1
         else:
-            self.dropped[inspection.reason or "unknown"] += 1
+            self._dropped[inspection.reason or "unknown"] += 1
 
     def manifest(self, manifest: Manifest, *, at_ms: int) -> None:
         """What a gateway says it sent and dropped."""
@@ -117,7 +157,7 @@ class FrameBook:
         session.manifested.add(manifest.first_sequence, manifest.last_sequence)
         for part in manifest.dropped:
             new = Ranges([(part.first_sequence, part.last_sequence)]).without(session.dropped)
-            self.dropped[part.reason] += len(new)
+            self._dropped[part.reason] += len(new)
             session.dropped.add(part.first_sequence, part.last_sequence)
         session.closed = session.closed or manifest.closing
 
@@ -190,6 +230,7 @@ class FrameBook:
                     "manifested": session.manifested.as_list(),
                     "dropped": session.dropped.as_list(),
                     "inspected": session.inspected.as_list(),
+                    "deferred": [[span_ms, ranges.as_list()] for span_ms, ranges in session.deferred.items()],
                     "closed": session.closed,
                     "touched_ms": session.touched_ms,
                 }
@@ -199,7 +240,7 @@ class FrameBook:
             "offsets": [[partition, ranges.as_list()] for partition, ranges in self._offsets.items()],
             "published": self.settled_published,
             "inspected": self.inspected,
-            "dropped": dict(self.dropped),
+            "dropped": dict(self._dropped),
             "duplicates": self.duplicates,
         }
 
@@ -211,12 +252,14 @@ class FrameBook:
             session = Session(item["camera"], item["session"])
             for name in ("seen", "manifested", "dropped", "inspected"):
                 setattr(session, name, Ranges.from_list(item[name]))
+            # checkpoints from before frames could be deferred do not have it
+            session.deferred = {span_ms: Ranges.from_list(ranges) for span_ms, ranges in item.get("deferred", ())}
             session.closed, session.touched_ms = item["closed"], item["touched_ms"]
             book._sessions[f"{session.camera}/{session.session}"] = session
         book._finished = dict.fromkeys(kept["finished"])
         book._offsets = {partition: Ranges.from_list(ranges) for partition, ranges in kept["offsets"]}
         book.settled_published = kept["published"]
         book.inspected = kept["inspected"]
-        book.dropped = Counter(kept["dropped"])
+        book._dropped = Counter(kept["dropped"])
         book.duplicates = kept["duplicates"]
         return book

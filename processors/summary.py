@@ -152,6 +152,8 @@ class Summary:
             known = self._models.get(use.model)
             if known is None or known["version"] <= use.version:
                 self._models[use.model] = {"version": use.version, "digest": use.digest}
+        if inspection.is_deferral or inspection.was_deferred:
+            return  # inspected late on purpose: no figure of the line
         if inspection.captured_at_ns and inspection.inspected_at_ns:
             captured_ns = believed_ns(inspection.captured_at_ns, inspection.received_at_ns)
             self._capture_to_inspection.add(captured_ns, inspection.inspected_at_ns)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from msgspec import field
 
 from schemas.message import Message, Value
-from schemas.reasons import FrameOutcome
+from schemas.reasons import DropReason, FrameOutcome
+
+DEFERRED = "deferred"
+"""The warning on an inspection of a frame that was deferred before: too late for its part's verdict."""
+
+
+def deferral_id(frame_id: str) -> str:
+    """The id under which a frame is said to be deferred. Its own id is kept for its one outcome."""
+    return f"{frame_id}/{DEFERRED}"
 
 
 class Defect(Value, frozen=True, kw_only=True):
@@ -42,12 +50,15 @@ class Timings(Value, frozen=True, kw_only=True):
 
 
 class Inspection(Message, frozen=True, kw_only=True):
-    """The one outcome of a frame. `id` equals the frame's id, so a repeated record is recognised.
+    """The one outcome of a frame, or word that it has to wait. `id` equals the frame's id, so a repeated record is recognised.
+
+    Word that a frame has to wait (a deferral: overload, recipe with `newest_first`) is `dropped` with the reason `deferred`,
+    under the id `<frame id>/deferred`. The frame's own outcome follows later, with the warning `deferred`.
 
     `outcome` is `inspected` (then `defects` may be empty, and `reason` is None) or `dropped` (then `reason` says why).
     `frame_partition` and `frame_offset` name the record on `frames`, so that only pictures worth keeping are read again.
     `anomaly_score` in [0, 1] is the largest defect score before thresholds; its distribution shows drift.
-    `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`.
+    `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`, `deferred`.
     """
 
     station: str
@@ -75,3 +86,13 @@ class Inspection(Message, frozen=True, kw_only=True):
     frame_offset: int = -1
     warnings: tuple[str, ...] = ()
     timings: Timings = Timings()
+
+    @property
+    def is_deferral(self) -> bool:
+        """Whether this only says that the frame will be inspected later."""
+        return self.reason == DropReason.DEFERRED
+
+    @property
+    def was_deferred(self) -> bool:
+        """Whether this is the outcome of a frame that was deferred: for the record, after its part's verdict."""
+        return DEFERRED in self.warnings

@@ -242,6 +242,11 @@ class Plant(Section, frozen=True, kw_only=True):
         """All cameras by name (names are unique in a plant)."""
         return {camera.name: camera for station in self.stations for camera in station.cameras}
 
+    @property
+    def defers_frames(self) -> bool:
+        """Whether some recipe has late frames deferred: then the backfill stage has to run."""
+        return any(recipe.overload == "newest_first" for recipe in self.recipes)
+
     def station(self, name: str) -> Station | None:
         """The station of that name."""
         return next((station for station in self.stations if station.name == name), None)

@@ -160,6 +160,8 @@ def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
     for key, low, high in _INSPECTION_RANGES:
         if not low <= getattr(inspection, key) <= high:
             yield (*where, "inspection", key), f"a value from {low:g} to {high:g}", None
+    if recipe.overload == "newest_first" and recipe.deadline_ms is None:
+        yield (*where, "overload"), "`inspect_all`, or a `deadline_ms`: without one no frame is ever late", None
     if isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):
         yield (*where, "voting", "k"), f"from 1 to the number of views ({len(recipe.views)})", None
 

@@ -78,12 +78,19 @@ class ScoreSum(Section, tag_field="type", tag="score_sum", frozen=True, kw_only=
 
 Voting = AnyDefect | KOfN | ScoreSum
 
+Overload = Literal["inspect_all", "newest_first"]
+"""What is done with frames once the line outruns inference for longer than a deadline."""
+
 
 class Recipe(Section, frozen=True, kw_only=True):
     """What to inspect for one product. Named `name@revision` in messages.
 
     `deadline_ms` counts from the part's arrival (the broker's time); null sets none. `fail_safe` is what the plant does
     with a part that could not be decided.
+
+    `overload` says what happens to frames that come too late to be inspected in time. `inspect_all`: they are inspected in
+    their order all the same, for the record. `newest_first`: they are deferred, so that the newest keep their deadline, and
+    the backfill stage inspects them later; needs a `deadline_ms`. Either way their parts are NOT_DECIDABLE.
     """
 
     name: str
@@ -94,6 +101,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     voting: Voting = AnyDefect()
     deadline_ms: int | None = 1000
     fail_safe: FailSafe = FailSafe.REJECT
+    overload: Overload = "inspect_all"
     opportunities_per_part: int = 1
 
     @property

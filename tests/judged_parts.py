@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from schemas.inspections import Defect, Inspection, ModelUse
+import msgspec
+
+from schemas.inspections import DEFERRED, Defect, Inspection, ModelUse, deferral_id
 from schemas.plant import Camera, ExternalSource, Line, Plant, Plc, Station
 from schemas.plc_events import PartArrived
 from schemas.reasons import FailSafe, FrameOutcome
@@ -123,3 +125,14 @@ def inspection(
         frame_partition=VIEWS.index(view) if view in VIEWS else 3,
         frame_offset=sequence,
     )
+
+
+def deferral(of: Inspection) -> Inspection:
+    """What the live group says of a frame that it leaves to the backfill."""
+    word = inspection(of.view, part_id=of.part_id, visit=of.visit, sequence=of.sequence, dropped=DEFERRED)
+    return msgspec.structs.replace(word, id=deferral_id(of.id))
+
+
+def backfilled(of: Inspection) -> Inspection:
+    """The same inspection, made by the backfill."""
+    return msgspec.structs.replace(of, warnings=(DEFERRED,))

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from judged_parts import DEADLINE_MS, GATE_MS, MS, T0, VIEWS, S, arrival, defect, inspection, plant, recipe
+from judged_parts import (
+    DEADLINE_MS,
+    GATE_MS,
+    MS,
+    T0,
+    VIEWS,
+    S,
+    arrival,
+    backfilled,
+    defect,
+    deferral,
+    inspection,
+    plant,
+    recipe,
+)
 
 from processors.judgements import Decision, Done, Judgement, Notice, Refusal
 from processors.judging import Judge, JudgeLimits
@@ -277,6 +291,34 @@ def test_duplicates_second_frames_and_late_ones_are_told_apart_and_change_nothin
     line.take(*views("left"), inspection("left", defect(), sequence=8), arrival())
     assert line.noticed == ["duplicate", "contradiction", "duplicate", "second_frame", "duplicate", "late", "duplicate"]
     assert line.released == list(range(11))
+
+
+def test_a_deferred_frame_is_a_dropped_view_with_its_reason() -> None:
+    line = Line()
+    line.take(arrival(), *views("left", "middle"), deferral(inspection("right")))
+    verdict = line.decision.verdict
+    assert (verdict.verdict, verdict.reasons) == (VerdictValue.NOT_DECIDABLE, (VerdictReason.VIEW_DROPPED,))
+    assert verdict.detail == "dropped: right (deferred)"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["its part is known", "after a restart"])
+def test_a_frame_that_is_inspected_later_changes_nothing_and_waits_for_nothing(known: bool) -> None:
+    line = Line()
+    if known:
+        line.take(arrival(), *views("left", "middle"), deferral(inspection("right")))
+    judgements = line.take(backfilled(inspection("right", defect())))
+    assert [type(item) for item in judgements] == [Notice, Done]
+    assert line.noticed == ["late"]
+    assert line.judge.early_inspections == 0
+    assert len(line.of(Decision)) == known
+
+
+def test_the_inspection_of_a_deferred_frame_decides_nothing_although_its_part_still_waits() -> None:
+    line = Line()
+    line.take(arrival(), deferral(inspection("right")), backfilled(inspection("right", defect())), *views("left"))
+    assert not line.of(Decision)
+    line.take(*views("middle"))
+    assert line.decision.verdict.verdict is VerdictValue.NOT_DECIDABLE
 
 
 def test_each_visit_of_a_part_is_judged_by_itself() -> None:

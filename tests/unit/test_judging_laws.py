@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judged_parts import MS, T0, VIEWS, S, arrival, defect, inspection, plant, recipe
+from judged_parts import MS, T0, VIEWS, S, arrival, backfilled, defect, deferral, inspection, plant, recipe
 
 from processors.judgements import Decision, Done, Judgement, Refusal
 from processors.judging import Judge, JudgeLimits
@@ -114,7 +114,7 @@ parts = st.lists(
 
 @st.composite
 def histories(draw: st.DrawFn) -> dict[str, list[Any]]:
-    """Arrivals and inspections with duplicates, second frames and strangers, each topic in any order."""
+    """Arrivals and inspections with duplicates, second frames, strangers and deferred ones, each topic in any order."""
     visits = draw(parts)
     arrivals: list[PartArrived] = [arrival(part_id, visit=visit, recipe=name) for part_id, visit, name in visits]
     inspections: list[Inspection] = []
@@ -132,6 +132,8 @@ def histories(draw: st.DrawFn) -> dict[str, list[Any]]:
                         dropped="model_failed" if kind == "dropped" else None,
                     )
                 )
+    late = draw(st.lists(st.sampled_from(inspections), max_size=3)) if inspections else []
+    inspections = [deferral(item) if item in late else item for item in inspections] + [*map(backfilled, late)]
     extra = [*draw(st.lists(st.sampled_from(inspections), max_size=3))] if inspections else []
     stranger = [inspection("left", part_id="stranger", sequence=99)] if draw(st.booleans()) else []
     second = (

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judged_parts import MS, T0, arrival, inspection
+from judged_parts import MS, T0, VIEWS, arrival, backfilled, deferral, inspection
 from ledger_log import LATER_NS, T0_MS, Log, Logged, confirmed, enter, frame, left, result
 
 from processors.ledger import Ledger
 from processors.ledger_findings import LedgerReport
+from processors.ledger_frames import DEFERRAL_SPAN_MS
 from schemas.codec import encode
 from schemas.commands import Command
 from schemas.frames import DroppedRange
@@ -43,8 +44,8 @@ def log() -> Log:
     return found
 
 
-def kinds(report: LedgerReport) -> list[str]:
-    return sorted({difference.kind for difference in report.differences})
+def kinds(report: LedgerReport, which: Literal["differences", "open"] = "differences") -> list[str]:
+    return sorted({difference.kind for difference in getattr(report, which)})
 
 
 def test_a_line_on_which_everything_went_right_balances(log: Log) -> None:
@@ -240,6 +241,32 @@ def test_what_is_young_is_open_and_no_difference(log: Log) -> None:
     assert not log.without(VERDICTS).ledger().report(now_ns=T0, settle_ms=0).balanced
 
 
+def test_a_deferred_frame_is_open_until_it_is_inspected_and_a_difference_once_it_cannot_be_read_any_more(
+    log: Log,
+) -> None:
+    late = inspection("left", part_id="SN-9", sequence=4)
+    log.put(INSPECTIONS, deferral(late))
+    in_an_hour = log.ledger().report(now_ns=LATER_NS)
+    assert in_an_hour.balanced
+    assert kinds(in_an_hour, "open") == ["frame_not_backfilled"]
+    assert (in_an_hour.counts["frames_published"], in_an_hour.counts["frames_inspected"]) == (13, 12)
+    assert in_an_hour.dropped == {"deferred": 1}
+    never = log.ledger().report(now_ns=T0 + (FRAMES.retention_ms + 2 * DEFERRAL_SPAN_MS) * MS)
+    assert kinds(never) == ["frame_not_backfilled"]
+    log.put(INSPECTIONS, backfilled(late))
+    report = log.report()
+    assert (report.balanced, report.open, report.dropped, report.counts["frames_inspected"]) == (True, (), {}, 13)
+
+
+def test_a_frame_that_was_inspected_and_then_deferred_is_inspected(log: Log) -> None:
+    """The worker died between the two: nothing was committed, and the frame was older when it was read again."""
+    late = inspection("left", part_id="SN-9", sequence=4)
+    log.put(INSPECTIONS, late, deferral(late), backfilled(late))
+    report = log.report()
+    assert (report.balanced, report.dropped, report.counts["frames_inspected"]) == (True, {}, 13)
+    assert report.duplicates == {"inspections": 1}
+
+
 def test_memory_does_not_grow_with_the_parts_that_add_up() -> None:
     ledger = Ledger()
     found = Log()
@@ -260,7 +287,10 @@ def test_order_duplicates_and_checkpoints_change_nothing(data: st.DataObject) ->
     log = Log()
     for number in range(3):
         log.part(number, bad=number == 1)
-    log.manifests(2)
+    log.manifests(4)
+    late = [inspection(view, part_id="SN-3", sequence=sequence) for sequence in (3, 4) for view in VIEWS]
+    log.put(INSPECTIONS, *map(deferral, late))
+    log.put(INSPECTIONS, *map(backfilled, late[: data.draw(st.integers(0, len(late)))]))
     if data.draw(st.booleans()):
         log = log.without(data.draw(st.sampled_from([INSPECTIONS, VERDICTS, COMMANDS, COMMAND_RESULTS])))
     expected = log.report()

@@ -259,6 +259,8 @@ MEANING_MISTAKES = [
      "25: recipes[0].classes[1].minimum_score: expected a finite number"),
     ("a deadline in the past", ("type: golden }", "type: golden }\n    deadline_ms: -5"),
      "25: recipes[0].deadline_ms: expected a number above 0, not -5"),
+    ("late frames without a deadline", ("type: golden }", "type: golden }\n    deadline_ms: null\n    overload: newest_first"),
+     "26: recipes[0].overload: expected `inspect_all`, or a `deadline_ms`: without one no frame is ever late"),
     ("more votes than views", ("type: golden }", "type: golden }\n    voting: { type: k_of_n, k: 3 }"),
      "25: recipes[0].voting.k: expected from 1 to the number of views (2)"),
     *(
