@@ -117,7 +117,7 @@ class FrameExaminer:
                 except Refused as refused:
                     self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
                     continue
-                picture = reference.comparison.reference[None, None]
+                picture = reference.comparison.half_reference[None, None]
                 self._triton.know(recipe.inspection.compare, {"image": picture, "reference": picture})
         await self._triton.warm_up()
 
@@ -175,7 +175,7 @@ class FrameExaminer:
             raise Refused(RefusalReason.OBJECT_MISSING, f"the object store has no {frame.uri}") from error
 
     async def _compare(self, pin: ModelPin, comparison: GoldenComparison, laid: LaidFrame) -> Image:
-        inputs = {"image": laid.image[None, None], "reference": comparison.reference[None, None]}
+        inputs = {"image": laid.image[None, None], "reference": comparison.half_reference[None, None]}
         answer = await self._infer(pin, inputs)
         return np.asarray(answer["difference"][0, 0], np.uint8)
 

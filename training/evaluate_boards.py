@@ -112,7 +112,7 @@ def _inspect(image: Image, reference: Image, compare: Comparison, classify: Clas
     except AlignmentFailed as reason:
         Console(stderr=True).print(f"not judged: {reason}")
         return []
-    candidates = comparison.candidates(laid, compare(laid.image, reference))
+    candidates = comparison.candidates(laid, compare(laid.image, comparison.half_reference))
     if not candidates:
         return []
     defects = comparison.defects(laid, candidates, classify(comparison.crops(laid, candidates)))

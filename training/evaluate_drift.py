@@ -63,7 +63,7 @@ class VisionCore:
         comparison = self._comparisons[recipe.key, view]
         frame = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
         laid = comparison.lay_over(frame)
-        difference = self._compare(laid.image, comparison.reference)
+        difference = self._compare(laid.image, comparison.half_reference)
         candidates = comparison.candidates(laid, difference)
         crops = comparison.crops(laid, candidates)
         probabilities = self._classify(crops) if candidates else np.zeros((0, len(CLASSIFIER_OUTPUTS)), np.float32)

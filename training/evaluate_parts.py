@@ -49,7 +49,7 @@ class _Line:
         clock.lap("decode")
         laid = comparison.lay_over(frame)
         clock.lap("align")
-        difference = self.compare(laid.image, comparison.reference)
+        difference = self.compare(laid.image, comparison.half_reference)
         clock.lap("golden_compare")
         candidates = comparison.candidates(laid, difference)
         clock.lap("candidates")

@@ -1,12 +1,13 @@
 """Builds the `golden_compare` model: where does an aligned frame differ from its reference, as a small uint8 map.
 
-Nothing is learned. The graph (opset 17, standard operators, so that every ONNX runtime serves it) does, per image:
+Nothing is learned. Both pictures come reduced to half size (`processors.golden.reduction`): sub-pixel edge positions are grey
+levels then, and a quarter of the bytes travels. The graph (opset 17, standard operators, so that every ONNX runtime serves
+it) does, per image:
 
-1. reduce both pictures to half size by averaging, which keeps sub-pixel edge positions as grey levels;
-2. divide out lighting: the ratio of the two pictures' local means over about 100 px is light, as both show the same scene;
-3. allow for edges that lie up to TOLERANCE_PX apart: a px counts only as far as it leaves the range of its neighbourhood
+1. divide out lighting: the ratio of the two pictures' local means over about 100 px is light, as both show the same scene;
+2. allow for edges that lie up to TOLERANCE_PX apart: a px counts only as far as it leaves the range of its neighbourhood
    in the other picture, looked at from both sides, so that a fine line is missed neither when added nor when lost;
-4. divide by the reference's contrast, so that 255 means as much as copper against bare board.
+3. divide by the reference's contrast, so that 255 means as much as copper against bare board.
 
 Rebuild with `python -m training.golden_compare`.
 """
@@ -17,13 +18,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from processors.golden.reduction import REDUCTION
 from schemas.object_store import digest_of
 from training.model_card import ModelCard, write_card
 
 MODEL = Path("triton_models/golden_compare")
+VERSION = 2
 TOLERANCE_PX = 2.0
 """How far an edge may lie from where the reference has it, in px of the frame."""
-REDUCTION = 2
 _LIGHT_CELL_PX = 16
 _LIGHT_CELLS = 5
 _LEAST_CONTRAST_GREY = 24.0
@@ -36,11 +38,11 @@ _IR_VERSION = 8
 def build() -> onnx.ModelProto:
     """Makes the graph.
 
-    Inputs: `image`, `reference`: uint8 [batch, 1, height, width], frames laid over their references.
-    Output: `difference`: uint8 [batch, 1, height / 2, width / 2], 255 for a change as large as the reference's contrast.
+    Inputs: `image`, `reference`: uint8 [batch, 1, height, width], reduced frames laid over their reduced references.
+    Output: `difference`: uint8 [batch, 1, height, width], 255 for a change as large as the reference's contrast.
     """
     graph = _Graph()
-    image, reference = graph.half("image"), graph.half("reference")
+    image, reference = graph.grey("image"), graph.grey("reference")
     image = graph.node("Mul", image, graph.light_ratio(image, reference))
     outside = graph.node(
         "Max",
@@ -69,17 +71,16 @@ class _Graph:
 
     def constant(self, value: float | list[int] | list[float]) -> str:
         dtype = np.int64 if isinstance(value, list) and all(isinstance(item, int) for item in value) else np.float32
-        name = f"constant_{len(self._constants)}"
+        name = f"value_{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
-    def half(self, picture: str) -> str:
-        """The picture at half size, in grey levels."""
-        grey = self.node("Cast", picture, to=TensorProto.FLOAT)
-        return self.node("AveragePool", grey, kernel_shape=[2, 2], strides=[2, 2])
+    def grey(self, picture: str) -> str:
+        """The picture in grey levels."""
+        return self.node("Cast", picture, to=TensorProto.FLOAT)
 
     def light_ratio(self, image: str, reference: str) -> str:
-        """Light on the reference over light on the image, at half size."""
+        """Light on the reference over light on the image."""
         ratio = self.node("Div", self._local_mean(reference), self._local_mean(image))
         empty = self.node("Constant", value=numpy_helper.from_array(np.zeros(0, np.float32)))
         return self.node("Resize", ratio, empty, empty, self.node("Shape", image), mode="linear")
@@ -123,7 +124,7 @@ class _Graph:
             self._nodes,
             "golden_compare",
             [helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name in ("image", "reference")],
-            [helper.make_tensor_value_info("difference", TensorProto.UINT8, ["batch", 1, "half_height", "half_width"])],
+            [helper.make_tensor_value_info("difference", TensorProto.UINT8, shape)],
             self._constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="linesight")
@@ -135,7 +136,7 @@ class _Graph:
 def main() -> None:
     """Writes the model and its card into the model repository."""
     weights = build().SerializeToString()
-    path = MODEL / "1" / "model.onnx"
+    path = MODEL / str(VERSION) / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(weights)
     write_card(_card(weights), MODEL)
@@ -145,14 +146,17 @@ def main() -> None:
 def _card(weights: bytes) -> ModelCard:
     return ModelCard(
         model="golden_compare",
-        version=1,
+        version=VERSION,
         digest=digest_of(weights),
         size_bytes=len(weights),
         summary="Where a frame differs from its reference, lighting and edges within a tolerance left out.",
-        intended_use="Grey frames that were laid over a reference picture of a good part (processors.golden.alignment).",
+        intended_use="Grey frames that were laid over a reference picture of a good part (processors.golden.comparison).",
         limits="Sees changes of grey level only; textures that differ from part to part count as changes.",
-        inputs={"image": "uint8 [B, 1, H, W]: frame laid over its reference", "reference": "uint8 [B, 1, H, W]"},
-        outputs={"difference": "uint8 [B, 1, H / 2, W / 2], 255: a change as large as the reference's contrast"},
+        inputs={
+            "image": "uint8 [B, 1, H, W]: frame reduced to half size, laid over its reference",
+            "reference": "uint8 [B, 1, H, W]: reduced to half size",
+        },
+        outputs={"difference": "uint8 [B, 1, H, W], 255: a change as large as the reference's contrast"},
         data="none; nothing is learned",
         seed=None,
         rebuild="python -m training.golden_compare",

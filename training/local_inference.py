@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-GOLDEN_COMPARE = Path("triton_models/golden_compare/1/model.onnx")
+GOLDEN_COMPARE = Path("triton_models/golden_compare/2/model.onnx")
 DEFECT_CLASSIFIER = Path("triton_models/defect_classifier/1/model.onnx")
 
 
@@ -31,7 +31,7 @@ class Comparison:
         self._session = open_model(model)
 
     def __call__(self, image: npt.NDArray[np.uint8], reference: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """uint8 [H, W] twice -> difference, uint8 [H / 2, W / 2]."""
+        """uint8 [h, w] twice, reduced pictures -> difference, uint8 [h, w]."""
         inputs = {"image": image[None, None], "reference": reference[None, None]}
         return np.asarray(self._session.run(["difference"], inputs)[0][0, 0], np.uint8)
 

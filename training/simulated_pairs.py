@@ -15,6 +15,7 @@ from processors.golden.alignment import Motion
 from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.classes import CLASSIFIER_OUTPUTS, NONE
 from processors.golden.crops import crop_pairs
+from processors.golden.reduction import reduced
 from schemas.recipes import GoldenInspection
 from simulation.defects import Box, DefectKind, place, survey
 from simulation.drawing import ArtworkStyle, Mask, coverage, draw_artwork
@@ -98,7 +99,7 @@ def _inspect(
         merge_distance_px=rng.uniform(4, 12),
         max_candidates=100,
     )
-    difference = compare(image, reference)
+    difference = compare(reduced(image), reduced(reference))
     found = find_candidates(difference, motion=_AT_REST, frame_shape=image.shape, settings=settings)
     found = [replace(candidate, box=_jittered(candidate.box, rng)) for candidate in found]
     return found, crop_pairs(image, reference, found, copper="light")

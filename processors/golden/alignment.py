@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from processors.golden.reduction import REDUCTION, reduced
+
 Image = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
@@ -81,6 +83,11 @@ class Motion:
         """float64 [2, 3], maps (x, y, 1) of the reference to (x, y) of the frame."""
         turn, centre = np.reshape(self.turn, (2, 2)), np.asarray(self.centre_px)
         return np.column_stack((turn, centre - turn @ centre + (self.dx_px, self.dy_px)))
+
+    def at_half_size(self) -> "Motion":
+        """The same motion of pictures that were `reduced`."""
+        x, y = ((centre - (REDUCTION - 1) / 2) / REDUCTION for centre in self.centre_px)
+        return Motion(self.dx_px / REDUCTION, self.dy_px / REDUCTION, self.turn, (x, y))
 
     def reach_px(self) -> float:
         """The most that any px of the image may move."""
@@ -171,8 +178,9 @@ class Aligner:
         self._max_shift_px = max_shift_px
         self._max_angle_rad = math.radians(max_angle_deg)
         self._minimum_quality = minimum_quality
-        reduced = [_reduce(reference, reduction) for reduction in _LEVELS]
-        self._levels = [_prepare(image, reduction) for image, reduction in zip(reduced, _LEVELS, strict=True)]
+        half = reduced(reference)
+        self._half_shape = half.shape
+        self._levels = [_prepare(_level_image(half, reduction), reduction) for reduction in _LEVELS]
         self._has_structure = self._levels[-1].steep_points >= _LEAST_POINTS
 
     def align(self, frame: Image) -> Alignment:
@@ -187,14 +195,20 @@ class Aligner:
         """
         if frame.shape != self._shape:
             raise ValueError(f"expected a frame of the reference's size {self._shape}, got {frame.shape}")
+        return self.align_half(reduced(frame))
+
+    def align_half(self, half: Image) -> Alignment:
+        """As `align`, for a frame that is `reduced` already; the motion is that of the whole frame."""
+        if half.shape != self._half_shape:
+            raise ValueError(f"expected a reduced frame of size {self._half_shape}, got {half.shape}")
         if not self._has_structure:
             return Alignment(Motion.rigid(frame_shape=self._shape), 1.0)
-        reduced = [_reduce(frame, level.reduction) for level in self._levels]
-        at_rest = _quality(self._levels[-1], reduced[-1], _AT_REST)
+        images = [_level_image(half, level.reduction) for level in self._levels]
+        at_rest = _quality(self._levels[-1], images[-1], _AT_REST)
         placement = _AT_REST
-        for level, image, steps in zip(self._levels, reduced, _STEPS_PER_LEVEL, strict=True):
+        for level, image, steps in zip(self._levels, images, _STEPS_PER_LEVEL, strict=True):
             placement = _refine(level, image, placement, steps)
-        moved = _quality(self._levels[-1], reduced[-1], placement)
+        moved = _quality(self._levels[-1], images[-1], placement)
         (xx, xy), (yx, yy) = placement.turn.tolist()
         dx, dy = placement.shift_px.tolist()
         motion = Motion(dx, dy, (xx, xy, yx, yy), _centre(self._shape))
@@ -233,9 +247,11 @@ def lay_over(frame: Image, motion: Motion) -> Image:
     )
 
 
-def _reduce(image: Image, reduction: int) -> npt.NDArray[np.float32]:
-    height, width = image.shape
-    small = cv2.resize(image, (width // reduction, height // reduction), interpolation=cv2.INTER_AREA)
+def _level_image(half: Image, reduction: int) -> npt.NDArray[np.float32]:
+    """A reduced picture, reduced further to `reduction` and smoothed."""
+    height, width = half.shape
+    further = reduction // REDUCTION
+    small = cv2.resize(half, (width // further, height // further), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(small.astype(np.float32), (3, 3), 0.8), np.float32)
 
 
@@ -303,8 +319,9 @@ def _sample(level: _Level, image: npt.NDArray[np.float32], placement: _Placement
     (xx, xy), (yx, yy) = placement.turn.astype(np.float32)
     x, y = level.points
     at_x, at_y = xx * x + xy * y + np.float32(offset[0]), yx * x + yy * y + np.float32(offset[1])
-    sampled = cv2.remap(image, at_x[:, None], at_y[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(sampled[:, 0], np.float32)
+    # one row of points: the same points as a column take seven times as long
+    sampled = cv2.remap(image, at_x[None], at_y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled[0], np.float32)
 
 
 def _refine(level: _Level, image: npt.NDArray[np.float32], placement: _Placement, steps: int) -> _Placement:

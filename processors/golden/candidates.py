@@ -41,6 +41,8 @@ def find_candidates(
     Returns:
         Candidates, largest first, at most `settings.max_candidates`.
     """
+    if difference.max(initial=0) < settings.difference_threshold:
+        return []  # as of most frames
     reduction = round(frame_shape[0] / difference.shape[0])
     seen = _only_seen(difference, motion, reduction)
     different = np.asarray(seen >= settings.difference_threshold)

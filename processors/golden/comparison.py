@@ -13,6 +13,7 @@ from processors.golden.alignment import Aligner, Alignment, lay_over
 from processors.golden.candidates import Candidate, find_candidates
 from processors.golden.crops import crop_pairs
 from processors.golden.findings import findings
+from processors.golden.reduction import reduced
 from schemas.inspections import Defect
 from schemas.recipes import GoldenInspection
 
@@ -24,10 +25,12 @@ class LaidFrame:
     """A frame laid over its reference.
 
     Attributes:
-        image: uint8 [H, W], input `image` of golden_compare.
+        frame: uint8 [H, W], as it came.
+        image: uint8 [H // 2, W // 2], reduced and laid over the reference: input `image` of golden_compare.
         alignment: how it lay, and how well it shows the reference.
     """
 
+    frame: Image
     image: Image
     alignment: Alignment
 
@@ -36,12 +39,13 @@ class GoldenComparison:
     """Compares frames with one reference. Made once per reference and settings, then shared between threads."""
 
     def __init__(self, *, reference: Image, settings: GoldenInspection) -> None:
-        """Prepares the reference: uint8 [H, W], at least 64 px a side.
+        """Prepares the reference: uint8 [H, W], at least 64 px a side. `half_reference` is input `reference` of golden_compare.
 
         Raises:
             ValueError: a reference of another kind.
         """
         self.reference = reference
+        self.half_reference = reduced(reference)
         self.settings = settings
         self._aligner = Aligner(
             reference,
@@ -57,25 +61,30 @@ class GoldenComparison:
             AlignmentFailed: it does not show the reference, or lies too far off.
             ValueError: it has another size than the reference.
         """
-        alignment = self._aligner.align(frame)
-        return LaidFrame(lay_over(frame, alignment.motion), alignment)
+        if frame.shape != self.reference.shape:
+            raise ValueError(f"expected a frame of the reference's size {self.reference.shape}, got {frame.shape}")
+        half = reduced(frame)
+        alignment = self._aligner.align_half(half)
+        return LaidFrame(frame, lay_over(half, alignment.motion.at_half_size()), alignment)
 
     def candidates(self, laid: LaidFrame, difference: npt.NDArray[np.uint8]) -> list[Candidate]:
         """Places that differ, from the output of golden_compare: uint8 [H / 2, W / 2]."""
-        height, width = laid.image.shape
+        height, width = laid.frame.shape
         return find_candidates(
             difference, motion=laid.alignment.motion, frame_shape=(height, width), settings=self.settings
         )
 
     def crops(self, laid: LaidFrame, candidates: Sequence[Candidate]) -> npt.NDArray[np.uint8]:
         """Input `crops` of defect_classifier: uint8 [N, 2, 48, 48]."""
-        return crop_pairs(laid.image, self.reference, candidates, copper=self.settings.copper)
+        # the whole frame is laid over at full size only where something was found: that is rare
+        image = lay_over(laid.frame, laid.alignment.motion) if candidates else laid.frame
+        return crop_pairs(image, self.reference, candidates, copper=self.settings.copper)
 
     def defects(
         self, laid: LaidFrame, candidates: Sequence[Candidate], probabilities: npt.NDArray[np.float32]
     ) -> tuple[Defect, ...]:
         """The defects in px of the original frame, from the output of defect_classifier: float32 [N, 7]."""
-        height, width = laid.image.shape
+        height, width = laid.frame.shape
         return findings(
             candidates,
             probabilities,

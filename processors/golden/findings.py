@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -76,7 +77,7 @@ def anomaly_score(difference: npt.NDArray[np.uint8], probabilities: npt.NDArray[
     """
     if len(probabilities):
         return float(np.clip(1.0 - probabilities[:, _NONE_INDEX].min(), 0.0, 1.0))
-    levels = np.bincount(difference.ravel(), minlength=256)
+    levels = cv2.calcHist([difference], [0], None, [256], [0, 256])[:, 0]
     above = np.cumsum(levels[::-1])[::-1]
     return float(np.flatnonzero(above > _UNUSUAL_SHARE * difference.size)[-1]) / 255.0 / 2.0
 

@@ -1,19 +1,25 @@
 """The comparison graph sees what changed and nothing else."""
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 import pytest
 
+from processors.golden.reduction import reduced
 from simulation.boards import reference
-from training.golden_compare import MODEL, build
+from training.golden_compare import MODEL, VERSION, build
 from training.local_inference import Comparison, open_model
+
+Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def compare() -> Comparison:
-    return Comparison()
+def compare() -> Compare:
+    """The model on pictures at full size, as the line uses it."""
+    model = Comparison()
+    return lambda frame, golden: model(reduced(frame), reduced(golden))
 
 
 @pytest.fixture(scope="module")
@@ -22,24 +28,24 @@ def board() -> np.ndarray:
 
 
 def test_the_committed_model_is_the_one_the_code_builds() -> None:
-    committed = (MODEL / "1" / "model.onnx").read_bytes()
+    committed = (MODEL / str(VERSION) / "model.onnx").read_bytes()
     assert committed == build().SerializeToString()
     card = msgspec.json.decode((MODEL / "card.json").read_bytes())
     assert card["digest"] == "sha256:" + hashlib.sha256(committed).hexdigest()
 
 
-def test_a_frame_equal_to_its_reference_has_no_difference(compare: Comparison, board: np.ndarray) -> None:
+def test_a_frame_equal_to_its_reference_has_no_difference(compare: Compare, board: np.ndarray) -> None:
     assert compare(board, board).max() == 0
 
 
 @pytest.mark.parametrize("gain", [0.7, 0.9, 1.2])
-def test_light_is_no_difference(compare: Comparison, board: np.ndarray, gain: float) -> None:
+def test_light_is_no_difference(compare: Compare, board: np.ndarray, gain: float) -> None:
     slope = 1 + 0.12 * np.linspace(-0.5, 0.5, 640)[None, :]
     lit = np.clip(board * gain * slope, 0, 255).astype(np.uint8)
     assert compare(lit, board).max() < 30
 
 
-def test_an_edge_within_the_tolerance_is_no_difference(compare: Comparison, board: np.ndarray) -> None:
+def test_an_edge_within_the_tolerance_is_no_difference(compare: Compare, board: np.ndarray) -> None:
     moved = np.roll(board, 1, axis=1)
     assert compare(moved, board)[:, 4:-4].max() < 60
     far = np.roll(board, 5, axis=1)
@@ -47,7 +53,7 @@ def test_an_edge_within_the_tolerance_is_no_difference(compare: Comparison, boar
 
 
 @pytest.mark.parametrize(("on_board", "on_copper"), [(178, 178), (62, 62)], ids=["added", "lost"])
-def test_a_fine_line_is_seen_when_added_and_when_lost(compare: Comparison, on_board: int, on_copper: int) -> None:
+def test_a_fine_line_is_seen_when_added_and_when_lost(compare: Compare, on_board: int, on_copper: int) -> None:
     ground = 62 if on_board == 178 else 178
     plain = np.full((640, 640), ground, np.uint8)
     plain[600:, :] = 240 - ground  # the reference needs both tones
@@ -59,10 +65,11 @@ def test_a_fine_line_is_seen_when_added_and_when_lost(compare: Comparison, on_bo
         assert difference[:40].max() < 10
 
 
-def test_each_frame_of_a_batch_is_compared_with_its_own_reference(compare: Comparison, board: np.ndarray) -> None:
+def test_each_frame_of_a_batch_is_compared_with_its_own_reference(compare: Compare, board: np.ndarray) -> None:
     other = reference("power", "left")
-    session = open_model(MODEL / "1" / "model.onnx")
-    frames, references = np.stack((board, board))[:, None], np.stack((board, other))[:, None]
+    session = open_model(MODEL / str(VERSION) / "model.onnx")
+    frames = np.stack([reduced(board), reduced(board)])[:, None]
+    references = np.stack([reduced(board), reduced(other)])[:, None]
     (together,) = session.run(["difference"], {"image": frames, "reference": references})
     assert np.array_equal(together[0, 0], compare(board, board))
     assert np.array_equal(together[1, 0], compare(board, other))
@@ -70,13 +77,13 @@ def test_each_frame_of_a_batch_is_compared_with_its_own_reference(compare: Compa
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (333, 641), (1080, 1920)])
-def test_any_size_is_compared(compare: Comparison, shape: tuple[int, int]) -> None:
+def test_any_size_is_compared(compare: Compare, shape: tuple[int, int]) -> None:
     frame = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     difference = compare(frame, frame)
     assert difference.shape == (shape[0] // 2, shape[1] // 2)
     assert difference.max() == 0
 
 
-def test_black_frames_do_not_divide_by_nothing(compare: Comparison) -> None:
+def test_black_frames_do_not_divide_by_nothing(compare: Compare) -> None:
     black = np.zeros((640, 640), np.uint8)
     assert compare(black, black).max() == 0

@@ -22,7 +22,7 @@ COMPARE, CLASSIFY = Comparison(), Classification()
 def _inspect(frame: np.ndarray, golden: np.ndarray, settings: GoldenInspection | None = None) -> tuple[Defect, ...]:
     comparison = GoldenComparison(reference=golden, settings=settings or GoldenInspection())
     laid = comparison.lay_over(frame)
-    candidates = comparison.candidates(laid, COMPARE(laid.image, golden))
+    candidates = comparison.candidates(laid, COMPARE(laid.image, comparison.half_reference))
     crops = comparison.crops(laid, candidates)
     return comparison.defects(laid, candidates, CLASSIFY(crops) if candidates else np.zeros((0, 7), np.float32))
 
