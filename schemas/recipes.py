@@ -30,7 +30,7 @@ class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_
     of its reference than `minimum_alignment_quality` (0 to 1), is not judged (`not_aligned`).
     """
 
-    compare: ModelPin = ModelPin(name="golden_compare")
+    compare: ModelPin = ModelPin(name="golden_compare", version=2)
     classifier: ModelPin = ModelPin(name="defect_classifier")
     copper: CopperTone = "light"
     difference_threshold: int = 90
