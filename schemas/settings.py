@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PositiveInt, SecretStr, ValidationEr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigurationError
+from schemas.foreign_headers import accept_foreign_headers
 
 HIGHEST_PORT = 65535
 
@@ -90,7 +91,8 @@ class KafkaSettings(FromEnvironment):
         return context
 
     def client(self) -> dict[str, Any]:
-        """Keyword arguments that aiokafka and kafka-python clients share."""
+        """Keyword arguments that aiokafka and kafka-python clients share. Whoever connects reads foreign headers, too."""
+        accept_foreign_headers()
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,
