@@ -7,6 +7,7 @@ Headers: `schema` (`Name/version`), `content-type`, W3C `traceparent`, and on fr
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ NAME_LIMIT = 256
 """Longest name or id that a frame may carry: they are repeated in everything that follows from it."""
 
 _SHOWN_BYTES = 64
+_LARGEST_NUMBER = 2**63 - 1
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -119,12 +122,13 @@ def _versions(topic: Topic) -> set[str]:
 
 
 def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> bytes | None:
-    """The trace context of a record, None where it has none."""
-    return dict(headers).get("traceparent")
+    """The trace context of a record, None where it has none that follows the standard: what it causes gets a new one then."""
+    found = dict(headers).get("traceparent")
+    return found if found is not None and _TRACEPARENT.fullmatch(found) else None
 
 
 def frame_owner(headers: Iterable[tuple[str, bytes]]) -> FrameOwner | None:
-    """Whom a frame belongs to by its headers alone; None where they do not say, or are too long to be names."""
+    """Whom a frame belongs to by its headers alone; None where they do not say, or no message could carry it."""
     found = {
         key: value.decode("utf-8", "replace")
         for key, value in headers
@@ -135,10 +139,18 @@ def frame_owner(headers: Iterable[tuple[str, bytes]]) -> FrameOwner | None:
             station=found["station"],
             camera=found["camera"],
             session=found["session"],
-            sequence=int(found["sequence"]),
+            sequence=_number(found["sequence"]),
             part_id=found["part-id"],
             view=found.get("view", ""),
-            visit=int(found.get("visit", "1")),
+            visit=_number(found.get("visit", "1")),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _number(text: str) -> int:
+    """Raises ValueError where it is none, or larger than a message can carry."""
+    number = int(text)
+    if not -_LARGEST_NUMBER <= number <= _LARGEST_NUMBER:
+        raise ValueError(f"{text[:_SHOWN_BYTES]}: expected a number of 64 bits")
+    return number

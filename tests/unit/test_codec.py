@@ -48,6 +48,19 @@ def test_the_trace_of_the_cause_is_carried_on() -> None:
     assert traceparent_of(encode(AUDIT, event, traceparent=cause).headers) == cause
 
 
+@pytest.mark.parametrize("spoilt", [b"", b"\xff" * 55, b"00-" + b"0" * 2_000_000, new_traceparent() + b"0"])
+def test_a_trace_that_is_none_is_not_carried_on(spoilt: bytes) -> None:
+    """It would travel with everything that follows: a header of 2 MB fits into no later record."""
+    assert traceparent_of([("traceparent", spoilt)]) is None
+
+
+@pytest.mark.parametrize("header", ["sequence", "visit"])
+@pytest.mark.parametrize("number", [str(2**63), "9" * 250, "-" + "9" * 250, "NaN", ""])
+def test_a_number_that_no_message_can_carry_names_no_owner(header: str, number: str) -> None:
+    headers = dict(encode(FRAMES, FRAME).headers) | {header: number.encode()}
+    assert frame_owner(list(headers.items())) is None
+
+
 def test_a_frame_without_a_readable_body_still_has_an_owner() -> None:
     headers = encode(FRAMES, FRAME).headers
     with pytest.raises(Refused):
