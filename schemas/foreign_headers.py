@@ -55,6 +55,8 @@ class _Batch:
 class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
     """The same in Python, from the beginning of the batch."""
 
+    _buffer: Any
+
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
         self._buffer = _Text(self._buffer)
