@@ -33,8 +33,8 @@ check: setup-dev ## lint, format, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup-bench ## throughput beside Triton's own ceiling and a naive loop
-	$(BIN)/python -m benchmarks.inspect_throughput
+bench: setup-bench ## every figure of the speed table beside its floor (about 20 minutes)
+	$(BIN)/python -m benchmarks
 
 docs: setup ## write the AsyncAPI document and the message reference again
 	$(BIN)/python -m schemas.asyncapi

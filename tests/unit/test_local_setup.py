@@ -30,7 +30,7 @@ SUITABLE = Machine(
     has_venv=True,
     shared_library="libpython3.12.so.1.0",
 )
-LOCKS = ["base", "dev", "train", "bench", "triton"]
+LOCKS = ["base", "dev", "train", "bench", "triton", "quixstreams"]
 PIN = re.compile(r"^([a-z0-9._-]+)==([^ ;]+)", re.MULTILINE)
 
 

@@ -1,0 +1,154 @@
+"""The inspect stage with a backlog before it: how fast it is done, and what processor time it takes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, TopicPartition
+
+from benchmarks.bench_plants import CHECKOUT, BenchPlant
+from benchmarks.cpu_time import used_s
+from benchmarks.frames import Picture, as_frames, publish
+from benchmarks.results_file import WARM_SHARE, load, steady_rate
+from benchmarks.services import Services
+from ops.local.children import Child
+from schemas.codec import decode
+from schemas.inspections import Inspection
+from schemas.reasons import FrameOutcome
+from schemas.topics import INSPECTIONS
+
+DEADLINE_S = 180.0
+REMOTE = {"TRITON_SHARED_MEMORY": "off"}
+"""The stage's setting for a server on another machine."""
+
+_sessions = itertools.count()
+
+
+class NotInspected(Exception):
+    """A frame had another outcome than being inspected, or none in time: there is nothing to measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """One backlog worked off. `cpu_ms_per_frame` is of all workers together, in the middle of the run."""
+
+    frames_per_s: float
+    cpu_ms_per_frame: float
+    batch: float
+    load_1_min: float
+
+    def as_json(self) -> dict[str, float]:
+        """One round, as the results file keeps it."""
+        return {
+            "frames_per_s": round(self.frames_per_s, 1),
+            "cpu_ms_per_frame": round(self.cpu_ms_per_frame, 3),
+            "batch": round(self.batch, 2),
+            "load_1_min": self.load_1_min,
+        }
+
+
+def worker_process(
+    services: Services, bench_plant: BenchPlant, *, instance: str = "0", more: Mapping[str, str] | None = None
+) -> Child:
+    """`linesight run inspect`, not started."""
+    return Child(
+        name=f"inspect-{bench_plant.plant.plant}-{instance}",
+        command=[sys.executable, "-m", "cli.main", "run", "inspect", "--plant", bench_plant.file],
+        log_dir=services.folder / "logs",
+        cwd=CHECKOUT,
+        env={**os.environ, **services.environment(), "LINESIGHT_INSTANCE": instance, **(more or {})},
+    )
+
+
+def work_off(
+    services: Services,
+    bench_plant: BenchPlant,
+    pictures: Sequence[Picture],
+    *,
+    count: int,
+    workers: int = 1,
+    deal_out: bool = False,
+    more: Mapping[str, str] | None = None,
+) -> Backlog:
+    """Publishes `count` frames, starts the workers, and watches the inspections come. Raises NotInspected."""
+    session = f"{bench_plant.plant.plant}-{next(_sessions)}"
+    services.make_topics(bench_plant.plant)
+    results = _Results(services, bench_plant, session=session, count=count)
+    publish(
+        as_frames(
+            pictures,
+            count=count,
+            session=session,
+            inline_limit_bytes=bench_plant.plant.kafka.inline_limit_bytes,
+            store=services.folder / "objects",
+        ),
+        kafka=services.kafka,
+        plant=bench_plant.plant,
+        deal_out=deal_out,
+    )
+    then = load()["load_1_min"]
+    model = bench_plant.compare.name
+    with ExitStack() as stack:
+        children = [worker_process(services, bench_plant, instance=str(number), more=more) for number in range(workers)]
+        for child in children:
+            child.start()
+            stack.callback(child.stop)
+        return results.watch([child.pid for child in children], lambda: services.executions(model), load_1_min=then)
+
+
+class _Results:
+    """The inspections of one session as they appear."""
+
+    def __init__(self, services: Services, bench_plant: BenchPlant, *, session: str, count: int) -> None:
+        name = INSPECTIONS.on(bench_plant.plant.plant)
+        places = [TopicPartition(name, number) for number in range(bench_plant.plant.kafka.partitions)]
+        self._consumer = KafkaConsumer(**services.kafka.client(), consumer_timeout_ms=1000)
+        self._consumer.assign(places)
+        for place, end in self._consumer.end_offsets(places).items():
+            self._consumer.seek(place, end)
+        self._session = session
+        self._count = count
+        self._logs = services.folder / "logs"
+        self._done_at_s: list[float] = []
+
+    def watch(self, pids: Sequence[int], executions: Callable[[], tuple[int, int]], *, load_1_min: float) -> Backlog:
+        """Until all are there."""
+        first, last = int(self._count * WARM_SHARE), int(self._count * (1 - WARM_SHARE)) - 1
+        marks: list[tuple[int, float, tuple[int, int]]] = []
+        give_up_at = time.monotonic() + DEADLINE_S
+        while len(self._done_at_s) < self._count:
+            self._take_what_is_there()
+            if len(marks) < 2 and len(self._done_at_s) >= (first, last)[len(marks)]:
+                marks.append((len(self._done_at_s), used_s(pids), executions()))
+            if time.monotonic() > give_up_at:
+                raise NotInspected(
+                    f"only {len(self._done_at_s)} of {self._count} frames were inspected within {DEADLINE_S:g} s; "
+                    f"see {self._logs}"
+                )
+        self._consumer.close()
+        (from_frames, from_cpu_s, from_runs), (to_frames, to_cpu_s, to_runs) = marks
+        runs = to_runs[1] - from_runs[1]
+        return Backlog(
+            frames_per_s=steady_rate(self._done_at_s),
+            cpu_ms_per_frame=1000 * (to_cpu_s - from_cpu_s) / (to_frames - from_frames),
+            batch=(to_runs[0] - from_runs[0]) / runs if runs else 0.0,
+            load_1_min=load_1_min,
+        )
+
+    def _take_what_is_there(self) -> None:
+        for records in self._consumer.poll(timeout_ms=100).values():
+            for record in records:
+                inspection: Inspection = decode(INSPECTIONS, record.value, record.headers)
+                if inspection.session != self._session:
+                    continue
+                if inspection.outcome is not FrameOutcome.INSPECTED:
+                    raise NotInspected(
+                        f"{inspection.id} was not inspected: {inspection.reason} {inspection.detail}; see {self._logs}"
+                    )
+                self._done_at_s.append(record.timestamp / 1000)

@@ -1,0 +1,159 @@
+"""How fast the inspect stage is beside Triton's own ceilings and beside what else one would write.
+
+The candidates take turns, round after round, on the same Kafka, the same Triton and the same frames; the middle round of each
+counts. What is in each:
+
+    inspect stage         everything: checks, decoding, alignment, comparison, classification, order, acknowledged results, commits
+    ceilings              the comparison alone, of tensors that were decoded before; best of several concurrencies (and batches)
+    naive loop            decode, compare, one frame at a time, each result acknowledged and committed
+    Faust, quixstreams    decode and compare, results and commits as these do them by themselves
+
+Remote: the stage is told not to use shared memory, as for a server on another machine. Co-located: it may.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.bench_plants import BenchPlant
+from benchmarks.frames import Picture, board_pictures
+from benchmarks.inspect_worker import REMOTE, Backlog, work_off
+from benchmarks.options import Options
+from benchmarks.peer_process import peer_rate
+from benchmarks.peers.environment import quixstreams_python
+from benchmarks.results_file import Row, Section, ratio
+from benchmarks.services import Services
+from benchmarks.shared_memory_ceiling import shared_memory_ceiling
+from benchmarks.triton_ceiling import ceiling
+
+FAUST_CONCURRENCIES = (1, 8)
+MAX_BATCH = 8
+
+Rates = dict[str, list[float]]
+"""Frames per s of each candidate, round by round."""
+
+
+def golden(services: Services, options: Options) -> Section:
+    """The product's own comparison."""
+    plant = services.plants.golden()
+    turns = _Turns(services, plant, options)
+    quix = quixstreams_python()
+    for _ in range(options.rounds):
+        turns.take("Triton over gRPC", turns.grpc_ceiling)
+        turns.take("inspect, co-located", lambda: turns.inspect("inspect, co-located"))
+        turns.take("Triton in shared memory", turns.memory_ceiling)
+        turns.take("inspect, remote", lambda: turns.inspect("inspect, remote", remote=True))
+        turns.take("naive loop", lambda: turns.peer("naive_loop"))
+        turns.take("Faust agent", turns.faust)
+        turns.take("quixstreams", lambda: turns.peer("quix_pipeline", python=quix))
+    rates = turns.rates
+    batches = [backlog.batch for backlog in turns.backlogs["inspect, co-located"]]
+    ours, remote = rates["inspect, co-located"], rates["inspect, remote"]
+    rows = [
+        ratio("inspect / Triton over gRPC, golden comparison, co-located", ours, rates["Triton over gRPC"], at_least=1.0),
+        ratio(
+            "inspect / Triton in shared memory, golden comparison, co-located",
+            ours, rates["Triton in shared memory"], at_least=0.90,
+        ),
+        ratio("inspect / Triton over gRPC, golden comparison, remote", remote, rates["Triton over gRPC"], at_least=0.85),
+        ratio("inspect / naive loop, golden comparison", ours, rates["naive loop"], at_least=2.2),
+        ratio("inspect / plain Faust agent", ours, rates["Faust agent"], at_least=2.0),
+        ratio("inspect / quixstreams pipeline", ours, rates["quixstreams"], at_least=2.0),
+        Row(
+            name=f"batch size that Triton ran under backlog / max_batch ({MAX_BATCH})",
+            value=round(statistics.median(batches) / MAX_BATCH, 3),
+            unit="ratio",
+            at_least=0.7,
+        ),
+        *_rates_as_rows(rates, "golden comparison"),
+    ]  # fmt: skip
+    return Section(rows=rows, raw=turns.raw())
+
+
+def cnn(services: Services, options: Options) -> Section:
+    """A small CNN in golden_compare's place, whose inference outweighs all else."""
+    turns = _Turns(services, services.plants.cnn(), options, share=0.5)
+    for _ in range(options.rounds):
+        turns.take("Triton over gRPC", turns.grpc_ceiling)
+        turns.take("inspect, remote", lambda: turns.inspect("inspect, remote", remote=True))
+        turns.take("inspect, co-located", lambda: turns.inspect("inspect, co-located"))
+        turns.take("naive loop", lambda: turns.peer("naive_loop"))
+    rates = turns.rates
+    rows = [
+        ratio("inspect / Triton over gRPC, CNN, remote", rates["inspect, remote"], rates["Triton over gRPC"], at_least=0.93),
+        ratio("inspect / naive loop, CNN", rates["inspect, co-located"], rates["naive loop"], at_least=1.8),
+        *_rates_as_rows(rates, "CNN"),
+    ]  # fmt: skip
+    return Section(rows=rows, raw=turns.raw())
+
+
+class _Turns:
+    """One measurement per candidate and round, and what it gave."""
+
+    def __init__(self, services: Services, plant: BenchPlant, options: Options, *, share: float = 1.0) -> None:
+        self._services = services
+        self._plant = plant
+        self._count = int(options.frames * share)
+        self._say = options.say
+        self._pictures: Sequence[Picture] = board_pictures(plant.plant, plant.file.parent)
+        self._shapes: list[dict[str, Any]] = []
+        self.rates: Rates = {}
+        self.backlogs: dict[str, list[Backlog]] = {}
+
+    def take(self, name: str, measure: Callable[[], float]) -> None:
+        """One turn of a candidate."""
+        rate = measure()
+        self.rates.setdefault(name, []).append(round(rate, 1))
+        self._say(f"{self._plant.plant.plant}: {name} {rate:.0f} frames/s")
+
+    def grpc_ceiling(self) -> float:
+        """The best of all concurrencies."""
+        found = ceiling(self._services.triton_url, self._plant.compare, self._pictures, count=self._count)
+        self._shapes.append({"gRPC, by requests in flight": found})
+        return max(found.values())
+
+    def memory_ceiling(self) -> float:
+        """The best of all batch sizes and concurrencies."""
+        found = shared_memory_ceiling(self._services.triton_url, self._plant.compare, self._pictures, count=self._count)
+        self._shapes.append({"shared memory, by batch x requests in flight": found})
+        return max(found.values())
+
+    def inspect(self, name: str, *, remote: bool = False) -> float:
+        """The stage, one worker."""
+        backlog = work_off(
+            self._services, self._plant, self._pictures, count=self._count, more=REMOTE if remote else None
+        )
+        self.backlogs.setdefault(name, []).append(backlog)
+        return backlog.frames_per_s
+
+    def peer(self, module: str, **more: Any) -> float:
+        """A peer, one process."""
+        return peer_rate(self._services, self._plant, self._pictures, module=module, count=self._count // 2, **more)
+
+    def faust(self) -> float:
+        """The better of the concurrencies."""
+        found = {
+            str(number): round(self.peer("faust_agent", more={"FAUST_CONCURRENCY": str(number)}), 1)
+            for number in FAUST_CONCURRENCIES
+        }
+        self._shapes.append({"Faust, by concurrency": found})
+        return max(found.values())
+
+    def raw(self) -> dict[str, Any]:
+        """Every round."""
+        return {
+            "frames_per_s_by_round": self.rates,
+            "inspect_by_round": {
+                name: [backlog.as_json() for backlog in backlogs] for name, backlogs in self.backlogs.items()
+            },
+            "ceilings_by_round": self._shapes,
+        }
+
+
+def _rates_as_rows(rates: Rates, what: str) -> list[Row]:
+    return [
+        Row(name=f"{name}, {what}", value=round(statistics.median(values), 1), unit="frames/s")
+        for name, values in rates.items()
+    ]
