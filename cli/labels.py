@@ -35,7 +35,7 @@ class LabelRow:
 def read_labels(file: Path) -> Iterator[LabelRow]:
     """Rows of a label file, one at a time. Raises `ConfigurationError` with file and line for what cannot be understood."""
     try:
-        lines = file.open(encoding="utf-8")
+        lines = file.open("rb")  # so that what is no text is told with its line
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from error
     with lines:
@@ -43,12 +43,12 @@ def read_labels(file: Path) -> Iterator[LabelRow]:
             if line.strip():
                 try:
                     yield _row(json.loads(line), file.parent, number)
-                except (ValueError, TypeError, KeyError) as error:
+                except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                     raise ConfigurationError(f"{file}:{number}: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
         return f"expected one JSON object a line: {error}"
     if isinstance(error, KeyError):
         return f"expected a key {error}"
