@@ -55,6 +55,11 @@ class DemoRun:
         return self._simulated
 
     @property
+    def plant(self) -> Plant:
+        """What the plant file says."""
+        return self._plant
+
+    @property
     def truth(self) -> TruthFile:
         """What the simulated plant knows."""
         return self._truth

@@ -24,7 +24,7 @@ from ops.local.children import Child
 from ops.local.jars import KAFKA
 from ops.local.kafka import KafkaService, LocalKafka, kafka_service
 from ops.local.ports import HOST, free_ports
-from ops.local.supervisor import Restart, Supervisor
+from ops.local.supervisor import Restart, Supervised, Supervisor
 from ops.local.triton import LocalTriton, TritonService, triton_service
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.plant import Plant
@@ -179,9 +179,9 @@ class LocalLine:
         self._await_ready()
         self._say("every stage is ready")
 
-    def adopt(self, child: Child) -> None:
-        """Keeps a further process (the simulated plant) running beside the stages."""
-        self._services.start(child)
+    def adopt(self, service: Supervised) -> None:
+        """Keeps something further (the simulated plant) running beside the stages."""
+        self._services.start(service)
 
     def tend(self) -> None:
         """Looks after the processes; call it often."""

@@ -23,9 +23,11 @@ class TruthFile:
     _position: int = 0
 
     def read_on(self) -> None:
-        """Reads the whole lines that were added since the last call."""
+        """Reads the whole lines that were added since the last call. A plant that was started again begins its file anew."""
         if not self.path.exists():
             return
+        if self.path.stat().st_size < self._position:
+            self._position = 0
         with self.path.open("rb") as file:
             file.seek(self._position)
             for line in file:

@@ -37,7 +37,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+advertised.listeners=PLAINTEXT://{host}:{advertised_port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -103,15 +103,17 @@ class LocalKafka:
 
     Started again on the same folder, after a crash too, it has the same data; the same object also keeps its port. With `port=None` a
     free port is taken. If a living process already runs a broker of this folder, that one is adopted: used, and left running by
-    `stop`. Anything else on `port` is refused.
+    `stop`. Anything else on `port` is refused. `advertised_port` is what the broker tells its clients to connect to, where something
+    stands before it.
     """
 
     name = "kafka"
 
-    def __init__(self, run_dir: Path, port: int | None = None) -> None:
+    def __init__(self, run_dir: Path, port: int | None = None, *, advertised_port: int | None = None) -> None:
         self._folder = (run_dir / "kafka").absolute()
         self._log_dir = (run_dir / "logs").absolute()
         self._port = port
+        self._advertised_port = advertised_port
         self._child: Child | None = None
 
     @property
@@ -232,6 +234,7 @@ class LocalKafka:
             SERVER_PROPERTIES.format(
                 host=ports.HOST,
                 port=self._port,
+                advertised_port=self._advertised_port or self._port,
                 controller_port=controller_port,
                 data=self._folder / "data",
                 message_max_bytes=MESSAGE_MAX_BYTES,

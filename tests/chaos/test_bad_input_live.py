@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from asyncua import ua
 from asyncua.sync import Client
-from disturbed_line import PLANT_FILE, DisturbedLine, assert_nothing_lost
 from intruder import SESSION, Intruder
 
+from benchmarks.chaos.disturbed_line import PLANT_FILE, DisturbedLine, assert_nothing_lost
 from cli.demo_run import DemoRun
 from cli.following import Follower
 from processors.inspection import CLOCK_SKEW, SEQUENCE_GAP

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from disturbed_line import DisturbedLine, assert_nothing_lost
 
+from benchmarks.chaos.disturbed_line import DisturbedLine, assert_nothing_lost
 from cli.demo_run import DemoRun
 from cli.local_line import START_ORDER
 from ops.local.children import Child
