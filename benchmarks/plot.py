@@ -19,8 +19,7 @@ def bars(path: Path, rates: Mapping[str, list[float]], *, unit: str) -> None:
     for number, (name, values) in enumerate(by_rate):
         axes.barh(number, median(values), color=OURS if name.startswith("inspect") else OTHERS)
         axes.plot(values, [number] * len(values), "o", color="#2b5fa8", markersize=4)
-        axes.text(0, number, f" {name}", va="center")
-    axes.set_yticks([])
+    axes.set_yticks(range(len(by_rate)), [name for name, _ in by_rate])
     axes.set_xlabel(unit)
     axes.invert_yaxis()
     figure.savefig(path, dpi=120)
