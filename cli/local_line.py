@@ -44,6 +44,7 @@ START_ORDER = (
     "alerts",
     "statistics",
     "judge",
+    "backfill",
     "inspect",
     "plc-gateway",
     "sensor-gateway",
@@ -76,7 +77,8 @@ class LocalLine:
         self._plant_file = plant_file.resolve()
         self._run_dir = run_dir.absolute()
         self._say = say
-        stages = [name for name in START_ORDER if name not in set(without)]
+        unneeded = set(without) | (set() if plant.defers_frames else {"backfill"})
+        stages = [name for name in START_ORDER if name not in unneeded]
         self._workers = {
             worker.name: worker
             for stage in stages

@@ -24,6 +24,7 @@ STAGE_MODULES: dict[str, str] = {
     "plc-gateway": "gateways.plc_gateway",
     "sensor-gateway": "gateways.sensor_gateway",
     "inspect": "topologies.inspect_stage",
+    "backfill": "topologies.backfill_stage",
     "judge": "topologies.judge_stage",
     "statistics": "topologies.statistics_stage",
     "alerts": "topologies.alerts_stage",

@@ -8,8 +8,6 @@ runs, all views of a part together, and what is inspected then has time to spare
 
 from __future__ import annotations
 
-from schemas.message import NS_PER_MS
-
 LATEST_START_RATIO = 0.5
 CAUGHT_UP_RATIO = 0.25
 
@@ -20,8 +18,7 @@ class Deferral:
     def __init__(self) -> None:
         self._behind = False
 
-    def defers(self, *, received_at_ns: int, deadline_ms: int, now_ns: int) -> bool:
-        """Whether a frame that the broker received at `received_at_ns` (ns UTC) is left to the backfill."""
-        age_ratio = (now_ns - received_at_ns) / (deadline_ms * NS_PER_MS)
-        self._behind = age_ratio >= (CAUGHT_UP_RATIO if self._behind else LATEST_START_RATIO)
+    def defers(self, *, age_ms: float, deadline_ms: int) -> bool:
+        """Whether a frame that the broker received `age_ms` ago is left to the backfill."""
+        self._behind = age_ms / deadline_ms >= (CAUGHT_UP_RATIO if self._behind else LATEST_START_RATIO)
         return self._behind

@@ -12,7 +12,7 @@ from schemas.codec import FrameOwner
 from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.inspections import DEFERRED, Defect, Inspection, ModelUse, Timings, deferral_id
-from schemas.reasons import DropReason, FrameOutcome
+from schemas.reasons import DropReason, FrameOutcome, RefusalReason
 
 CLOCK_SKEW, SEQUENCE_GAP = "clock_skew", "sequence_gap"
 
@@ -84,12 +84,12 @@ def deferred(frame: Frame, place: FramePlace, *, detail: str, warnings: Sequence
     )
 
 
-def expired(deferral: Inspection, *, detail: str, now_ns: int) -> Inspection:
-    """The outcome of a deferred frame that cannot be read any more."""
+def given_up(deferral: Inspection, *, reason: DropReason | RefusalReason, detail: str, now_ns: int) -> Inspection:
+    """The outcome of a deferred frame that cannot be read again."""
     return msgspec.structs.replace(
         deferral,
         id=deferral.id.removesuffix(f"/{DEFERRED}"),
-        reason=DropReason.EXPIRED.value,
+        reason=reason.value,
         detail=detail,
         warnings=(*deferral.warnings, DEFERRED),
         inspected_at_ns=now_ns,

@@ -32,6 +32,7 @@ STAGES = (
     "plc_gateway",
     "sensor_gateway",
     "inspect",
+    "backfill",
     "judge",
     "statistics",
     "alerts",

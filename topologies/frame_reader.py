@@ -43,23 +43,26 @@ class FrameReader:
 
     async def read(self, partition: int, offset: int) -> Frame | None:
         """The frame at a place; None where it is not there (any more). Raises Refused for one that cannot be decoded."""
+        record = await self.fetch(partition, offset)
+        if record is None:
+            return None
+        frame: Frame = decode(FRAMES, record.value, record.headers)
+        return frame
+
+    async def fetch(self, partition: int, offset: int) -> Any:
+        """The record at a place as the client gives it, not decoded; None where it is not there (any more)."""
         place, attempt = TopicPartition(self._topic, partition), 0
         while True:
             async with self._turn:
                 try:
                     async with asyncio.timeout(PATIENCE_S):
-                        record = await self._fetch(place, offset)
-                    break
+                        return await self._fetch(place, offset)
                 except (KafkaError, TimeoutError) as error:
                     attempt += 1
                     detail = f"reading a frame: {error!r}"
                     self._stage.emit(AttemptRepeated(service="broker", detail=detail, attempt=attempt))
                     await self._drop_client()
             await asyncio.sleep(pause_s(attempt))
-        if record is None:
-            return None
-        frame: Frame = decode(FRAMES, record.value, record.headers)
-        return frame
 
     async def _fetch(self, place: TopicPartition, offset: int) -> Any:
         client = await self._connected()

@@ -1,95 +1,71 @@
-"""The inspect stage: frames in, exactly one inspection per frame out, in the order of each camera."""
+"""The inspect stage: frames in, exactly one inspection per frame out, in the order of each camera.
+
+Of recipes with `newest_first`, frames that come too late are deferred (`processors.deferral`): word of it goes out in their place,
+and the backfill stage inspects them. Where there is a backfill, it also inspects what a person sent again.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
-
 from processors.believed_time import is_skewed
+from processors.deferral import Deferral
 from processors.frame_checks import check_names
-from processors.inspection import (
-    CLOCK_SKEW,
-    SEQUENCE_GAP,
-    FramePlace,
-    dropped,
-    dropped_unread,
-    inspected,
-)
+from processors.inspection import CLOCK_SKEW, SEQUENCE_GAP, FramePlace, deferred, dropped_unread
+from processors.ledger_frames import REPLAY_MARK
 from processors.sequence_watch import SequenceWatch, Sighting
 from schemas.codec import frame_owner
 from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.inspections import Inspection
-from schemas.object_store import open_store
+from schemas.message import NS_PER_MS
 from schemas.plant import Plant
-from schemas.settings import KafkaSettings, ObjectStoreSettings, TritonSettings
-from schemas.telemetry import Noticed, Stage
+from schemas.reasons import DropReason
+from schemas.settings import KafkaSettings, TritonSettings
+from schemas.telemetry import DroppedByRule, Noticed, Stage
 from schemas.topics import FRAMES, INSPECTIONS
 from topologies.background import Background
-from topologies.frame_examiner import FrameExaminer, models_of
+from topologies.inspection_bench import FRAMES_PER_REQUEST, InspectionBench, Outcome
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record, refuse
 from topologies.ordered_exit import OrderedExit, Place
-from topologies.references import References
-from topologies.triton import Triton
-
-MOST_THREADS = 4  # alignment holds the interpreter most of its time: more threads only wait for it
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Inspects frames until `stop` is set and everything is drained. Raises Fatal for configuration."""
-    cv2.setNumThreads(1)  # frames run side by side; threads within a frame would only fight them
-    triton_settings = TritonSettings()
-    store = open_store(ObjectStoreSettings())
-    triton = Triton(settings=triton_settings, stage=stage, models=models_of(plant))
-    executor = ThreadPoolExecutor(max(2, min(MOST_THREADS, os.cpu_count() or 2)), "decode")
-    examiner = FrameExaminer(
-        plant=plant,
-        triton=triton,
-        references=References(plant_dir=plant_dir, store=store, stage=stage, executor=executor),
-        store=store,
-        stage=stage,
-        executor=executor,
-        limit_count=triton_settings.in_flight,
-    )
-    inspector = Inspector(examiner=examiner, triton=triton, stage=stage)
+    bench = InspectionBench(plant=plant, plant_dir=plant_dir, stage=stage)
+    inspector = Inspector(plant=plant, bench=bench, stage=stage, in_flight=TritonSettings().in_flight)
     runner = LineRunner(
         plant=plant,
         stage=stage,
         topics=(FRAMES,),
         handler=inspector,
         kafka=KafkaSettings(),
-        ready=lambda: triton.ready and inspector.warm,
+        ready=lambda: bench.ready,
     )
     try:
         await runner.run(stop)
     finally:
         await inspector.close()
-        await triton.close()
-        executor.shutdown(wait=False, cancel_futures=True)
+        await bench.close()
 
 
 class Inspector:
     """The stage as the line runner drives it: one task per frame, results in the order of their camera."""
 
-    def __init__(self, *, examiner: FrameExaminer, triton: Triton, stage: Stage) -> None:
-        self._examiner = examiner
+    def __init__(self, *, plant: Plant, bench: InspectionBench, stage: Stage, in_flight: int) -> None:
+        self._plant = plant
+        self._bench = bench
         self._stage = stage
+        self._deferral = Deferral()
+        self._begun = asyncio.Semaphore(FRAMES_PER_REQUEST * in_flight)
         self._work = Background()
-        self._services = Background()
         self._order = OrderedExit()
         self._watch = SequenceWatch()
         self._clocks_off: set[tuple[str, str]] = set()
         self._producer: Producer
-        self._services.spawn(triton.keep_ready())
-        self._services.spawn(self._warm_up())
-        self.warm = False
-        """Whether the first frame would be as quick as any other."""
 
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Nothing to prepare: a frame stands for itself."""
@@ -118,7 +94,7 @@ class Inspector:
     async def tick(self, now_ns: int) -> None:
         """Raises what went wrong in a task."""
         self._work.check()
-        self._services.check()
+        self._bench.check()
 
     async def refused(self, record: Record, refused: Refused) -> Sequence[Outgoing]:
         """A frame whose body cannot be read is accounted for by its headers, in its place."""
@@ -149,23 +125,12 @@ class Inspector:
     async def close(self) -> None:
         """Ends every task."""
         await self._work.cancel()
-        await self._services.cancel()
-
-    async def _warm_up(self) -> None:
-        await self._examiner.warm_up()
-        self.warm = True
 
     async def _inspect(
         self, record: Record, frame: Frame, place: FramePlace, warnings: list[str], exit_place: Place
     ) -> None:
-        refused: Refused | None = None
         try:
-            try:
-                found = await self._examiner.examine(frame, place)
-                inspection = inspected(frame, place, found, warnings=warnings, now_ns=time.time_ns())
-            except Refused as error:
-                refused = error
-                inspection = dropped(frame, place, refused, warnings=warnings, now_ns=time.time_ns())
+            inspection, refused = await self._outcome(frame, place, warnings)
             await exit_place.turn()
             # a task of its own, so that the next frame of this camera need not wait for the acknowledgement of this one
             sending = asyncio.create_task(self._send(record, inspection, refused))
@@ -173,6 +138,23 @@ class Inspector:
             exit_place.leave()
         await sending
         record.finish()
+
+    async def _outcome(self, frame: Frame, place: FramePlace, warnings: list[str]) -> Outcome:
+        if self._plant.defers_frames and REPLAY_MARK in frame.session:
+            return self._deferred(frame, place, warnings, "sent again by a person")
+        recipe = self._plant.recipe(frame.recipe)
+        if recipe is None or recipe.overload != "newest_first" or recipe.deadline_ms is None:
+            return await self._bench.inspect(frame, place, warnings=warnings)
+        async with self._begun:  # asked when its turn comes: it may have waited for longer than its deadline
+            age_ms = (time.time_ns() - place.received_at_ns) / NS_PER_MS
+            if self._deferral.defers(age_ms=age_ms, deadline_ms=recipe.deadline_ms):
+                detail = f"{age_ms:.0f} ms old, its deadline is {recipe.deadline_ms} ms"
+                return self._deferred(frame, place, warnings, detail)
+            return await self._bench.inspect(frame, place, warnings=warnings)
+
+    def _deferred(self, frame: Frame, place: FramePlace, warnings: list[str], detail: str) -> Outcome:
+        self._stage.emit(DroppedByRule(reason=DropReason.DEFERRED, subject=frame.id, detail=detail))
+        return deferred(frame, place, detail=detail, warnings=warnings, now_ns=time.time_ns()), None
 
     async def _refuse_unnamed(self, record: Record, refused: Refused) -> None:
         await refuse(record, refused, stage=self._stage, producer=self._producer)
@@ -209,7 +191,7 @@ class Inspector:
 
 
 def _place(record: Record) -> FramePlace:
-    return FramePlace(partition=record.partition, offset=record.offset, received_at_ns=record.at_ms * 1_000_000)
+    return FramePlace(partition=record.partition, offset=record.offset, received_at_ns=record.at_ms * NS_PER_MS)
 
 
 def _outgoing(inspection: Inspection, record: Record) -> Outgoing:

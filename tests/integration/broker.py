@@ -84,12 +84,14 @@ async def read_until(
     return found
 
 
-async def committed(kafka: KafkaSettings, group: str) -> int:
-    """The sum of a group's committed offsets: how many records it never reads again, where topics start at offset 0."""
+async def committed(kafka: KafkaSettings, group: str, *, topic: str | None = None) -> int:
+    """The sum of a group's committed offsets (of one topic): how many records it never reads again, where topics start at offset 0."""
     admin = AIOKafkaAdminClient(**kafka.client())
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(group)
-        return sum(found.offset for found in offsets.values() if found.offset >= 0)
+        return sum(
+            found.offset for place, found in offsets.items() if found.offset >= 0 and topic in (None, place.topic)
+        )
     finally:
         await admin.close()

@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 
 from processors.deferral import CAUGHT_UP_RATIO, LATEST_START_RATIO, Deferral
 
-MS = 1_000_000
 DEADLINE_MS = 1_000
 
 
 def decisions(ages_ms: list[int]) -> list[bool]:
     """Whether each of these frames, one after the other, is deferred; `ages_ms` are their ages when their work would begin."""
     rule = Deferral()
-    return [rule.defers(received_at_ns=0, deadline_ms=DEADLINE_MS, now_ns=age_ms * MS) for age_ms in ages_ms]
+    return [rule.defers(age_ms=age_ms, deadline_ms=DEADLINE_MS) for age_ms in ages_ms]
 
 
 ages = st.lists(st.integers(-2 * DEADLINE_MS, 5 * DEADLINE_MS))
@@ -47,6 +46,6 @@ def test_in_a_steady_overload_the_parts_that_are_inspected_are_in_time(
     for number in range(count * 100):
         received_ms = number * 4.0
         now_ms = max(now_ms, received_ms)
-        if not rule.defers(received_at_ns=int(received_ms * MS), deadline_ms=DEADLINE_MS, now_ns=int(now_ms * MS)):
+        if not rule.defers(age_ms=now_ms - received_ms, deadline_ms=DEADLINE_MS):
             now_ms += work_ms_per_100_frames / 100
             assert now_ms - received_ms < DEADLINE_MS
