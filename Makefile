@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench demo test check bench docs locks
+.PHONY: help setup setup-dev setup-bench demo test check bench chaos docs locks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -35,6 +35,9 @@ check: setup-dev ## lint, format, types, imports
 
 bench: setup-bench ## every figure of the speed table beside its floor (about 20 minutes)
 	$(BIN)/python -m benchmarks
+
+chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
+	$(BIN)/python -m benchmarks.chaos
 
 docs: setup ## write the AsyncAPI document and the message reference again
 	$(BIN)/python -m schemas.asyncapi
