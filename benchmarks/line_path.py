@@ -6,8 +6,9 @@ sensors, Kafka, Triton; on this one machine.
     capacity     parts of one view at rising rates; the highest at which every part is acknowledged with a p99 of at most 500 ms
     latency      parts of one view at half of that: from the PLC's trigger to its acknowledgement, as the topics have it
     directly     the same frame decoded, compared and written to the same PLC in one process, one at a time, with nothing between
-    all CPU      parts of three views, as many frames per s as the capacity: processor time of all stages and gateways per frame
-                 (Kafka, Triton and the simulated plant are not ours), less decoding and alignment, measured alone
+    all CPU      parts of three views, as many parts per s as for the latency: processor time of all stages and gateways from the
+                 first part to the last, over the frames (Kafka, Triton and the simulated plant are not ours), less decoding and
+                 alignment, measured alone
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from benchmarks.cpu_time import preparation_cost, used_s
 from benchmarks.frames import board_pictures
 from benchmarks.model_input import model_input
 from benchmarks.options import Options
-from benchmarks.results_file import Row, Section, load
+from benchmarks.results_file import Row, Section, load, steady_rate
 from benchmarks.services import Services
 from cli.local_line import LocalLine
 from cli.readiness import is_ready
@@ -43,7 +44,7 @@ from gateways.station_nodes import mailbox_nodes, station_nodes
 from processors.summary import SUMMARY_TOPICS, Summary
 from topologies.topic_reader import Place, Span, TopicReader
 
-RATES_PER_S = (8, 12, 16, 20, 25, 30, 37, 45, 55)
+RATES_PER_S = (15, 20, 25, 30, 35, 40, 45, 50, 55)
 STEP_S = 6.0
 KEEPS_UP_P99_MS = 500.0
 LATENCY_PARTS, LATENCY_S = 300, 20.0
@@ -108,10 +109,9 @@ def line_path(services: Services, options: Options) -> Section:
         )
         direct_ms = line.direct_ms
     three_views = services.plants.three_views()
-    views = len(three_views.plant.recipes[0].views)
     with _line(services, three_views, options) as line:
-        line.feed(rate_per_s=capacity / views, for_s=STEP_S)
-        whole = line.feed(rate_per_s=capacity / views, for_s=COST_S)
+        line.feed(rate_per_s=capacity / 2, for_s=STEP_S)
+        whole = line.feed(rate_per_s=capacity / 2, for_s=COST_S)
     pictures = board_pictures(three_views.plant, three_views.file.parent)
     cost = preparation_cost(three_views, pictures, services.folder / "objects")
     all_ms = 1000 * whole.cpu_s / whole.frames
@@ -130,6 +130,10 @@ def line_path(services: Services, options: Options) -> Section:
         Row(name="trigger to PLC acknowledgement, p50 at half capacity", value=round(half.p50_ms, 1), unit="ms"),
         Row(name="decode + infer + OPC UA write directly, p50", value=round(direct, 2), unit="ms"),
         Row(name="CPU time per frame in all of our processes", value=round(all_ms, 3), unit="ms"),
+        *(
+            Row(name=f"CPU time per frame, {name}", value=round(1000 * cpu_s / whole.frames, 3), unit="ms")
+            for name, cpu_s in line.cpu_s_by_process.items()
+        ),
     ]  # fmt: skip
     raw = {
         "ladder": [run.as_json() for run in ladder],
@@ -188,6 +192,8 @@ class _Line:
                 control.start()
                 self._until_finished(truth, give_up_at_s=time.monotonic() + 3 * for_s + READY_S)
                 after_s = {name: used_s([pid]) for name, pid in pids.items()}
+                time.sleep(SETTLE_S)
+                truth.read_on()
             self.cpu_s_by_process = {name: round(after_s[name] - before_s[name], 2) for name in pids}
             summary = asyncio.run(self._summary(spans))
         finally:
@@ -200,7 +206,7 @@ class _Line:
         left_s = [row["at_ns"] / 1e9 for row in truth.left]  # each part is on the belt for the same time
         return Run(
             asked_per_s=round(rate_per_s, 2),
-            arrived_per_s=(len(left_s) - 1) / (max(left_s) - min(left_s)),
+            arrived_per_s=steady_rate(left_s),
             parts=len(left_s),
             acknowledged=len(summary.acknowledgement_latencies_ms),
             p50_ms=float(np.percentile(latencies, 50)),
@@ -232,8 +238,6 @@ class _Line:
             self._local.tend()
             time.sleep(0.1)
             truth.read_on()
-        time.sleep(SETTLE_S)
-        truth.read_on()
 
     async def _spans(self) -> dict[Place, Span]:
         async with TopicReader(plant=self._plant.plant, kafka=self._services.kafka) as reader:
