@@ -54,12 +54,17 @@ class Backlog:
 
 
 def worker_process(
-    services: Services, bench_plant: BenchPlant, *, instance: str = "0", more: Mapping[str, str] | None = None
+    services: Services,
+    bench_plant: BenchPlant,
+    *,
+    stage: str = "inspect",
+    instance: str = "0",
+    more: Mapping[str, str] | None = None,
 ) -> Child:
-    """`linesight run inspect`, not started."""
+    """`linesight run inspect` (or another stage), not started."""
     return Child(
-        name=f"inspect-{bench_plant.plant.plant}-{instance}",
-        command=[sys.executable, "-m", "cli.main", "run", "inspect", "--plant", bench_plant.file],
+        name=f"{stage}-{bench_plant.plant.plant}-{instance}",
+        command=[sys.executable, "-m", "cli.main", "run", stage, "--plant", bench_plant.file],
         log_dir=services.folder / "logs",
         cwd=CHECKOUT,
         env={**os.environ, **services.environment(), "LINESIGHT_INSTANCE": instance, **(more or {})},
@@ -99,7 +104,7 @@ def work_off(
         for child in children:
             child.start()
             stack.callback(child.stop)
-        return results.watch([child.pid for child in children], lambda: services.executions(model), load_1_min=then)
+        return results.watch(children, lambda: services.executions(model), load_1_min=then)
 
 
 class _Results:
@@ -117,13 +122,19 @@ class _Results:
         self._logs = services.folder / "logs"
         self._done_at_s: list[float] = []
 
-    def watch(self, pids: Sequence[int], executions: Callable[[], tuple[int, int]], *, load_1_min: float) -> Backlog:
+    def watch(
+        self, workers: Sequence[Child], executions: Callable[[], tuple[int, int]], *, load_1_min: float
+    ) -> Backlog:
         """Until all are there."""
         first, last = int(self._count * WARM_SHARE), int(self._count * (1 - WARM_SHARE)) - 1
+        pids = [worker.pid for worker in workers]
         marks: list[tuple[int, float, tuple[int, int]]] = []
         give_up_at = time.monotonic() + DEADLINE_S
         while len(self._done_at_s) < self._count:
             self._take_what_is_there()
+            for worker in workers:
+                if worker.poll() is not None:
+                    raise NotInspected(f"{worker.name} ended; it said last:\n" + "\n".join(worker.last_lines()))
             if len(marks) < 2 and len(self._done_at_s) >= (first, last)[len(marks)]:
                 marks.append((len(self._done_at_s), used_s(pids), executions()))
             if time.monotonic() > give_up_at:
