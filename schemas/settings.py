@@ -113,15 +113,17 @@ class KafkaSettings(FromEnvironment):
 class TritonSettings(FromEnvironment):
     """`TRITON_*`: the inference server. `url` is `host:port` of its gRPC endpoint.
 
-    `timeout_ms` is for one request, waiting in the server's queue included. `model_repository` is where the digests of
-    weights are read; the server has its own setting.
+    `timeout_ms` is for one request, waiting in the server's queue included. `in_flight` is the number of requests (batches)
+    under way at a time. `shared_memory`: `auto` shares /dev/shm with a server on this machine, `off` sends tensors over gRPC
+    always. `model_repository` is where the digests of weights are read; the server has its own setting.
     """
 
     model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True, protected_namespaces=())
 
     url: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8001"
     timeout_ms: PositiveInt = 3000
-    in_flight: PositiveInt = 16
+    in_flight: PositiveInt = 4
+    shared_memory: Literal["auto", "off"] = "auto"
     model_repository: Path = Path(__file__).resolve().parents[1] / "triton_models"
 
 

@@ -18,7 +18,7 @@ from simulation.imaging import Image, capture
 PRODUCTS: dict[str, str] = {"board-a": "controller", "board-b": "power", "board-c": "sensor"}
 """Which design of `simulation.boards` each product of the simulated plant has, by the recipe's name."""
 
-JPEG_QUALITY = 92
+JPEG_QUALITY = 80
 _NICENESS = 10
 _ATTEMPTS = 20
 

@@ -1,4 +1,4 @@
-"""One frame from bytes to findings: decode and align in threads, compare and classify in Triton."""
+"""Frames from bytes to findings: decode and align in threads, compare and classify in Triton, batches by backlog."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from schemas.recipes import ModelPin
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import MIB_BYTES
 from topologies.byte_budget import ByteBudget
+from topologies.job_batches import JobBatches
 from topologies.references import References
 from topologies.triton import Model, ModelFailed, Triton
 
@@ -42,6 +43,7 @@ BYTES_PER_PX = 4
 
 Image = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
+_NO_CROPS: Image = np.zeros((0, 2, CROP_PX, CROP_PX), np.uint8)
 _NOTHING: npt.NDArray[np.float32] = np.zeros((0, len(CLASSIFIER_OUTPUTS)), np.float32)
 
 
@@ -89,8 +91,10 @@ class FrameExaminer:
         store: ObjectStore,
         stage: Stage,
         executor: Executor,
+        threads: int,
         limit_count: int,
     ) -> None:
+        """`threads`: how many of the executor's are for preparing frames. `limit_count`: how many frames are open at most."""
         self._plant = plant
         self._checks = FrameChecks(plant)
         self._triton = triton
@@ -98,6 +102,7 @@ class FrameExaminer:
         self._store = store
         self._stage = stage
         self._executor = executor
+        self._preparing = JobBatches(executor=executor, threads=threads)
         self._room = ByteBudget(limit_bytes=DECODED_BUDGET_BYTES, limit_count=limit_count)
 
     async def warm_up(self) -> None:
@@ -138,11 +143,15 @@ class FrameExaminer:
                 camera=camera,
             )
             comparison = reference.comparison
-            prepared = await self._in_thread(_prepare, frame, content, camera, comparison)
+            prepared = await self._preparing.run(partial(_prepare, frame, content, camera, comparison))
             inferring = time.perf_counter()
             difference = await self._compare(recipe.inspection.compare, comparison, prepared.laid)
             infer_s = time.perf_counter() - inferring
-            found = await self._in_thread(_search, comparison, prepared.laid, difference)
+            found = (
+                await self._in_thread(_search, comparison, prepared.laid, difference)
+                if comparison.differs(difference)
+                else _Found((), _NO_CROPS, anomaly_score(difference, _NOTHING))
+            )
             inferring = time.perf_counter()
             probabilities = await self._classify(recipe.inspection.classifier, found.crops)
             infer_s += time.perf_counter() - inferring

@@ -7,6 +7,10 @@
 
 "Ready" as the server says it tells nothing about a dead or hung model process; the known image does. A model that fails on
 it is taken out and loaded again: the server does not start a dead model process by itself.
+
+Rows that wait go together in one request (`request_batches`); where that fails, each is tried by itself, one after the
+other, so that the neighbours of an image that kills the model do not pay for it. A server on this machine reads and
+writes shared memory (`shared_tensors`); any other gets the tensors over gRPC.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -28,8 +32,19 @@ from schemas.inspections import ModelUse
 from schemas.object_store import digest_of
 from schemas.patience import pause_s
 from schemas.recipes import ModelPin
-from schemas.settings import TritonSettings
-from schemas.telemetry import AttemptRepeated, Stage
+from schemas.settings import StageSettings, TritonSettings
+from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from topologies.request_batches import Kind, Parts, RequestBatches
+from topologies.shared_tensors import (
+    FOLDER,
+    TYPES,
+    RowOutput,
+    SharedTensors,
+    Slot,
+    lay_inputs,
+    request_bytes,
+    want_outputs,
+)
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -53,7 +68,8 @@ CHANNEL = [
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
-_TYPES = {np.dtype(np.uint8): "UINT8", np.dtype(np.float32): "FP32"}
+_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
+_LATE = "StatusCode.DEADLINE_EXCEEDED"
 _AWAY = ("StatusCode.UNAVAILABLE", "StatusCode.NOT_FOUND", "StatusCode.CANCELLED")
 _AWAY_WORDS = ("not ready", "unknown model", "not found", "has no available versions")
 _BUSY_WORDS = ("maximum queue size", "timeout expired")
@@ -73,7 +89,7 @@ class Model:
 
 
 class Triton:
-    """One client of one server, for one event loop. At most `in_flight` requests at a time; the server makes the batches."""
+    """One client of one server, for one event loop."""
 
     def __init__(self, *, settings: TritonSettings, stage: Stage, models: Sequence[Model]) -> None:
         self._settings = settings
@@ -81,7 +97,17 @@ class Triton:
         self._models = {(model.pin.name, model.pin.version): model for model in models}
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
         self._known = {(model.pin.name, model.pin.version): model.known for model in models}
-        self._slots = asyncio.Semaphore(settings.in_flight)
+        self._batches = RequestBatches(send=self._send, in_flight=settings.in_flight)
+        self._most_rows: dict[tuple[str, int], int] = {}
+        self._answers_by_kind: dict[Kind, dict[str, RowOutput]] = {}
+        self._suspects = asyncio.Lock()
+        self._shared = (
+            SharedTensors(
+                client=self._client, owner=f"{stage.name}-{StageSettings().instance}", timeout_s=ASK_TIMEOUT_S
+            )
+            if _shares_memory(settings)
+            else None
+        )
         self._recovery: asyncio.Task[None] | None = None
         self._uses: dict[tuple[str, int], ModelUse] = {}
         self._well = False
@@ -95,6 +121,9 @@ class Triton:
         """Closes the connection."""
         if self._recovery is not None:
             self._recovery.cancel()
+        await self._batches.close()
+        if self._shared is not None:
+            self._shared.close()
         await self._client.close()
 
     async def keep_ready(self) -> None:
@@ -124,20 +153,26 @@ class Triton:
 
     async def infer(self, pin: ModelPin, inputs: Tensors) -> dict[str, npt.NDArray[Any]]:
         """Outputs by name. Repeats what is transient as the module says; raises ModelFailed."""
-        model = self._models[pin.name, pin.version]
         attempt = failures = 0
         while True:
             if not self._well:
                 await self._recovered()
             try:
-                async with self._slots:
-                    return await self._infer(model, inputs, timeout_s=self._settings.timeout_ms / 1000 * 2**failures)
+                if attempt == 0:
+                    return await self._batches.infer(
+                        (pin.name, pin.version),
+                        inputs,
+                        most_rows=self._most_rows[pin.name, pin.version],
+                        timeout_s=self._settings.timeout_ms / 1000,
+                    )
+                async with self._suspects:
+                    return await self._alone(pin, inputs, timeout_s=self._settings.timeout_ms / 1000 * 2**failures)
             except InferenceServerException as error:
                 attempt += 1
                 self._say(f"{pin.name}: {_text(error)}", attempt)
                 if not _is_busy(error):
                     self._well = False
-                    if not _is_away(error):
+                    if not _is_away(error) and attempt > 1:  # the first try may have failed for a neighbour
                         failures += 1
                     if failures >= TRIES:
                         raise ModelFailed(
@@ -145,30 +180,98 @@ class Triton:
                         ) from error
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
+    async def _alone(self, pin: ModelPin, inputs: Tensors, *, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
+        if not self._well:
+            await self._recovered()
+        return await self._batches.infer((pin.name, pin.version), inputs, most_rows=0, timeout_s=timeout_s)
+
     async def _answers(self) -> bool:
         try:
             return bool(await self._client.is_server_live(client_timeout=ASK_TIMEOUT_S))
         except InferenceServerException:
             return False
 
+    # --- one request -------------------------------------------------------------------------------------------------
+
+    async def _send(self, kind: Kind, inputs: Parts, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
+        """One request. The first of its kind goes over gRPC and shows how large the answers are."""
+        model = self._models[kind.model]
+        rows = sum(len(part) for part in next(iter(inputs.values())))
+        expected = self._answers_by_kind.get(kind)
+        if self._shared is not None and expected is not None:
+            slot = await self._slot(self._shared, request_bytes(inputs, expected, rows))
+            if slot is not None:
+                return await self._infer_shared(self._shared, slot, model, inputs, expected, timeout_s=timeout_s)
+        whole = {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in inputs.items()}
+        outputs = await self._infer(model, whole, timeout_s=timeout_s)
+        if all(len(array) == rows and array.dtype in TYPES for array in outputs.values()):
+            self._answers_by_kind[kind] = {
+                name: RowOutput(shape=array.shape[1:], dtype=array.dtype) for name, array in outputs.items()
+            }
+        return outputs
+
+    async def _slot(self, shared: SharedTensors, size_bytes: int) -> Slot | None:
+        """None where there is no shared memory after all: the server cannot open it, or it is full. Then it is left alone for good."""
+        try:
+            return await shared.slot(size_bytes)
+        except (InferenceServerException, OSError) as error:
+            if isinstance(error, InferenceServerException) and (_is_away(error) or error.status() == _LATE):
+                raise
+            self._stage.emit(Noticed(what="no_shared_memory", subject=self._settings.url, detail=str(error)))
+            shared.close()
+            self._shared = None
+            return None
+
     async def _infer(self, model: Model, inputs: Tensors, *, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
         tensors = []
         for name, array in inputs.items():
-            tensor = InferInput(name, array.shape, _TYPES[array.dtype])
+            tensor = InferInput(name, array.shape, TYPES[array.dtype])
             tensor.set_data_from_numpy(array)
             tensors.append(tensor)
-        result = await self._client.infer(
-            model.pin.name,
-            tensors,
-            model_version=str(model.pin.version),
-            outputs=[InferRequestedOutput(name) for name in model.outputs],
-            client_timeout=timeout_s,
-        )
+        result = await self._ask(model, tensors, [InferRequestedOutput(name) for name in model.outputs], timeout_s)
         outputs = {name: result.as_numpy(name) for name in model.outputs}
         for name, array in outputs.items():
             if array is None or array.size == 0:
                 raise InferenceServerException(f"output {name} is empty", status="StatusCode.INTERNAL")
         return outputs
+
+    async def _infer_shared(
+        self,
+        shared: SharedTensors,
+        slot: Slot,
+        model: Model,
+        inputs: Parts,
+        expected: Mapping[str, RowOutput],
+        *,
+        timeout_s: float,
+    ) -> dict[str, npt.NDArray[Any]]:
+        try:
+            tensors = lay_inputs(slot, inputs)
+            wanted, arrays = want_outputs(slot, expected, tensors[0].shape()[0])
+            result = await self._ask(model, tensors, wanted, timeout_s)
+            for name, array in arrays.items():
+                found = tuple(result.get_output(name).shape)
+                if found != array.shape:
+                    raise InferenceServerException(
+                        f"output {name} has shape {found}, {array.shape} is expected", status="StatusCode.INTERNAL"
+                    )
+            answers = {name: array.copy() for name, array in arrays.items()}
+        except BaseException:
+            shared.give_up(slot)
+            raise
+        shared.give_back(slot)
+        return answers
+
+    async def _ask(
+        self, model: Model, tensors: list[InferInput], wanted: list[InferRequestedOutput], timeout_s: float
+    ) -> InferResult:
+        return await self._client.infer(
+            model.pin.name,
+            tensors,
+            model_version=str(model.pin.version),
+            outputs=wanted,
+            client_timeout=timeout_s,
+        )
 
     # --- coming back ---------------------------------------------------------------------------------------------------
 
@@ -185,6 +288,8 @@ class Triton:
                 for model in self._models.values():
                     await self._load(model.pin)
                     await self._prove(model, patient=attempt < PATIENCE)
+                if self._shared is not None:
+                    await self._shared.settle()
                 self._well = True
                 return
             except InferenceServerException as error:
@@ -198,7 +303,7 @@ class Triton:
             known = self._known[model.pin.name, model.pin.version]
             await self._infer(model, known, timeout_s=self._settings.timeout_ms / 1000)
         except InferenceServerException as error:
-            slow = error.status() == "StatusCode.DEADLINE_EXCEEDED"
+            slow = error.status() == _LATE
             if not (_is_away(error) or _is_busy(error) or (slow and patient)):
                 await self._client.unload_model(model.pin.name, client_timeout=LOAD_TIMEOUT_S)
                 await self._unloaded(model.pin)
@@ -234,14 +339,21 @@ class Triton:
     async def _identify(self, pin: ModelPin) -> None:
         if (pin.name, pin.version) in self._uses:
             return
+        answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
+        self._most_rows[pin.name, pin.version] = answer.config.max_batch_size
         digest = weights_digest(self._settings.model_repository, pin)
         if digest is None:
-            answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
             digest = answer.config.parameters["digest"].string_value or "unknown"
         self._uses[pin.name, pin.version] = ModelUse(model=pin.name, version=pin.version, digest=digest)
 
     def _say(self, detail: str, attempt: int) -> None:
         self._stage.emit(AttemptRepeated(service="triton", detail=detail, attempt=attempt))
+
+
+def _shares_memory(settings: TritonSettings) -> bool:
+    """`auto`: a server of this machine does."""
+    host = settings.url.rpartition(":")[0]
+    return settings.shared_memory == "auto" and host in _THIS_MACHINE and FOLDER.is_dir()
 
 
 def weights_digest(repository: Path, pin: ModelPin) -> str | None:

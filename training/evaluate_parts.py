@@ -25,11 +25,11 @@ from schemas.recipes import GoldenInspection
 from simulation.boards import DESIGNS, VIEWS, TrueDefect, draw_part, reference
 from simulation.defects import DefectKind
 from simulation.imaging import Misregistration, capture
+from simulation.pictures import JPEG_QUALITY
 from training.local_inference import Classification, Comparison
 
 DEMO_SETTINGS = GoldenInspection()
 """As plants/demo.yaml sets them."""
-_JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def main(
         rejected = False
         for view in VIEWS:
             taken = capture(drawn[view].scene, rng=rng, lighting_drift_ratio=lighting_drift)
-            _, encoded = cv2.imencode(".jpg", taken.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            _, encoded = cv2.imencode(".jpg", taken.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             try:
                 defects = line.inspect(product, view, np.asarray(encoded, np.uint8))
             except AlignmentFailed as reason:

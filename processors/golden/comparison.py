@@ -67,6 +67,10 @@ class GoldenComparison:
         alignment = self._aligner.align_half(half)
         return LaidFrame(frame, lay_over(half, alignment.motion.at_half_size()), alignment)
 
+    def differs(self, difference: npt.NDArray[np.uint8]) -> bool:
+        """Whether there can be candidates at all: quick, and of most frames False."""
+        return bool(difference.max() >= self.settings.difference_threshold)
+
     def candidates(self, laid: LaidFrame, difference: npt.NDArray[np.uint8]) -> list[Candidate]:
         """Places that differ, from the output of golden_compare: uint8 [H / 2, W / 2]."""
         height, width = laid.frame.shape

@@ -108,8 +108,8 @@ async def test_boards_are_inspected_and_their_defects_found_where_they_are(
         assert (inspection.outcome, inspection.reason, inspection.warnings) == (FrameOutcome.INSPECTED, None, ())
         assert inspection.reference == reference_digest(f"board-a-{each.camera}.png")
         assert [use.digest for use in inspection.models] == [
-            "sha256:" + sha256_hex((CHECKOUT / f"triton_models/{model}/1/model.onnx").read_bytes())
-            for model in ("golden_compare", "defect_classifier")
+            "sha256:" + sha256_hex((CHECKOUT / f"triton_models/{model}/model.onnx").read_bytes())
+            for model in ("golden_compare/2", "defect_classifier/1")
         ]
         assert (inspection.part_id, inspection.visit, inspection.recipe) == (each.part_id, 1, "board-a@1")
         assert 0 < inspection.timings.infer_ms < inspection.timings.total_ms
