@@ -7,6 +7,7 @@ How each row is measured stands at the head of the module of its section, and in
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,13 +49,19 @@ def main() -> None:
     then = machine()
     rows: list[Row] = []
     raw: dict[str, Any] = {}
+    failed: list[str] = []
     with services() as found:
         for name in asked.rows:
             began = {"load_before": load(), "began_at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-            section = SECTIONS[name](found, options)
+            try:
+                section = SECTIONS[name](found, options)
+            except Exception:  # whatever it was, the figures of the other sections are worth having
+                console.print_exception()
+                failed.append(name)
+                continue
             rows += section.rows
             raw[name] = {**began, **section.raw}
-    details = {"frames": options.frames, "rounds": options.rounds, "sections": raw}
+    details = {"frames": options.frames, "rounds": options.rounds, "failed": failed, "sections": raw}
     kept = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"
     for path in (asked.out, kept):
         write(path, rows=rows, machine_then=then, details=details)
@@ -63,6 +70,8 @@ def main() -> None:
         bars(asked.out.with_suffix(".png"), rates, unit="frames/s")
     Console().print(_table(rows, then))
     print(f"written to {asked.out} and {kept}")
+    if failed:
+        sys.exit(f"not measured, see above: {', '.join(failed)}")
 
 
 def _table(rows: list[Row], then: dict[str, Any]) -> Table:
