@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ import typer
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from cli.producing import Sender
 from cli.services import find_kafka
+from processors.ledger_frames import REPLAY_MARK
 from schemas.codec import decode, encode
 from schemas.errors import ConfigurationError, Refused
 from schemas.frames import frame_id
@@ -21,7 +23,11 @@ from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import RefusalReason
 from schemas.records import DeadLetter
+from schemas.settings import KafkaSettings
 from schemas.topics import BY_NAME, DEAD_LETTERS, FRAMES
+
+FRAME_EVERY_S = 0.1
+"""Slow enough that a live frame waits for one of these at most."""
 
 app = typer.Typer(help="Sends messages through the line again.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -40,7 +46,8 @@ def dead_letters(
     json: Json = False,
 ) -> None:
     """Sends the original bytes to their topic. A frame gets a session of its own (`<session>+replay-<time>`): its first
-    outcome stands in the ledger, so the new one must not bear the same id."""
+    outcome stands in the ledger, so the new one must not bear the same id. Live frames go first: the frames are left to the
+    backfill stage where there is one, and else sent slowly, and not while live frames wait."""
     if reason is None and not letter:
         raise ConfigurationError("say which: --reason REASON or --id ID (`linesight dead-letters` lists them)")
     if reason is not None and reason not in list(RefusalReason):
@@ -62,18 +69,28 @@ def dead_letters(
 
 async def _send_again(plant: Plant, chosen: Callable[[DeadLetter], bool], sender: Sender | None) -> list[str]:
     """Goes through the letters one by one: each may hold a whole image. A letter written twice is sent once."""
+    from topologies.live_group import LiveGroup
     from topologies.topic_reader import read_topics
 
-    suffix, ids = f"+replay-{time.time_ns():x}", dict[str, None]()
-    async for stored in read_topics(plant, [DEAD_LETTERS]):
-        found = stored.message
-        if found is None or found.id in ids or not chosen(found):
-            continue
-        ids[found.id] = None
-        if sender is not None:
+    suffix, ids = f"{REPLAY_MARK}{time.time_ns():x}", dict[str, None]()
+    async with LiveGroup(plant=plant.plant, kafka=KafkaSettings(), say=_complain) as live:
+        async for stored in read_topics(plant, [DEAD_LETTERS]):
+            found = stored.message
+            if found is None or found.id in ids or not chosen(found):
+                continue
+            ids[found.id] = None
+            if sender is None:
+                continue
+            if found.topic == FRAMES.name and not plant.defers_frames:
+                await live.wait_until_it_keeps_up()
+                await asyncio.sleep(FRAME_EVERY_S)
             value, headers = _again(found, suffix)
             await asyncio.to_thread(sender.send_raw, [(BY_NAME[found.topic], found.key, value, headers)])
     return list(ids)
+
+
+def _complain(detail: str) -> None:
+    print(detail, file=sys.stderr)
 
 
 def _again(letter: DeadLetter, suffix: str) -> tuple[bytes | None, list[tuple[str, bytes]]]:

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, Field, PositiveInt, SecretStr, ValidationEr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigurationError
-from schemas.foreign_headers import accept_foreign_headers
 
 HIGHEST_PORT = 65535
 
@@ -92,6 +91,9 @@ class KafkaSettings(FromEnvironment):
 
     def client(self) -> dict[str, Any]:
         """Keyword arguments that aiokafka and kafka-python clients share. Whoever connects reads foreign headers, too."""
+        # it loads aiokafka, which most verbs do without
+        from schemas.foreign_headers import accept_foreign_headers  # noqa: PLC0415
+
         accept_foreign_headers()
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
@@ -125,6 +127,42 @@ class TritonSettings(FromEnvironment):
     in_flight: PositiveInt = 4
     shared_memory: Literal["auto", "off"] = "auto"
     model_repository: Path = Path(__file__).resolve().parents[1] / "triton_models"
+
+
+class BudgetSettings(FromEnvironment):
+    """`LINESIGHT_BUDGET_*_MIB`: what one process on the path of the frames may hold, in MiB, each place by itself.
+
+    `fetched`: prefetched by the Kafka client. `held`: records taken in and not finished, with what was decoded from them.
+    `decoded`: pixels from decoding to Triton's answer, in flight included. `unsent`: produced and not acknowledged.
+    Over a budget the work before it waits, and partitions are paused; nothing is dropped.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LINESIGHT_BUDGET_", frozen=True)
+
+    fetched_mib: PositiveInt = 32
+    held_mib: PositiveInt = 64
+    decoded_mib: PositiveInt = 128
+    unsent_mib: PositiveInt = 16
+
+    @property
+    def fetched_bytes(self) -> int:
+        """In bytes."""
+        return self.fetched_mib << 20
+
+    @property
+    def held_bytes(self) -> int:
+        """In bytes."""
+        return self.held_mib << 20
+
+    @property
+    def decoded_bytes(self) -> int:
+        """In bytes."""
+        return self.decoded_mib << 20
+
+    @property
+    def unsent_bytes(self) -> int:
+        """In bytes."""
+        return self.unsent_mib << 20
 
 
 class ObjectStoreSettings(FromEnvironment):

@@ -67,6 +67,8 @@ class Stage:
         self.noticed = self.counter("noticed", "Things noticed and survived.", "what")
         self.in_progress = self.gauge("in_progress", "Records taken in and not yet finished.")
         self.in_progress_bytes = self.gauge("in_progress_bytes", "Bytes of records taken in and not yet finished.")
+        self._budget_used = self.gauge("budget_used_bytes", "Bytes held in a place that has a budget.", "budget")
+        self._budget_limit = self.gauge("budget_limit_bytes", "What a place may hold.", "budget")
         self.duration = self.histogram("duration_seconds", "From the start of the work on a record to its end.")
         self.lag = self.gauge("lag_seconds", "Age of the record taken in last, by the broker's time.")
         self.last_processed = self.gauge("last_processed_timestamp_seconds", "When a record was finished last.")
@@ -90,6 +92,11 @@ class Stage:
         return Histogram(
             f"linesight_{self.name}_{what}", text, labels, registry=self.registry, buckets=LATENCY_BUCKETS_S
         )
+
+    def budget(self, name: str, *, limit_bytes: int) -> Gauge:
+        """The gauge of what is held against a budget of `limit_bytes`. Names: fetched, held, decoded, unsent."""
+        self._budget_limit.labels(name).set(limit_bytes)
+        return self._budget_used.labels(name)
 
     def taken(self, topic: str, *, at_ms: int) -> None:
         """A record with broker time `at_ms` was taken in."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from processors.distinct import Distinct, Sighting
@@ -21,7 +22,7 @@ from schemas.inspections import DEFERRED, Inspection, deferral_id
 from schemas.plant import Plant
 from schemas.reasons import DropReason
 from schemas.settings import KafkaSettings
-from schemas.telemetry import DroppedByRule, Noticed, Stage
+from schemas.telemetry import AttemptRepeated, DroppedByRule, Noticed, Stage
 from schemas.topics import FRAMES, INSPECTIONS, MIB_BYTES
 from topologies.background import Background
 from topologies.frame_reader import FrameReader
@@ -42,7 +43,7 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
     bench = InspectionBench(plant=plant, plant_dir=plant_dir, stage=stage, in_the_background=True)
     async with (
         FrameReader(plant=plant.plant, stage=stage, kafka=kafka) as frames,
-        LiveGroup(plant=plant.plant, stage=stage, kafka=kafka) as live,
+        LiveGroup(plant=plant.plant, kafka=kafka, say=partial(_say_broker, stage)) as live,
     ):
         backfill = Backfill(frames=frames, live=live, bench=bench, stage=stage)
         runner = LineRunner(
@@ -59,6 +60,10 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
         finally:
             await backfill.close()
             await bench.close()
+
+
+def _say_broker(stage: Stage, detail: str) -> None:
+    stage.emit(AttemptRepeated(service="broker", detail=detail))
 
 
 class Backfill:

@@ -1,4 +1,4 @@
-"""Room for decoded images: bounded in bytes and in number, first come, first served."""
+"""Room for what takes memory: bounded in bytes and in number, first come, first served."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from prometheus_client import Gauge
+
 
 class ByteBudget:
-    """At most `limit_bytes` in at most `limit_count` pieces at a time; one piece larger than the limit gets it all."""
+    """At most `limit_bytes` in at most `limit_count` pieces at a time; one piece larger than the limit gets it all.
 
-    def __init__(self, *, limit_bytes: int, limit_count: int) -> None:
+    `used` shows the bytes that are taken.
+    """
+
+    def __init__(self, *, limit_bytes: int, limit_count: int, used: Gauge | None = None) -> None:
         self._limit_bytes = limit_bytes
         self._limit_count = limit_count
         self._used_bytes = 0
         self._used_count = 0
+        self._shown = used
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
@@ -44,10 +50,12 @@ class ByteBudget:
     def _take(self, size_bytes: int) -> None:
         self._used_bytes += size_bytes
         self._used_count += 1
+        self._show()
 
     def _give_back(self, size_bytes: int) -> None:
         self._used_bytes -= size_bytes
         self._used_count -= 1
+        self._show()
         while self._waiting:
             wanted_bytes, admitted = self._waiting[0]
             if admitted.done():  # its owner was cancelled
@@ -58,3 +66,7 @@ class ByteBudget:
                 admitted.set_result(None)
             else:
                 return
+
+    def _show(self) -> None:
+        if self._shown is not None:
+            self._shown.set(self._used_bytes)

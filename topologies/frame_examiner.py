@@ -30,14 +30,13 @@ from schemas.patience import patiently
 from schemas.plant import Camera, Plant
 from schemas.reasons import RefusalReason
 from schemas.recipes import ModelPin
+from schemas.settings import BudgetSettings
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import MIB_BYTES
 from topologies.byte_budget import ByteBudget
 from topologies.job_batches import JobBatches
 from topologies.references import References
 from topologies.triton import Model, ModelFailed, Triton
 
-DECODED_BUDGET_BYTES = 256 * MIB_BYTES
 BYTES_PER_PX = 4
 """Decoded, laid over, in the request, and its difference map, with room."""
 
@@ -103,7 +102,10 @@ class FrameExaminer:
         self._stage = stage
         self._executor = executor
         self._preparing = JobBatches(executor=executor, threads=threads)
-        self._room = ByteBudget(limit_bytes=DECODED_BUDGET_BYTES, limit_count=limit_count)
+        limit_bytes = BudgetSettings().decoded_bytes
+        self._room = ByteBudget(
+            limit_bytes=limit_bytes, limit_count=limit_count, used=stage.budget("decoded", limit_bytes=limit_bytes)
+        )
 
     async def warm_up(self) -> None:
         """Loads the recipes' references and tries the models with their sizes, so that the first part is not late.
@@ -126,8 +128,13 @@ class FrameExaminer:
                 self._triton.know(recipe.inspection.compare, {"image": picture, "reference": picture})
         await self._triton.warm_up()
 
-    async def examine(self, frame: Frame, place: FramePlace) -> Examination:
-        """What is on a frame. Raises Refused with the reason for which it cannot be inspected."""
+    async def examine(
+        self, frame: Frame, place: FramePlace, *, begin: Callable[[], None] = lambda: None
+    ) -> Examination:
+        """What is on a frame. Raises Refused with the reason for which it cannot be inspected.
+
+        `begin` is called when there is room for the frame, before any work on it; what it raises goes to the caller.
+        """
         started = time.perf_counter()
         queue_ms = max(0.0, time.time_ns() - place.received_at_ns) / 1e6
         assignment = self._checks.check(frame)
@@ -135,6 +142,7 @@ class FrameExaminer:
         # a frame that lies about its size is refused before it is decoded, so its claim may be trusted here
         claimed_px = min(frame.width_px, camera.max_width_px) * min(frame.height_px, camera.max_height_px)
         async with self._room.hold(BYTES_PER_PX * max(0, claimed_px)):
+            begin()
             content = await self._content(frame)
             reference = await self._references.get(
                 file=assignment.view.reference,

@@ -11,17 +11,23 @@ from aiokafka import TopicPartition
 from schemas.commits import FinishedPrefix
 from schemas.telemetry import Stage
 
+COPIES = 2
+
 
 class Holdings:
     """The holdings of one assignment; a record that finishes after `close` changes nothing any more.
 
+    A record counts twice: its body as it came, which a dead letter would need, and what was decoded from it, image included.
     `on_less` is called when a record was finished, that is, when there is room again.
     """
 
-    def __init__(self, *, partitions: frozenset[int], stage: Stage, on_less: Callable[[], None]) -> None:
+    def __init__(
+        self, *, partitions: frozenset[int], stage: Stage, limit_bytes: int, on_less: Callable[[], None]
+    ) -> None:
         self.partitions = partitions
         self.held_bytes = 0
         self._stage = stage
+        self._used = stage.budget("held", limit_bytes=limit_bytes)
         self._on_less = on_less
         self._prefixes: dict[TopicPartition, FinishedPrefix] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -30,8 +36,8 @@ class Holdings:
     def add(self, place: TopicPartition, offset: int, size_bytes: int) -> Callable[[], None]:
         """A record was taken in; returns what finishes it."""
         self._prefixes.setdefault(place, FinishedPrefix()).take(offset)
-        self._open[place, offset] = (size_bytes, time.monotonic())
-        self._hold(size_bytes)
+        self._open[place, offset] = (COPIES * size_bytes, time.monotonic())
+        self._hold(COPIES * size_bytes)
         return partial(self._finish, place, offset)
 
     def committable(self) -> dict[TopicPartition, int]:
@@ -65,3 +71,4 @@ class Holdings:
     def _hold(self, more_bytes: int) -> None:
         self.held_bytes += more_bytes
         self._stage.in_progress_bytes.inc(more_bytes)
+        self._used.set(self.held_bytes)

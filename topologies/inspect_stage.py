@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from processors.believed_time import is_skewed
@@ -24,11 +25,11 @@ from schemas.inspections import Inspection
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.reasons import DropReason
-from schemas.settings import KafkaSettings, TritonSettings
+from schemas.settings import KafkaSettings
 from schemas.telemetry import DroppedByRule, Noticed, Stage
 from schemas.topics import FRAMES, INSPECTIONS
 from topologies.background import Background
-from topologies.inspection_bench import FRAMES_PER_REQUEST, InspectionBench, Outcome
+from topologies.inspection_bench import InspectionBench, Outcome
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record, refuse
 from topologies.ordered_exit import OrderedExit, Place
 
@@ -36,7 +37,7 @@ from topologies.ordered_exit import OrderedExit, Place
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Inspects frames until `stop` is set and everything is drained. Raises Fatal for configuration."""
     bench = InspectionBench(plant=plant, plant_dir=plant_dir, stage=stage)
-    inspector = Inspector(plant=plant, bench=bench, stage=stage, in_flight=TritonSettings().in_flight)
+    inspector = Inspector(plant=plant, bench=bench, stage=stage)
     runner = LineRunner(
         plant=plant,
         stage=stage,
@@ -52,15 +53,18 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
         await bench.close()
 
 
+class _ComesTooLate(Exception):
+    """The frame is left to the backfill."""
+
+
 class Inspector:
     """The stage as the line runner drives it: one task per frame, results in the order of their camera."""
 
-    def __init__(self, *, plant: Plant, bench: InspectionBench, stage: Stage, in_flight: int) -> None:
+    def __init__(self, *, plant: Plant, bench: InspectionBench, stage: Stage) -> None:
         self._plant = plant
         self._bench = bench
         self._stage = stage
         self._deferral = Deferral()
-        self._begun = asyncio.Semaphore(FRAMES_PER_REQUEST * in_flight)
         self._work = Background()
         self._order = OrderedExit()
         self._watch = SequenceWatch()
@@ -145,12 +149,17 @@ class Inspector:
         recipe = self._plant.recipe(frame.recipe)
         if recipe is None or recipe.overload != "newest_first" or recipe.deadline_ms is None:
             return await self._bench.inspect(frame, place, warnings=warnings)
-        async with self._begun:  # asked when its turn comes: it may have waited for longer than its deadline
-            age_ms = (time.time_ns() - place.received_at_ns) / NS_PER_MS
-            if self._deferral.defers(age_ms=age_ms, deadline_ms=recipe.deadline_ms):
-                detail = f"{age_ms:.0f} ms old, its deadline is {recipe.deadline_ms} ms"
-                return self._deferred(frame, place, warnings, detail)
-            return await self._bench.inspect(frame, place, warnings=warnings)
+        begin = partial(self._begin, place, recipe.deadline_ms)
+        try:
+            return await self._bench.inspect(frame, place, warnings=warnings, begin=begin)
+        except _ComesTooLate as late:
+            return self._deferred(frame, place, warnings, str(late))
+
+    def _begin(self, place: FramePlace, deadline_ms: int) -> None:
+        """Asked when a frame's turn comes, for it may have waited for longer than its deadline. Raises _ComesTooLate."""
+        age_ms = (time.time_ns() - place.received_at_ns) / NS_PER_MS
+        if self._deferral.defers(age_ms=age_ms, deadline_ms=deadline_ms):
+            raise _ComesTooLate(f"{age_ms:.0f} ms old, its deadline is {deadline_ms} ms")
 
     def _deferred(self, frame: Frame, place: FramePlace, warnings: list[str], detail: str) -> Outcome:
         self._stage.emit(DroppedByRule(reason=DropReason.DEFERRED, subject=frame.id, detail=detail))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,10 +67,15 @@ class InspectionBench:
         """Whether Triton answers, and the first frame would be as quick as any other."""
         return self._triton.ready and self._warm
 
-    async def inspect(self, frame: Frame, place: FramePlace, *, warnings: Sequence[str]) -> Outcome:
-        """The outcome of a frame: inspected, or dropped for the reason for which it cannot be."""
+    async def inspect(
+        self, frame: Frame, place: FramePlace, *, warnings: Sequence[str], begin: Callable[[], None] = lambda: None
+    ) -> Outcome:
+        """The outcome of a frame: inspected, or dropped for the reason for which it cannot be.
+
+        `begin` is called when the work on it begins; what it raises goes to the caller.
+        """
         try:
-            found = await self._examiner.examine(frame, place)
+            found = await self._examiner.examine(frame, place, begin=begin)
         except Refused as refused:
             return dropped(frame, place, refused, warnings=warnings, now_ns=time.time_ns()), refused
         return inspected(frame, place, found, warnings=warnings, now_ns=time.time_ns()), None

@@ -7,6 +7,7 @@ a deadline: inspect, judge, statistics.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,22 +26,22 @@ from schemas.codec import decode
 from schemas.errors import ConfigurationError, Fatal, Refused
 from schemas.patience import pause_s
 from schemas.plant import Plant
-from schemas.settings import KafkaSettings, StageSettings
+from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic
 from topologies.background import Background, until_one_ends
 from topologies.dead_letters import dead_letter, refuse
-from topologies.holdings import Holdings
-from topologies.membership import Ownership, check_co_partitioned, leave, new_consumer
+from topologies.holdings import COPIES, Holdings
+from topologies.membership import Ownership, check_co_partitioned, fetched_bytes, leave, new_consumer
 from topologies.producer import Outgoing, Producer
 from topologies.records import Handler, Record
 
 __all__ = ["Handler", "LineRunner", "Outgoing", "Producer", "Record", "dead_letter", "refuse"]
 
-BUDGET_BYTES = 64 * MIB_BYTES
 RESUME_RATIO = 0.75  # well below the budget, so that partitions do not flap
 TICK_MS = 20
 POLL_MS = 100
+POLL_PAUSED_S = 30.0  # well within max.poll.interval.ms
 RECORDS_PER_TURN = 64  # a tick waits for at most one turn
 COMMIT_EVERY_S = 0.2
 CONTACT_EVERY_S = 2.0
@@ -53,7 +54,8 @@ class LineRunner:
     """Drives one handler over co-partitioned topics.
 
     `ready` says whether the handler's own services are there; the stage is ready when it has partitions, a broker and these.
-    Over `budget_bytes` of unfinished records all partitions are paused until three quarters of it are reached.
+    Over `budget_bytes` (`LINESIGHT_BUDGET_HELD_MIB`) of unfinished records all partitions are paused until three quarters of it
+    are reached.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class LineRunner:
         topics: Sequence[Topic],
         handler: Handler,
         kafka: KafkaSettings | None = None,
-        budget_bytes: int = BUDGET_BYTES,
+        budget_bytes: int | None = None,
         tick_ms: int = TICK_MS,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -74,7 +76,11 @@ class LineRunner:
         self._handler = handler
         self._kafka = kafka or KafkaSettings()
         self._instance = f"{plant.plant}.{stage.name}.{StageSettings().instance}"
-        self._budget_bytes = budget_bytes
+        budgets = BudgetSettings()
+        self._budget_bytes = budget_bytes or budgets.held_bytes
+        self._fetched_bytes = budgets.fetched_bytes
+        self._partitions = plant.kafka.partitions * len(topics)
+        self._fetched = stage.budget("fetched", limit_bytes=budgets.fetched_bytes)
         self._tick_s = tick_ms / 1000
         self._services_ready = ready
 
@@ -87,6 +93,8 @@ class LineRunner:
         self._assigned: asyncio.Future[frozenset[int]]
         self._generation = 0  # of our ownership; each revocation ends one
         self._paused = False
+        self._flowing = asyncio.Event()  # not paused
+        self._record_bytes = MIB_BYTES  # what a record takes, as seen in the last turn
         self._in_contact = False
         self._at = "nothing"  # what the handler works on, for the message of a fatal error
 
@@ -149,6 +157,8 @@ class LineRunner:
             group=f"{self._plant}.{self._stage.name}",
             instance=self._instance,
             topics=names,
+            partitions=self._partitions,
+            fetched_bytes=self._fetched_bytes,
             listener=Ownership(topics=names, on_assigned=self._note_assigned, on_revoked=self._revoked),
         )
         try:
@@ -175,8 +185,14 @@ class LineRunner:
             async with self._turn:
                 if assigned is not self._assigned:
                     continue  # revoked again before we came to it
-                self._holdings = Holdings(partitions=partitions, stage=self._stage, on_less=self._on_less)
+                self._holdings = Holdings(
+                    partitions=partitions,
+                    stage=self._stage,
+                    limit_bytes=self._budget_bytes,
+                    on_less=self._on_less,
+                )
                 self._paused, self._in_contact = False, True
+                self._flowing.set()
                 if partitions:
                     self._at = f"assignment of partitions {sorted(partitions)}"
                     await self._handler.assigned(partitions, self._producer)
@@ -188,6 +204,7 @@ class LineRunner:
             if self._assigned.done():
                 self._assigned = asyncio.get_running_loop().create_future()
             holdings, self._holdings = self._holdings, None
+            self._flowing.set()
             self._stage.ready = False
             if holdings is not None:
                 await self._drain(holdings)
@@ -217,7 +234,8 @@ class LineRunner:
     async def _intake(self) -> None:
         while True:
             await self._take_over()
-            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_TURN)
+            await self._wait_while_paused()
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._records_per_turn())
             generation = (
                 self._generation
             )  # getmany returns records of the present assignment, without a pause in between
@@ -228,6 +246,10 @@ class LineRunner:
                         if generation != self._generation:
                             break  # revoked meanwhile: the next owner reads them
                         await self._take(place, raw)
+            self._fetched.set(fetched_bytes(self._consumer))
+            sizes = [len(raw.value or b"") for found in batches.values() for raw in found]
+            if sizes:
+                self._record_bytes = COPIES * max(sizes)
             self._hold_back()
 
     async def _take(self, place: TopicPartition, raw: Any) -> None:
@@ -266,8 +288,22 @@ class LineRunner:
         await refuse(record, refused, stage=self._stage, producer=self._producer, also=extra)
         record.finish()
 
+    def _records_per_turn(self) -> int:
+        """As many as there is room for: a turn of large records must not go far over the budget."""
+        room_bytes = self._budget_bytes - (self._holdings.held_bytes if self._holdings else 0)
+        return max(1, min(RECORDS_PER_TURN, room_bytes // max(1, self._record_bytes)))
+
+    async def _wait_while_paused(self) -> None:
+        """Asked for records of paused partitions, the client throws away what it has fetched of them. Asked for nothing at all,
+        the group takes us for dead."""
+        if self._flowing.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_PAUSED_S):
+                await self._flowing.wait()
+
     def _hold_back(self) -> None:
-        """Pauses all partitions over the budget; polling goes on, or the group would take us for dead."""
+        """Pauses all partitions over the budget."""
         if self._paused or self._holdings is None or self._holdings.held_bytes <= self._budget_bytes:
             return
         try:
@@ -275,12 +311,14 @@ class LineRunner:
         except IllegalStateError:
             return  # in the middle of a rebalance
         self._paused = True
+        self._flowing.clear()
 
     def _on_less(self) -> None:
         holdings = self._holdings
         if not self._paused or holdings is None or holdings.held_bytes > self._budget_bytes * RESUME_RATIO:
             return
         self._paused = False
+        self._flowing.set()
         self._consumer.resume(*self._consumer.paused())
 
     # --- beside it ---------------------------------------------------------------------------------------------------

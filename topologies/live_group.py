@@ -1,9 +1,10 @@
-"""Whether the live inspect stage keeps up, as its consumer group's offsets say it: what the backfill waits for."""
+"""Whether the live inspect stage keeps up, as its consumer group's offsets say it: what backfill and replay wait for."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.settings import KafkaSettings
-from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import FRAMES
 
 LIVE_STAGE = "inspect"
@@ -26,12 +26,12 @@ CLOSE_S = 2.0
 
 
 class LiveGroup:
-    """Watches the live group of one plant. Use as an async context manager."""
+    """Watches the live group of one plant. Use as an async context manager. `say` is told what went wrong with the broker."""
 
-    def __init__(self, *, plant: str, stage: Stage, kafka: KafkaSettings) -> None:
+    def __init__(self, *, plant: str, kafka: KafkaSettings, say: Callable[[str], None]) -> None:
         self._topic = FRAMES.on(plant)
         self._group = f"{plant}.{LIVE_STAGE}"
-        self._stage = stage
+        self._say = say
         self._kafka = kafka
         self._clients: tuple[AIOKafkaConsumer, AIOKafkaAdminClient] | None = None
         self._turn = asyncio.Lock()
@@ -61,7 +61,7 @@ class LiveGroup:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._ask(time.time_ns() // 1_000_000 - BEHIND_MS)
         except (KafkaError, TimeoutError) as error:
-            self._stage.emit(AttemptRepeated(service="broker", detail=f"asking for the live group: {error!r}"))
+            self._say(f"asking for the live group: {error!r}")
             await self._drop_clients()
             return False
 

@@ -24,13 +24,25 @@ REQUEST_TIMEOUT_MS = 10_000
 # A fetch that waits for data cannot include a partition resumed meanwhile, so it must not wait long.
 FETCH_MAX_WAIT_MS = 100
 FETCH_MAX_BYTES = 16 * MIB_BYTES
+LEAST_FETCH_BYTES = 256 * 1024
+"""Of one partition. A batch larger than that is still sent whole, when its partition's turn comes (KIP-74)."""
 LEAVE_S = 1.5
 
 
 def new_consumer(
-    *, kafka: KafkaSettings, group: str, instance: str, topics: Sequence[str], listener: ConsumerRebalanceListener
+    *,
+    kafka: KafkaSettings,
+    group: str,
+    instance: str,
+    topics: Sequence[str],
+    partitions: int,
+    fetched_bytes: int,
+    listener: ConsumerRebalanceListener,
 ) -> AIOKafkaConsumer:
-    """A consumer that is subscribed and not started; commits are the caller's."""
+    """A consumer that is subscribed and not started; commits are the caller's.
+
+    It prefetches at most one piece of each of its `partitions` (of all topics together), which together stay within `fetched_bytes`.
+    """
     consumer = AIOKafkaConsumer(
         **kafka.client(),
         group_id=group,
@@ -43,11 +55,18 @@ def new_consumer(
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
-        fetch_max_bytes=FETCH_MAX_BYTES,
-        max_partition_fetch_bytes=FRAME_LIMIT_BYTES,
+        fetch_max_bytes=min(FETCH_MAX_BYTES, fetched_bytes),
+        max_partition_fetch_bytes=max(LEAST_FETCH_BYTES, min(FRAME_LIMIT_BYTES, fetched_bytes // partitions)),
     )
     consumer.subscribe(topics, listener=listener)
     return consumer
+
+
+def fetched_bytes(consumer: AIOKafkaConsumer) -> int:
+    """What the client has fetched and not handed out. aiokafka has no public word for it."""
+    results = consumer._fetcher._records.values() if consumer._fetcher is not None else ()
+    pieces = [getattr(result, "_partition_records", None) for result in results]
+    return sum(piece._records.size_in_bytes() for piece in pieces if piece is not None)
 
 
 async def leave(consumer: AIOKafkaConsumer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,18 +18,20 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from schemas.codec import encode
+from schemas.codec import Encoded, encode
 from schemas.errors import Fatal
 from schemas.patience import pause_s
-from schemas.settings import KafkaSettings
+from schemas.settings import BudgetSettings, KafkaSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic
+from topologies.byte_budget import ByteBudget
 
 # Above the largest topic limit: a dead letter carries a whole frame.
 MAX_REQUEST_BYTES = 6 * MIB_BYTES
 REQUEST_TIMEOUT_MS = 10_000
 SAY_AFTER_S = 3.0
 CLOSE_S = 3.0
+MOST_CALLS = 100_000
 NEVER = (ClusterAuthorizationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError)
 
 
@@ -60,12 +63,21 @@ class Producer:
     The client below repeats a failed request by itself, with sequence numbers, so that nothing is doubled or reordered.
     Where it gives up (no leader for long, a broker that lost its state) it is replaced, and what was not acknowledged is
     sent again in its order: readers remove duplicates by id.
+
+    What is not acknowledged is bounded (`LINESIGHT_BUDGET_UNSENT_MIB`): over it, senders wait in the order of their calls.
     """
 
     def __init__(self, *, plant: str, stage: Stage, kafka: KafkaSettings) -> None:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
+        limit_bytes = BudgetSettings().unsent_bytes
+        self._room = ByteBudget(
+            limit_bytes=limit_bytes,
+            limit_count=MOST_CALLS,
+            used=stage.budget("unsent", limit_bytes=limit_bytes),
+        )
+        self._admission = asyncio.Lock()  # so that the order of the calls outlasts waiting for room
         self._order = asyncio.Lock()  # first come, first served: concurrent senders keep the order of their calls
         self._unacknowledged: dict[int, _Sent] = {}
         self._tickets = 0
@@ -91,23 +103,33 @@ class Producer:
         Repeats without end what is transient, visibly (`AttemptRepeated`); a cancelled call may or may not have sent.
         Raises Fatal where repeating is useless: not authorised, larger than the topic allows.
         """
+        encoded = [(item, encode(item.topic, item.message, traceparent=item.traceparent)) for item in outgoing]
+        async with AsyncExitStack() as room:
+            async with self._admission:
+                size_bytes = sum(len(message.value) for _, message in encoded)
+                await room.enter_async_context(self._room.hold(size_bytes))
+                await self._order.acquire()
+            await self._send_all(encoded)
+
+    async def _send_all(self, encoded: Sequence[tuple[Outgoing, Encoded]]) -> None:
+        """Called with `_order` taken, which it gives back as soon as the client has taken everything over."""
         mine: dict[int, _Sent] = {}
         try:
-            async with self._order:
-                for item in outgoing:
+            try:
+                for item, message in encoded:
                     self._tickets += 1
                     ticket = self._tickets
-                    mine[ticket] = self._unacknowledged[ticket] = await self._hand_over(item)
+                    mine[ticket] = self._unacknowledged[ticket] = await self._submit(
+                        item.topic, item.key.encode(), message.value, message.headers
+                    )
+            finally:
+                self._order.release()
             for sent in mine.values():
                 await self._acknowledged(sent)
                 self._stage.produced.labels(sent.topic.name).inc()
         finally:
             for ticket in mine:
                 del self._unacknowledged[ticket]
-
-    async def _hand_over(self, item: Outgoing) -> _Sent:
-        encoded = encode(item.topic, item.message, traceparent=item.traceparent)
-        return await self._submit(item.topic, item.key.encode(), encoded.value, encoded.headers)
 
     async def _submit(self, topic: Topic, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> _Sent:
         attempt = 0

@@ -25,7 +25,7 @@ from schemas.errors import Refused, Transient
 from schemas.patience import pause_s
 from schemas.plant import Plant, Webhook
 from schemas.reasons import RefusalReason
-from schemas.settings import KafkaSettings, StageSettings
+from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, RecordRefused, Stage
 from schemas.topics import ALERTS
 from topologies.background import until_one_ends
@@ -92,6 +92,7 @@ class _Receiver:
         self._session = session
         self._sent = sent
         self._topic = ALERTS.on(plant.plant)
+        self._partitions = plant.kafka.partitions
         self._name = hashlib.sha256(webhook.url.encode()).hexdigest()[:8]
         self._group = f"{plant.plant}.{stage.name}.webhook-{self._name}"
         self._host = urlsplit(webhook.url).hostname or "receiver"
@@ -116,6 +117,8 @@ class _Receiver:
             group=self._group,
             instance=f"{self._group}.{StageSettings().instance}",
             topics=[self._topic],
+            partitions=self._partitions,
+            fetched_bytes=BudgetSettings().fetched_bytes,
             listener=Ownership(topics=[self._topic], on_assigned=self._note_assigned, on_revoked=self._note_revoked),
         )
         try:

@@ -35,6 +35,7 @@ def exercised(name: str) -> CollectorRegistry:
     stage.emit(DroppedByRule(reason="expired", subject="x"))
     stage.emit(AttemptRepeated(service="broker", detail="away"))
     stage.emit(Noticed(what="duplicate", subject="x"))
+    stage.budget("held", limit_bytes=1).set(1)
     return stage.registry
 
 

@@ -13,7 +13,6 @@ from promql import label_values_of, selectors
 
 from schemas.reasons import DropReason, RefusalReason
 from schemas.telemetry import SERVICES, STAGES
-from topologies.line_runner import BUDGET_BYTES
 
 ALERTS = rules("alerts.yml")
 NAMES = [alert["alert"] for alert in ALERTS]
@@ -87,12 +86,6 @@ def test_reasons_in_the_rules_are_all_that_there_are() -> None:
         value for alert in ALERTS if "retried" in alert["expr"] for value in label_values_of(alert["expr"], "reason")
     }
     assert services == set(SERVICES)
-
-
-def test_backpressure_is_told_just_below_the_budget() -> None:
-    (alert,) = (alert for alert in ALERTS if alert["alert"] == "LinesightBackpressure")
-    limit_bytes = float(alert["expr"].rpartition(">")[2])
-    assert 0.85 * BUDGET_BYTES < limit_bytes < BUDGET_BYTES
 
 
 def test_the_scrape_targets_are_where_the_local_line_writes_them() -> None:

@@ -24,6 +24,7 @@ from schemas.records import Review
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import AUDIT, DEAD_LETTERS, REVIEWS
+from topologies.holdings import COPIES
 from topologies.line_runner import Record
 from topologies.membership import FETCH_MAX_BYTES
 from topologies.topic_admin import ensure_topics
@@ -124,7 +125,7 @@ async def test_over_the_byte_budget_partitions_are_paused_and_nothing_is_dropped
     go_on = asyncio.Event()
     handler = Echo(wait=lambda _: go_on.wait())
     async with running(handler, plant, settings, budget_bytes=budget_bytes) as stage:
-        await until(lambda: handler.held_bytes > budget_bytes, "the budget is used up")
+        await until(lambda: COPIES * handler.held_bytes > budget_bytes, "the budget is used up")
         # long enough for several more fetches
         taken, since = len(handler.taken), handler.ticks
         while handler.ticks < since + 50:
@@ -132,10 +133,13 @@ async def test_over_the_byte_budget_partitions_are_paused_and_nothing_is_dropped
             if len(handler.taken) > taken:
                 taken, since = len(handler.taken), handler.ticks
         assert taken < count
+        assert value(stage, "budget_limit_bytes", budget="held") == budget_bytes
+        assert value(stage, "budget_used_bytes", budget="held") == COPIES * handler.held_bytes
+        assert 0 < value(stage, "budget_used_bytes", budget="fetched") <= FETCH_MAX_BYTES
         go_on.set()
         await until(lambda: value(stage, "in_total", topic="reviews") == count, "all are taken")
         await until(lambda: value(stage, "in_progress") == 0, "all are finished")
-    assert handler.most_held_bytes <= budget_bytes + FETCH_MAX_BYTES + 4 * MIB
+    assert COPIES * handler.most_held_bytes <= budget_bytes + COPIES * (size_bytes + 1024)
     assert len(handler.taken) == len(set(handler.taken)) == count
 
 
