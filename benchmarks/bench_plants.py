@@ -60,6 +60,13 @@ class BenchPlants:
         """So many cameras, each with a view of its own of the same scene."""
         return self._write(f"bench-cameras-{count}", _with_cameras(_demo(), count))
 
+    def newest_first(self) -> BenchPlant:
+        """The demo plant's three cameras; late frames are deferred, and a backfill inspects them and what is sent again."""
+        found = _demo()
+        for recipe in found["recipes"]:
+            recipe["overload"] = "newest_first"
+        return self._write("bench-newest-first", found)
+
     def one_view(self) -> BenchPlant:
         """A line whose parts have one view, for the whole path to the PLC."""
         return self._write("bench-one-view", _belt(_with_cameras(_demo(), 1)))

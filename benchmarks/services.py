@@ -24,11 +24,12 @@ from topologies.topic_admin import ensure_topics
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """Where they are. `folder` is for what a run writes; it is gone afterwards."""
+    """Where they are; `triton` can be stopped and started again. `folder` is for what a run writes; it is gone afterwards."""
 
     folder: Path
     kafka: KafkaSettings
     triton_url: str
+    triton: LocalTriton
     repository: Path
     plants: BenchPlants
 
@@ -70,6 +71,7 @@ def services() -> Iterator[Services]:
             folder=folder,
             kafka=KafkaSettings(bootstrap_servers=kafka.bootstrap_servers),
             triton_url=triton.url,
+            triton=triton,
             repository=repository,
             plants=plants,
         )
