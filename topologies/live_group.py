@@ -36,6 +36,8 @@ class LiveGroup:
         self._clients: tuple[AIOKafkaConsumer, AIOKafkaAdminClient] | None = None
         self._turn = asyncio.Lock()
         self._calm_until_s = 0.0
+        self.looks = 0
+        """How often the broker was asked."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,6 +59,7 @@ class LiveGroup:
 
     async def _keeps_up(self) -> bool:
         """False also while the broker does not say."""
+        self.looks += 1
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._ask(time.time_ns() // 1_000_000 - BEHIND_MS)

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from board_frames import PLANT_DIR, demo_plant, frame, pictures
 from broker import committed, publish, read_to_end, read_until, until
-from judged_parts import arrival
+from judged_parts import arrival, deferral, inspection
 
 from processors.ledger_findings import LedgerReport
 from schemas.inspections import Inspection
@@ -25,6 +26,7 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import COMMANDS, FRAMES, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
 from topologies import backfill_stage, inspect_stage, judge_stage
+from topologies.live_group import BEHIND_MS, LiveGroup
 from topologies.reconciliation import ledger_of
 from topologies.topic_admin import ensure_topics
 
@@ -158,6 +160,42 @@ async def test_inspect_all_inspects_late_frames_too_and_commands_nothing(
     assert all(VerdictReason.DEADLINE in each.reasons for each in verdicts)
     assert await read_to_end(settings, plant, COMMANDS) == []
     assert not of_frames(await settled_ledger(settings, plant))
+
+
+async def test_a_deferred_frame_that_is_gone_ends_as_expired_and_holds_up_nobody(
+    settings: KafkaSettings, unique_prefix: str
+) -> None:
+    plant = demo_plant(unique_prefix)
+    await ensure_topics(plant, kafka=settings)
+    gone = deferral(inspection("left", sequence=41))  # names an offset that `frames` does not have
+    unplaced = msgspec.structs.replace(deferral(inspection("left", sequence=42)), frame_partition=99)
+    await publish(settings, plant, INSPECTIONS, [(each.station, each) for each in (gone, unplaced, gone)])
+    async with running(plant, "backfill"):
+        found: list[Inspection] = await read_until(settings, plant, INSPECTIONS, 5)
+        await until(lambda: _committed(settings, plant, 5, "backfill"), "the backfill has committed")
+    assert [(each.id, each.outcome, each.reason, each.was_deferred) for each in found[3:]] == [
+        (f"aoi-1-left/g1/{number}", FrameOutcome.DROPPED, "expired", True) for number in (41, 42)
+    ]
+
+
+async def test_a_live_group_that_is_behind_is_waited_for_until_it_has_committed(
+    settings: KafkaSettings, unique_prefix: str
+) -> None:
+    plant = demo_plant(unique_prefix)
+    await ensure_topics(plant, kafka=settings)
+    content = pictures(plant, seed=1).jpegs["left"]
+    await publish(settings, plant, FRAMES, [("left", frame(content, sequence=0))])
+    published_ns = time.time_ns()
+    await until(lambda: time.time_ns() > published_ns + BEHIND_MS * NS_PER_MS, "the frame has waited")
+    async with LiveGroup(plant=plant.plant, kafka=settings, say=print) as live:
+        waiting = asyncio.create_task(live.wait_until_it_keeps_up())
+        await until(lambda: live.looks > 1, "it has been asked twice")
+        assert not waiting.done()
+        async with AIOKafkaConsumer(**settings.client(), group_id=f"{plant.plant}.inspect") as consumer:
+            places = [TopicPartition(FRAMES.on(plant.plant), number) for number in range(plant.kafka.partitions)]
+            consumer.assign(places)
+            await consumer.commit(await consumer.end_offsets(places))
+        await asyncio.wait_for(waiting, 60)
 
 
 async def _committed(

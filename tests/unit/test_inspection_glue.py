@@ -7,16 +7,17 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Gauge
 
 from processors.believed_time import is_skewed
 from processors.frame_checks import FrameChecks
-from processors.inspection import FramePlace, dropped
+from processors.inspection import FramePlace, deferred, dropped, given_up
 from processors.sequence_watch import REMEMBERED_FRAMES, REMEMBERED_SESSIONS, SequenceWatch
 from schemas.codec import decode, encode
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
 from schemas.plant import Camera, ExternalSource, Line, Plant, Station
-from schemas.reasons import FrameOutcome, RefusalReason
+from schemas.reasons import DropReason, FrameOutcome, RefusalReason
 from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.topics import INSPECTIONS
 from topologies.byte_budget import ByteBudget
@@ -107,6 +108,23 @@ def test_a_dropped_frame_says_why_and_keeps_whose_it_is() -> None:
     assert decode(INSPECTIONS, encoded.value, encoded.headers) == inspection
 
 
+def test_word_of_a_deferral_and_the_outcome_after_it_bear_two_ids_and_tell_what_they_are() -> None:
+    place = FramePlace(partition=3, offset=41, received_at_ns=7)
+    late = deferred(frame(part_id="x"), place, detail="too late", warnings=["sequence_gap"], now_ns=9)
+    gone = given_up(late, reason=DropReason.EXPIRED, detail="gone", now_ns=10)
+    for message in (late, gone):
+        encoded = encode(INSPECTIONS, message)
+        assert decode(INSPECTIONS, encoded.value, encoded.headers) == message
+        assert (message.part_id, message.frame_partition, message.frame_offset) == ("x", 3, 41)
+    assert (late.id, late.outcome, late.is_deferral, late.was_deferred) == (
+        "a-1/s/0/deferred", FrameOutcome.DROPPED, True, False
+    )  # fmt: skip
+    assert (gone.id, gone.outcome, gone.is_deferral, gone.was_deferred) == (
+        "a-1/s/0", FrameOutcome.DROPPED, False, True
+    )  # fmt: skip
+    assert gone.warnings == ("sequence_gap", "deferred")
+
+
 @given(st.lists(st.integers(0, 40), max_size=80))
 def test_each_frame_counts_once_and_what_is_missing_is_named_once(sequences: list[int]) -> None:
     watch, seen, missing = SequenceWatch(), set[int](), set[int]()
@@ -174,17 +192,23 @@ async def test_keys_do_not_wait_for_each_other() -> None:
     await asyncio.wait_for(other.turn(), 1)
 
 
+def shown(gauge: Gauge) -> float:
+    (sample,) = (sample for metric in gauge.collect() for sample in metric.samples)
+    return sample.value
+
+
 @given(st.lists(st.integers(0, 130), min_size=1, max_size=20), st.integers(1, 4), st.sets(st.integers(0, 19)))
 async def test_the_room_is_never_exceeded_and_everyone_gets_in(
     sizes: list[int], limit_count: int, cancelled: set[int]
 ) -> None:
-    budget = ByteBudget(limit_bytes=100, limit_count=limit_count)
+    used = Gauge("used", "What is taken.", registry=CollectorRegistry())
+    budget = ByteBudget(limit_bytes=100, limit_count=limit_count, used=used)
     inside: dict[int, int] = {}
 
     async def work(number: int, size_bytes: int) -> None:
         async with budget.hold(size_bytes):
             inside[number] = min(size_bytes, 100)
-            assert sum(inside.values()) <= 100
+            assert sum(inside.values()) <= shown(used) <= 100
             assert len(inside) <= limit_count
             try:
                 await asyncio.sleep(0)
@@ -199,4 +223,5 @@ async def test_the_room_is_never_exceeded_and_everyone_gets_in(
     ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert all(each is None or isinstance(each, asyncio.CancelledError) for each in ended)
     async with asyncio.timeout(1), budget.hold(100):
-        pass
+        assert shown(used) == 100
+    assert shown(used) == 0
