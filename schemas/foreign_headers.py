@@ -1,8 +1,8 @@
 """Records whose header names are not UTF-8: read, so that they can be refused by name.
 
-The protocol says that header names are UTF-8, brokers do not look, and some clients send any bytes. aiokafka 0.14 raises in
-the middle of its fetcher then, at this record and at every later attempt: one record would stop all readers of its partition
-for good. Here its bytes that are no text are shown as `\\xff`, and the record goes the way of any other.
+The protocol says that header names are UTF-8, brokers do not look, and some clients send any bytes. aiokafka 0.14 and
+kafka-python 3.0 raise in the middle of their fetchers then, at this record and at every later attempt: one record would stop
+all readers of its partition for good. Here its bytes that are no text are shown as `\\xff`, and the record goes the way of any other.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import Any, SupportsIndex
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
+from kafka.record import memory_records
+from kafka.record.default_records import DefaultRecordBatch
 
 
 def accept_foreign_headers() -> None:
-    """From now on every aiokafka consumer of this process (also Faust's) reads such records. Doing so twice is harmless."""
+    """From now on every consumer of this process (also Faust's) reads such records. Doing so twice is harmless."""
     fetcher.MemoryRecords = _Records
+    memory_records.DefaultRecordBatch = _KafkaPythonBatch
 
 
 class _Records(_MemoryRecordsPy):  # type: ignore[misc]
@@ -60,6 +63,20 @@ class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
         self._buffer = _Text(self._buffer)
+
+
+class _KafkaPythonBatch(DefaultRecordBatch):  # type: ignore[misc]
+    """A batch of kafka-python, which reads a record again where its first attempt fails: its place is kept until it is read."""
+
+    def _read_msg(self, *options: Any) -> Any:
+        try:
+            return super()._read_msg(*options)
+        except UnicodeDecodeError:
+            plain, self._buffer = self._buffer, _Text(self._buffer)
+            try:
+                return super()._read_msg(*options)
+            finally:
+                self._buffer = plain
 
 
 class _Text(bytearray):

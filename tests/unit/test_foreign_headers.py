@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from kafka.record import memory_records
 
 from schemas.foreign_headers import accept_foreign_headers
+from simulation.bad_records import ForeignName
 
 GZIP = 1
 
 
-class ForeignName(str):
-    """A header name as a client writes it that does not care about UTF-8."""
-
-    __slots__ = ()
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return b"\xff\xfename"
-
-
 @pytest.fixture(autouse=True)
 def _accepting() -> Iterator[None]:
-    before = fetcher.MemoryRecords
+    before = fetcher.MemoryRecords, memory_records.DefaultRecordBatch
     accept_foreign_headers()
     yield
-    fetcher.MemoryRecords = before
+    fetcher.MemoryRecords, memory_records.DefaultRecordBatch = before
 
 
 def batch(names: list[str], *, compression: int) -> bytes:
@@ -45,10 +39,19 @@ def batch(names: list[str], *, compression: int) -> bytes:
     return bytes(builder.build())
 
 
+def of_aiokafka(content: bytes) -> Any:
+    return fetcher.MemoryRecords(content)
+
+
+def of_kafka_python(content: bytes) -> Any:
+    return memory_records.MemoryRecords(content)
+
+
+@pytest.mark.parametrize("read", [of_aiokafka, of_kafka_python])
 @pytest.mark.parametrize("compression", [0, GZIP])
 @pytest.mark.parametrize("names", [["a", ForeignName("b"), "c"], [ForeignName("a")], ["a", "b"]])
-def test_every_record_of_a_batch_is_read_once(names: list[str], compression: int) -> None:
-    records = fetcher.MemoryRecords(batch(names, compression=compression) * 2)
+def test_every_record_of_a_batch_is_read_once(read: Callable[[bytes], Any], names: list[str], compression: int) -> None:
+    records = read(batch(names, compression=compression) * 2)
     for _ in range(2):
         found = list(records.next_batch())
         assert [record.offset for record in found] == list(range(len(names)))
