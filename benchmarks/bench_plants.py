@@ -11,6 +11,7 @@ import cv2
 import yaml
 
 from benchmarks.bench_models import CNN, WAIT
+from benchmarks.frames import filling, grey_picture
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.recipes import ModelPin
@@ -80,10 +81,11 @@ class BenchPlants:
         found = _with_cameras(_demo(), 1)
         found["recipes"] = found["recipes"][:1]
         [view] = found["recipes"][0]["views"]
-        small = cv2.imread(str(self._folder / view["reference"]), cv2.IMREAD_GRAYSCALE)
+        small = grey_picture(self._folder / view["reference"])
         name = f"reference-{width_px}x{height_px}.png"
-        large = cv2.resize(small, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(self._folder / name), large)
+        cv2.imwrite(str(self._folder / name), filling(small, width_px=width_px, height_px=height_px))
+        inspection = found["recipes"][0]["inspection"]
+        inspection["max_shift_px"] *= width_px / small.shape[1]  # the same part, only larger
         view["reference"] = name
         for camera in found["lines"][0]["stations"][0]["cameras"]:
             camera |= {"max_width_px": 4096, "max_height_px": 4096}

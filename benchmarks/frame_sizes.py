@@ -10,12 +10,10 @@ import asyncio
 import statistics
 import time
 
-import cv2
 import msgspec
-import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.frames import Picture, as_frames, board_pictures, enlarged, publish
+from benchmarks.frames import Picture, as_frames, board_pictures, enlarged, grey_picture, publish
 from benchmarks.inspect_worker import work_off
 from benchmarks.options import Options
 from benchmarks.results_file import Row, Section
@@ -36,7 +34,7 @@ def frame_sizes(services: Services, options: Options) -> Section:
         size = f"{width_px}x{height_px}"
         plant = services.plants.sized(width_px, height_px)
         view = plant.plant.recipes[0].views[0]
-        reference = np.asarray(cv2.imread(str(plant.file.parent / str(view.reference)), cv2.IMREAD_GRAYSCALE), np.uint8)
+        reference = grey_picture(plant.file.parent / str(view.reference))
         boards = [
             picture
             for picture in board_pictures(services.plants.golden().plant, plant.file.parent)

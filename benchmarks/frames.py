@@ -50,7 +50,7 @@ class Picture:
 def board_pictures(plant: Plant, plant_dir: Path) -> list[Picture]:
     """The same pictures at every call: `BOARDS` boards of the first recipe, one after the other, all views."""
     recipe = plant.recipes[0]
-    references = {view.name: _grey(plant_dir / str(view.reference)) for view in recipe.views}
+    references = {view.name: grey_picture(plant_dir / str(view.reference)) for view in recipe.views}
     found = []
     for number in range(BOARDS):
         defects = (DefectKind.SHORT,) if number % BAD_SHARE == 0 else ()
@@ -71,11 +71,24 @@ def of_cameras(pictures: Sequence[Picture], plant: Plant) -> list[Picture]:
 
 def enlarged(picture: Picture, *, width_px: int, height_px: int, reference: npt.NDArray[np.uint8]) -> Picture:
     """The picture with that many px, with the noise of a sensor, so that it weighs what a camera's picture of that size weighs."""
-    large = cv2.resize(picture.decoded(), (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+    large = filling(picture.decoded(), width_px=width_px, height_px=height_px)
     noise = np.random.default_rng(0).normal(0.0, SENSOR_NOISE_GREY, large.shape)
     noisy = np.clip(large + noise, 0, 255).astype(np.uint8)
     _, jpeg = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return Picture(picture.camera, picture.view, picture.recipe, jpeg.tobytes(), reference)
+
+
+def grey_picture(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture file as uint8 [H, W]."""
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def filling(image: npt.NDArray[np.uint8], *, width_px: int, height_px: int) -> npt.NDArray[np.uint8]:
+    """The middle of the image, uint8 [H, W], at the scale at which it fills that size."""
+    scale = max(width_px / image.shape[1], height_px / image.shape[0])
+    large = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
+    top, left = (large.shape[0] - height_px) // 2, (large.shape[1] - width_px) // 2
+    return np.ascontiguousarray(large[top : top + height_px, left : left + width_px])
 
 
 def as_frames(
@@ -138,7 +151,3 @@ def publish(
         )
     producer.flush()
     producer.close()
-
-
-def _grey(path: Path) -> npt.NDArray[np.uint8]:
-    return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)

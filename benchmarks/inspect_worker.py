@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -17,13 +18,16 @@ from benchmarks.cpu_time import used_s
 from benchmarks.frames import Picture, as_frames, publish
 from benchmarks.results_file import WARM_SHARE, load, steady_rate
 from benchmarks.services import Services
+from cli.readiness import is_ready
 from ops.local.children import Child
+from ops.local.ports import free_ports
 from schemas.codec import decode
 from schemas.inspections import Inspection
 from schemas.reasons import FrameOutcome
 from schemas.topics import INSPECTIONS
 
 DEADLINE_S = 180.0
+READY_S = 60.0
 REMOTE = {"TRITON_SHARED_MEMORY": "off"}
 """The stage's setting for a server on another machine."""
 
@@ -81,29 +85,35 @@ def work_off(
     deal_out: bool = False,
     more: Mapping[str, str] | None = None,
 ) -> Backlog:
-    """Publishes `count` frames, starts the workers, and watches the inspections come. Raises NotInspected."""
+    """Publishes `count` frames, starts the workers, and watches the inspections come. Raises NotInspected.
+
+    Several workers are started first: else the first one would have worked off what is the others' before they have joined.
+    """
     session = f"{bench_plant.plant.plant}-{next(_sessions)}"
     services.make_topics(bench_plant.plant)
     results = _Results(services, bench_plant, session=session, count=count)
-    publish(
-        as_frames(
-            pictures,
-            count=count,
-            session=session,
-            inline_limit_bytes=bench_plant.plant.kafka.inline_limit_bytes,
-            store=services.folder / "objects",
-        ),
-        kafka=services.kafka,
-        plant=bench_plant.plant,
-        deal_out=deal_out,
-    )
+    inline_limit_bytes, store = bench_plant.plant.kafka.inline_limit_bytes, services.folder / "objects"
+    frames = as_frames(pictures, count=count, session=session, inline_limit_bytes=inline_limit_bytes, store=store)
+    send = partial(publish, frames, kafka=services.kafka, plant=bench_plant.plant, deal_out=deal_out)
     then = load()["load_1_min"]
     model = bench_plant.compare.name
+    if workers == 1:
+        send()
     with ExitStack() as stack:
-        children = [worker_process(services, bench_plant, instance=str(number), more=more) for number in range(workers)]
+        ports = free_ports(workers)
+        children = [
+            worker_process(
+                services, bench_plant, instance=str(number), more={"LINESIGHT_METRICS_PORT": str(port), **(more or {})}
+            )
+            for number, port in enumerate(ports)
+        ]
         for child in children:
             child.start()
             stack.callback(child.stop)
+        if workers > 1:
+            for child, port in zip(children, ports, strict=True):
+                child.wait_ready(partial(is_ready, port), deadline_s=READY_S, advice=f"See {child.log_path}.")
+            send()
         return results.watch(children, lambda: services.executions(model), load_1_min=then)
 
 

@@ -34,7 +34,7 @@ def waiting_model(services: Services, options: Options) -> Section:
         for workers, found in backlogs.items():
             found.append(
                 work_off(
-                    services, plant, shown, count=options.frames // 2 * workers // 2, workers=workers, deal_out=True,
+                    services, plant, shown, count=options.frames // 3 * workers, workers=workers, deal_out=True,
                     more={"TRITON_IN_FLIGHT": str(IN_FLIGHT)},
                 )
             )  # fmt: skip
