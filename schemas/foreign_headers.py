@@ -68,6 +68,8 @@ class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 class _KafkaPythonBatch(DefaultRecordBatch):  # type: ignore[misc]
     """A batch of kafka-python, which reads a record again where its first attempt fails: its place is kept until it is read."""
 
+    _buffer: Any
+
     def _read_msg(self, *options: Any) -> Any:
         try:
             return super()._read_msg(*options)
