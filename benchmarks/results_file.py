@@ -70,6 +70,15 @@ def steady_rate(done_at_s: Sequence[float]) -> float:
     return (last - first) / (times[last] - times[first])
 
 
+def left_by(work_ms: float, *, ceiling_per_s: float, cores: int) -> float:
+    """Share of a ceiling that can be reached beside further work per frame, where both have only the same cores.
+
+    The ceiling takes all cores: `cores / ceiling` seconds per frame. With the work, a frame takes that much more.
+    """
+    ceiling_ms = 1000 * cores / ceiling_per_s
+    return ceiling_ms / (ceiling_ms + work_ms)
+
+
 def machine() -> dict[str, Any]:
     """What it was measured on, and how busy that was at this moment."""
     return {

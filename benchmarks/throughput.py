@@ -16,17 +16,19 @@ Remote: the stage is told not to use shared memory, as for a server on another m
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.bench_plants import BenchPlant
+from benchmarks.cpu_time import preparation_cost
 from benchmarks.frames import Picture, board_pictures
 from benchmarks.inspect_worker import REMOTE, Backlog, work_off
 from benchmarks.options import Options
 from benchmarks.peer_process import peer_rate
 from benchmarks.peers.environment import quixstreams_python
-from benchmarks.results_file import Row, Section, ratio
+from benchmarks.results_file import Row, Section, left_by, ratio
 from benchmarks.services import Services
 from benchmarks.shared_memory_ceiling import shared_memory_ceiling
 from benchmarks.triton_ceiling import ceiling
@@ -67,6 +69,8 @@ def golden(services: Services, options: Options) -> Section:
         ratio("inspect / plain Faust agent", ours, rates["Faust agent"], at_least=2.0),
         ratio(f"inspect / {FAUST_MANY}", ours, rates[FAUST_MANY]),
         ratio("inspect / quixstreams pipeline", ours, rates["quixstreams"], at_least=2.0),
+        turns.bound("Triton over gRPC", "golden comparison"),
+        turns.bound("Triton in shared memory", "golden comparison"),
         Row(
             name=f"batch size that Triton ran under backlog / max_batch ({MAX_BATCH})",
             value=round(statistics.median(batches) / MAX_BATCH, 3),
@@ -89,6 +93,7 @@ def cnn(services: Services, options: Options) -> Section:
     rates = turns.rates
     rows = [
         ratio("inspect / Triton over gRPC, CNN, remote", rates["inspect, remote"], rates["Triton over gRPC"], at_least=0.93),
+        turns.bound("Triton over gRPC", "CNN"),
         ratio("inspect / naive loop, CNN", rates["inspect, co-located"], rates["naive loop"], at_least=1.8),
         *_rates_as_rows(rates, "CNN"),
     ]  # fmt: skip
@@ -137,6 +142,17 @@ class _Turns:
     def peer(self, module: str, **more: Any) -> float:
         """A peer, one process."""
         return peer_rate(self._services, self._plant, self._pictures, module=module, count=self._count // 2, **more)
+
+    def bound(self, ceiling_name: str, what: str) -> Row:
+        """What the frames' decoding and alignment, measured alone, leave of a ceiling on these cores."""
+        cost = preparation_cost(self._plant, self._pictures, self._services.folder / "objects")
+        share = left_by(
+            cost.total_ms,
+            ceiling_per_s=statistics.median(self.rates[ceiling_name]),
+            cores=os.cpu_count() or 1,
+        )
+        name = f"the most that decoding and alignment ({cost.total_ms:.2f} ms of CPU) leave of {ceiling_name}, {what}, computed"
+        return Row(name=name, value=round(share, 3), unit="ratio")
 
     def raw(self) -> dict[str, Any]:
         """Every round."""

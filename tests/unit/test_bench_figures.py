@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.bench_models import FAINT, cnn_graph
 from benchmarks.model_input import model_input, output_shape
-from benchmarks.results_file import Row, ratio, steady_rate
+from benchmarks.results_file import Row, left_by, ratio, steady_rate
 
 
 def test_the_rate_is_of_the_middle_of_a_run() -> None:
@@ -60,3 +60,9 @@ def test_the_cnn_takes_and_gives_what_the_comparison_does_and_finds_nothing(vers
         difference.shape == (1, 1, *output_shape((tensor.shape[2], tensor.shape[3]), version=version)) == (1, 1, 32, 48)
     )
     assert difference.max() <= FAINT
+
+
+def test_work_beside_a_ceiling_takes_its_share_of_the_cores() -> None:
+    assert left_by(0.0, ceiling_per_s=1000.0, cores=2) == 1.0
+    assert left_by(2.0, ceiling_per_s=1000.0, cores=2) == pytest.approx(0.5)
+    assert left_by(2.0, ceiling_per_s=1000.0, cores=4) > left_by(2.0, ceiling_per_s=1000.0, cores=2)
