@@ -83,6 +83,7 @@ class RecordPublisher:
         self._stage = stage
         self._kafka = kafka
         self._budget_bytes = budget_bytes
+        self._unsent = stage.budget("unsent", limit_bytes=budget_bytes) if budget_bytes else None
         self._untold = 0  # records whose fate was not told yet; the loop's thread alone knows
         self._condition = threading.Condition()
         # guarded by the condition's lock: shared with the thread below and with the client's network thread
@@ -144,7 +145,7 @@ class RecordPublisher:
             self._condition.notify_all()
         for old in dropped:
             self._settle(old, Fate.DROPPED)
-        self._stage.in_progress_bytes.set(self._bytes)
+        self._show_bytes()
 
     async def publish(self, topic: Topic, key: str, message: Any, *, traceparent: bytes | None = None) -> None:
         """Returns when the broker has acknowledged the record. Raises `ServiceAway` where the publisher was closed before."""
@@ -190,7 +191,7 @@ class RecordPublisher:
         if fate is Fate.ACKNOWLEDGED:
             self._stage.produced.labels(item.topic.name).inc()
         item.tell(fate)
-        self._stage.in_progress_bytes.set(self._bytes)
+        self._show_bytes()
         self._settled.set()
 
     def _fail(self, error: Exception) -> None:
@@ -221,6 +222,11 @@ class RecordPublisher:
         self._in_flight.clear()
         self._in_flight_bytes = 0
         self._failure = None
+
+    def _show_bytes(self) -> None:
+        self._stage.in_progress_bytes.set(self._bytes)
+        if self._unsent is not None:
+            self._unsent.set(self._bytes)
 
     # --- on the publisher's thread -----------------------------------------------------------------------------------
 
