@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
@@ -24,8 +25,8 @@ class Ranges:
         return zip(self._firsts, self._lasts, strict=True)
 
     def __len__(self) -> int:
-        """How many numbers are in the set."""
-        return sum(last - first + 1 for first, last in self)
+        """How many numbers are in the set; at most what `len` can say: a damaged manifest may name any two numbers."""
+        return min(sys.maxsize, sum(last - first + 1 for first, last in self))
 
     @property
     def highest(self) -> int:
