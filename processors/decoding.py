@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from processors.whole_image import whole_image
+from processors.whole_image import check_whole, header_of
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
 from schemas.image_header import ImageHeader
@@ -43,13 +43,14 @@ def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
     _check_bytes(frame, content, camera)
     if frame.encoding is ImageEncoding.RAW:
         return _raw(frame, content, camera)
-    header = whole_image(content)
+    header = header_of(content)
     if header.encoding is not frame.encoding:
         raise Refused(
             RefusalReason.UNDECODABLE_IMAGE,
             f"the image is a {header.encoding.value}, the frame says {frame.encoding.value}",
         )
     _check_px(frame, (header.width_px, header.height_px), camera)
+    check_whole(content, header)
     return decode_grey(content, header)
 
 

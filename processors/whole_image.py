@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 
 from schemas.errors import Refused
 from schemas.frames import ImageEncoding
@@ -19,22 +20,32 @@ MOST_SCANS = 32
 MOST_PNG_CHUNKS = 65_536
 JPEG_BEGIN, PNG_BEGIN = 2, 8  # after the signatures
 
+_END_BYTES, _FEW_VALUES = 4096, 64
+_INFLATED_AT_ONCE_BYTES = 1 << 20
+
 # In a scan FF is always followed by 00 or a restart marker, or another FF to fill up (ITU T.81, B.1.1.5).
 _MARKER_AMID_PIXELS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _BETWEEN_SCANS = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE})
 
 
-def whole_image(content: bytes) -> ImageHeader:
-    """The header of an encoded image that is there to its end. What follows the end is not looked at: cameras pad.
+def header_of(content: bytes) -> ImageHeader:
+    """What the header of an encoded image says. Raises Refused `undecodable_image`."""
+    try:
+        return read_header(content)
+    except ValueError as error:
+        raise Refused(RefusalReason.UNDECODABLE_IMAGE, str(error)) from error
 
-    Raises Refused `undecodable_image`. A BMP has no end mark; its decoder counts.
+
+def check_whole(content: bytes, header: ImageHeader) -> None:
+    """Raises Refused `undecodable_image`. The size in the header must have been checked before: work is measured by it.
+
+    What follows the end is not looked at: cameras pad. A BMP has no end mark; its decoder counts.
     """
     try:
-        header = read_header(content)
         if header.encoding is ImageEncoding.JPEG:
             _walk_jpeg(content)
         elif header.encoding is ImageEncoding.PNG:
-            _walk_png(content, most_pixel_bytes=_most_png_bytes(content, header))
+            _walk_png(content, most_pixel_bytes=_most_png_bytes(header))
     except ValueError as error:
         raise Refused(RefusalReason.UNDECODABLE_IMAGE, str(error)) from error
     except (struct.error, IndexError) as error:
@@ -42,7 +53,6 @@ def whole_image(content: bytes) -> ImageHeader:
             RefusalReason.UNDECODABLE_IMAGE,
             f"the {header.encoding.value} has no end after {len(content)} bytes: it was cut off",
         ) from error
-    return header
 
 
 def _walk_jpeg(content: bytes) -> None:
@@ -63,21 +73,42 @@ def _walk_jpeg(content: bytes) -> None:
 
 def _walk_png(content: bytes, *, most_pixel_bytes: int) -> None:
     at, pixel_bytes = PNG_BEGIN, 0
+    pixels: list[memoryview] = []
     for _ in range(MOST_PNG_CHUNKS):
         length, kind = struct.unpack_from(">I4s", content, at)
-        at += 12 + length
         if kind == b"IDAT":
+            pixels.append(memoryview(content)[at + 8 : at + 8 + length])
             pixel_bytes += length
+        at += 12 + length
         if pixel_bytes > most_pixel_bytes:
             raise ValueError(f"PNG: more compressed than plain pixels, more than {most_pixel_bytes} bytes")
         if kind == b"IEND":
             if at > len(content):
                 raise IndexError("the last chunk is cut")
+            _check_inflated(pixels, most_pixel_bytes)
             return
     raise ValueError(f"PNG: more than {MOST_PNG_CHUNKS} chunks")
 
 
-def _most_png_bytes(content: bytes, header: ImageHeader) -> int:
+def _check_inflated(pixels: list[memoryview], most_pixel_bytes: int) -> None:
+    """Raises ValueError where much of nothing follows the pixels: a decoder would inflate all of it.
+
+    Inflating costs nearly as much as decoding. It is done where the end looks like long repetitions, which have few byte values.
+    """
+    if not pixels or len(set(pixels[-1][-_END_BYTES:])) > _FEW_VALUES:
+        return
+    inflater, rest, inflated_bytes = zlib.decompressobj(), b"".join(pixels), 0
+    try:
+        while rest and inflated_bytes <= most_pixel_bytes:
+            inflated_bytes += len(inflater.decompress(rest, _INFLATED_AT_ONCE_BYTES))
+            rest = inflater.unconsumed_tail
+    except zlib.error:
+        return  # the decoder says it better
+    if inflated_bytes > most_pixel_bytes:
+        raise ValueError(f"PNG: its data inflate to more than the {most_pixel_bytes} bytes that its pixels can take")
+
+
+def _most_png_bytes(header: ImageHeader) -> int:
     """What the pixels take when compression only adds to them: 16 bits a channel, a filter byte a row, and a tenth more."""
     row_bytes = header.width_px * header.channels * 2 + 1
     return 4096 + header.height_px * row_bytes * 11 // 10

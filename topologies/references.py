@@ -12,7 +12,7 @@ from pathlib import Path
 
 from processors.decoding import decode_grey
 from processors.golden.comparison import GoldenComparison
-from processors.whole_image import whole_image
+from processors.whole_image import check_whole, header_of
 from schemas.errors import Refused
 from schemas.object_store import ObjectMissing, ObjectStore, digest_of, reference_key
 from schemas.patience import patiently
@@ -129,9 +129,10 @@ class References:
 
 def _prepare(name: str, content: bytes, settings: GoldenInspection, camera: Camera) -> Reference:
     try:
-        header = whole_image(content)
+        header = header_of(content)
         if header.width_px > camera.max_width_px or header.height_px > camera.max_height_px:
             raise ValueError(f"{header.width_px}x{header.height_px} px are more than camera {camera.name} may send")
+        check_whole(content, header)
         comparison = GoldenComparison(reference=decode_grey(content, header), settings=settings)
     except (ValueError, Refused) as error:
         raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name} cannot be used: {error}") from error

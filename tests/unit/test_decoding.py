@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.decoding import decode_frame
-from processors.whole_image import whole_image
+from processors.whole_image import check_whole, header_of
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
 from schemas.plant import Camera, ExternalSource
@@ -191,6 +191,6 @@ def test_the_end_of_a_thumbnail_is_not_taken_for_the_end_of_the_picture() -> Non
     plain = encoded(np.random.default_rng(1).integers(0, 255, (300, 400), np.uint8), ImageEncoding.JPEG)
     thumbnail = b"Exif\x00\x00" + encoded(picture(width_px=16, height_px=16), ImageEncoding.JPEG)
     content = plain[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail + plain[2:]
-    whole_image(content)
+    check_whole(content, header_of(content))
     with pytest.raises(Refused, match="cut off"):
-        whole_image(content[: len(content) // 2])
+        check_whole(content[: len(content) // 2], header_of(content))

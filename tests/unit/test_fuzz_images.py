@@ -99,6 +99,15 @@ def test_an_odd_image_is_read_as_the_sensor_saw_it_or_refused(name: str) -> None
         assert found is RefusalReason.UNDECODABLE_IMAGE
 
 
+def test_a_bomb_behind_the_pixels_is_told_whatever_size_of_picture_hides_it() -> None:
+    large = np.zeros((1024, 1024), np.uint8)
+    hidden = odd_images(large)["pixels_bomb"]
+    with pytest.raises(Refused, match="inflate to more"):
+        decode_frame(frame(hidden), hidden, camera=CAMERA)
+    black = bytes(cv2.imencode(".png", large)[1].tobytes())
+    assert not decoded(black).any()
+
+
 def test_the_refused_images_are_what_a_decoder_would_have_taken() -> None:
     """Else they would be refused for another reason than the one that they were made for."""
     for name in ("scans_bomb", "segments", "cmyk", "truncated_and_zip"):
