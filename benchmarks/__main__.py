@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import camera_count, frame_sizes, line_path, throughput, waiting_model, worker_cost
+from benchmarks import camera_count, frame_sizes, line_path, replay_isolation, throughput, waiting_model, worker_cost
 from benchmarks.options import Options
 from benchmarks.plot import bars
 from benchmarks.results_file import Row, Section, load, machine, write
@@ -32,6 +32,7 @@ SECTIONS: dict[str, Callable[[Services, Options], Section]] = {
     "cameras": camera_count.camera_count,
     "waiting": waiting_model.waiting_model,
     "sizes": frame_sizes.frame_sizes,
+    "replay": replay_isolation.replay_isolation,
 }
 
 
