@@ -43,10 +43,13 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="one round of fewer frames: to see that it runs, not to report"
     )
+    parser.add_argument("--rounds", type=int, help="rounds of each candidate (3; with --quick 1)")
     parser.add_argument("--out", type=Path, default=Path("run/bench.json"))
     asked = parser.parse_args()
     console = Console(stderr=True)
-    options = Options(frames=300 if asked.quick else 900, rounds=1 if asked.quick else 3, say=console.log)
+    rounds = asked.rounds or (1 if asked.quick else 3)
+    options = Options(frames=300 if asked.quick else 900, rounds=rounds, say=console.log)
+    kept = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"
     then = machine()
     rows: list[Row] = []
     raw: dict[str, Any] = {}
@@ -62,10 +65,9 @@ def main() -> None:
                 continue
             rows += section.rows
             raw[name] = {**began, **section.raw}
-    details = {"frames": options.frames, "rounds": options.rounds, "failed": failed, "sections": raw}
-    kept = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"
-    for path in (asked.out, kept):
-        write(path, rows=rows, machine_then=then, details=details)
+            details = {"frames": options.frames, "rounds": options.rounds, "failed": failed, "sections": raw}
+            for path in (asked.out, kept):  # now, so that a run that is cut off has left what it measured
+                write(path, rows=rows, machine_then=then, details=details)
     rates = raw.get("golden", {}).get("frames_per_s_by_round")
     if rates:
         bars(asked.out.with_suffix(".png"), rates, unit="frames/s")
