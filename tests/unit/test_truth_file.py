@@ -1,0 +1,34 @@
+"""What the simulated plant knows is read while it is written, also by a plant that was started again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cli.truth import TruthFile
+
+
+def part(part_id: str) -> str:
+    return json.dumps({"event": "part", "part_id": part_id, "visit": 1, "defects": []}) + "\n"
+
+
+def test_a_line_is_taken_once_it_is_whole(tmp_path: Path) -> None:
+    truth = TruthFile(path=tmp_path / "truth.jsonl")
+    truth.read_on()  # the plant has not begun
+    with truth.path.open("w") as file:
+        file.write(part("SN-1") + part("SN-2")[:10])
+        file.flush()
+        truth.read_on()
+        assert set(truth.parts) == {("SN-1", 1)}
+        file.write(part("SN-2")[10:])
+    truth.read_on()
+    assert set(truth.parts) == {("SN-1", 1), ("SN-2", 1)}
+
+
+def test_a_plant_that_begins_its_file_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
+    truth = TruthFile(path=tmp_path / "truth.jsonl")
+    truth.path.write_text(part("SN-1") + part("SN-2"))
+    truth.read_on()
+    truth.path.write_text(part("again-1"))
+    truth.read_on()
+    assert set(truth.parts) == {("SN-1", 1), ("SN-2", 1), ("again-1", 1)}
