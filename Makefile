@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench demo test check bench chaos docs locks
+.PHONY: help setup setup-dev setup-bench demo test check bench chaos soak docs locks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -38,6 +38,11 @@ bench: setup-bench ## every figure of the speed table beside its floor (about 20
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
 	$(BIN)/python -m benchmarks.chaos
+
+soak: setup-dev ## the demo line for 20 minutes, then 10,000 damaged records: what grows, what slows down, what is lost
+	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/pytest -m soak
 
 docs: setup ## write the AsyncAPI document and the message reference again
 	$(BIN)/python -m schemas.asyncapi
