@@ -79,6 +79,10 @@ class LocalLine:
         self._say = say
         unneeded = set(without) | (set() if plant.defers_frames else {"backfill"})
         stages = [name for name in START_ORDER if name not in unneeded]
+        if idle := sorted(counts.keys() - set(stages)):
+            raise ConfigurationError(
+                f"{plant.plant} does not run {', '.join(idle)} here: leave out its number of workers"
+            )
         self._workers = {
             worker.name: worker
             for stage in stages

@@ -14,7 +14,7 @@ from schemas.errors import ConfigurationError
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings, StageSettings
 
-SCALABLE = ("inspect", "judge", "statistics")
+SCALABLE = ("inspect", "backfill", "judge", "statistics")
 """Stages that share the partitions of their topics out. Of a gateway there is one: it is its PLC's only writer, or reads its cameras."""
 ASK_MS = 5000
 
