@@ -32,6 +32,7 @@ def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
         JPEG, progressive or with restart marks    its pixels; more than 32 scans are refused, each costs a whole pass
         JPEG or PNG with an EXIF rotation          as the sensor saw it, not turned
         anything after the end (padding, a ZIP)    not looked at
+        PNG of more data than its pixels           refused: a few kB may inflate to GB of nothing
         PNG of 16 bits                             the upper 8 bits
         PNG with alpha                             the colour alone, alpha is not looked at
         animated PNG (APNG)                        its default image, as the standard asks of who shows one picture

@@ -108,7 +108,7 @@ def _damaged_fields(frame: Frame, chance: random.Random) -> BadRecord:
     for name in chance.sample(sorted(content), chance.randint(1, 3)):
         if chance.random() < 0.1:
             del content[name]
-        elif name not in ("session",):
+        elif name != "session":
             content[name] = chance.choice(_EXTREMES)
     return BadRecord("fields", msgspec.msgpack.encode(content), headers)
 
