@@ -27,7 +27,7 @@ PROXY_S = 20.0
 BETWEEN_S = 3.0
 DELAY_MS = 200.0
 RESET_RATIO = 0.01
-CLOCK_JUMP_S = 3600
+CLOCK_JUMP_S = 3600.0
 MODEL_PROCESS = "triton_python_b"
 """Name of a model's own process as the kernel cuts it off."""
 
@@ -205,24 +205,16 @@ def _fill(filler: Path) -> None:
             pass  # no space left: that is what it is for
 
 
-def clock_jump(scene: Scene) -> Course:
-    """The clocks of all processes (or, without libfaketime, of the cameras) are an hour ahead from one moment to the next."""
-    if scene.clock_file is not None:
-        scene.clock_file.write_text(f"+{CLOCK_JUMP_S}s\n")
-        scene.notes["clock"] = "of all processes"
-    else:
-        scene.notes["clock"] = "of the cameras"
-        _set_cameras_ahead(scene.demo.plant)
-    yield after(BETWEEN_S)
-
-
-def _set_cameras_ahead(plant: Plant) -> None:
+def camera_clock_jump(scene: Scene) -> Course:
+    """The clocks of all cameras are an hour ahead from their next picture on."""
+    plant = scene.demo.plant
     plc = plant.plcs[0]
     with Client(plc.endpoint) as client:
         index = client.get_namespace_index(plc.namespace)
         simulation = client.get_node(ua.NodeId("Simulation", index))
         for camera in plant.lines[0].stations[0].cameras:
-            simulation.call_method(ua.NodeId("Simulation.SetCameraClockAhead", index), camera.name, float(CLOCK_JUMP_S))
+            simulation.call_method(ua.NodeId("Simulation.SetCameraClockAhead", index), camera.name, CLOCK_JUMP_S)
+    yield after(BETWEEN_S)
 
 
 def _broker(scene: Scene) -> Child:
@@ -269,6 +261,6 @@ FAULTS: tuple[Fault, ...] = (
         name="disk of the broker full", target="broker", course=full_disk, lasts_s=FULL_S + 10.0,
         needs_small_disk=True, returns=BROKER,
     ),
-    Fault(name="clock jumps by 1 h", target="clock", course=clock_jump, lasts_s=BETWEEN_S, needs_clock=True),
+    Fault(name="camera clocks jump by 1 h", target="clock", course=camera_clock_jump, lasts_s=BETWEEN_S),
 )  # fmt: skip
 BY_NAME = {fault.name: fault for fault in FAULTS}

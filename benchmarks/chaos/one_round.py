@@ -32,8 +32,6 @@ TAIL_S = 17.0
 SECOND_WITHIN_S = 4.0
 GAP_UNTIL_S = 10.0
 SERVICES = ("KAFKA_BOOTSTRAP_SERVERS", "TRITON_URL", "OBJECT_STORE_URL", *PORT_VARIABLES)
-FAKETIME = "LINESIGHT_CHAOS_FAKETIME"
-"""Names libfaketime's library, with which a round may set the clock of all processes ahead."""
 
 
 class Round:
@@ -117,17 +115,6 @@ class Round:
 
     def _before(self, demo: DemoRun) -> None:
         self._scene = Scene(demo=demo, run_dir=self._run_dir, proxy=self._proxy, broker=self._broker)
-        library = os.environ.get(FAKETIME)
-        if library and any(fault.needs_clock for fault in self._faults):
-            self._scene.clock_file = self._run_dir / "clock"
-            self._scene.clock_file.write_text("+0s\n")
-            os.environ |= {
-                "LD_PRELOAD": library,
-                "FAKETIME_TIMESTAMP_FILE": str(self._scene.clock_file),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "DONT_FAKE_MONOTONIC": "1",
-            }
         if self._broker is not None:
             demo.line.adopt(self._broker)
 
@@ -145,7 +132,6 @@ class Round:
             begun.look()
 
     def _at_end(self, demo: DemoRun) -> None:
-        os.environ.pop("LD_PRELOAD", None)
         self._after = AfterRound(demo.plant)
 
     def _times(self) -> dict[str, Any]:

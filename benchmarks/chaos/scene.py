@@ -25,7 +25,6 @@ class Scene:
     run_dir: Path
     proxy: Proxy | None = None
     broker: LocalKafka | None = None
-    clock_file: Path | None = None
     notes: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -52,7 +51,6 @@ class Fault:
     returns: str | None = None
     needs_proxy: bool = False
     needs_small_disk: bool = False
-    needs_clock: bool = False
     kills_plc: bool = False
 
 
