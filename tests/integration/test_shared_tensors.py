@@ -1,0 +1,101 @@
+"""A Triton on the same machine answers through shared memory as it does over gRPC, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ops.local.places import CHECKOUT
+from ops.local.triton import LocalTriton
+from schemas.recipes import ModelPin
+from schemas.settings import TritonSettings
+from schemas.telemetry import Stage
+from topologies.shared_tensors import FOLDER
+from topologies.triton import Model, Triton
+
+PIN = ModelPin(name="golden_compare", version=2)
+GREY = np.zeros((1, 1, 32, 32), np.uint8)
+
+
+def client(url: str, **settings: Any) -> Triton:
+    model = Model(pin=PIN, outputs=("difference",), known={"image": GREY, "reference": GREY})
+    return Triton(
+        settings=TritonSettings(url=url, model_repository=CHECKOUT / "triton_models", **settings),
+        stage=Stage("inspect"),
+        models=[model],
+    )
+
+
+def ours() -> list[str]:
+    """Names of this process's slots."""
+    return [path.name for path in FOLDER.glob(f"linesight-inspect-*-{os.getpid()}-*")]
+
+
+def restarted(server: LocalTriton) -> None:
+    server.stop()
+    server.start()
+
+
+async def ask(triton: Triton, pictures: np.ndarray) -> list[np.ndarray]:
+    answers = await asyncio.gather(
+        *(triton.infer(PIN, {"image": picture[None], "reference": pictures[0][None]}) for picture in pictures)
+    )
+    return [answer["difference"] for answer in answers]
+
+
+async def test_shared_memory_gives_the_answers_that_grpc_gives(triton: str) -> None:
+    pictures = np.random.default_rng(1).integers(0, 255, (20, 1, 96, 128), np.uint8)
+    over_grpc, shared = client(triton, shared_memory="off"), client(triton)
+    try:
+        expected = await ask(over_grpc, pictures)
+        assert ours() == []
+        for _ in range(3):  # the first of a kind goes over gRPC: it shows how large the answers are
+            found = await ask(shared, pictures)
+            for one, other in zip(found, expected, strict=True):
+                assert np.array_equal(one, other)
+        assert ours()
+    finally:
+        await shared.close()
+        await over_grpc.close()
+    assert ours() == []
+
+
+@pytest.mark.usefixtures("triton_installed")
+async def test_a_server_that_came_back_has_forgotten_the_memory_and_gets_new(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(2).integers(0, 255, (4, 1, 64, 64), np.uint8)
+    server = LocalTriton(tmp_path, CHECKOUT / "triton_models", models=())
+    server.start()
+    triton = client(server.url)
+    try:
+        expected = await ask(triton, pictures)
+        await ask(triton, pictures)
+        before = set(ours())
+        assert before
+        os.kill(server.child.pid, signal.SIGKILL)
+        await asyncio.to_thread(restarted, server)
+        for one, other in zip(await ask(triton, pictures), expected, strict=True):
+            assert np.array_equal(one, other)
+        assert not before & set(ours())
+    finally:
+        await triton.close()
+        server.stop()
+
+
+async def test_a_server_that_cannot_open_the_memory_is_asked_over_grpc(
+    triton: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("topologies.shared_tensors.FOLDER", tmp_path)  # the server looks in /dev/shm
+    pictures = np.random.default_rng(3).integers(0, 255, (4, 1, 64, 64), np.uint8)
+    asked = client(triton)
+    try:
+        for _ in range(2):
+            assert len(await ask(asked, pictures)) == 4
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        await asked.close()
