@@ -35,6 +35,7 @@ from topologies.holdings import COPIES, Holdings
 from topologies.membership import Ownership, check_co_partitioned, fetched_bytes, leave, new_consumer
 from topologies.producer import Outgoing, Producer
 from topologies.records import Handler, Record
+from topologies.standstill import ASK_AGAIN_S, Standstill, is_member
 
 __all__ = ["Handler", "LineRunner", "Outgoing", "Producer", "Record", "dead_letter", "refuse"]
 
@@ -96,6 +97,7 @@ class LineRunner:
         self._flowing = asyncio.Event()  # not paused
         self._record_bytes = MIB_BYTES  # what a record takes, as seen in the last turn
         self._in_contact = False
+        self._standstill = Standstill()
         self._at = "nothing"  # what the handler works on, for the message of a fatal error
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -192,6 +194,7 @@ class LineRunner:
                     on_less=self._on_less,
                 )
                 self._paused, self._in_contact = False, True
+                self._standstill.forget()
                 self._flowing.set()
                 if partitions:
                     self._at = f"assignment of partitions {sorted(partitions)}"
@@ -209,6 +212,19 @@ class LineRunner:
             if holdings is not None:
                 await self._drain(holdings)
                 holdings.close()
+
+    async def _is_ours(self) -> bool:
+        """Whether the handler may go on. After a standstill that is the group's to say; once it says no, until the next assignment."""
+        if not self._standstill.noticed():
+            return True
+        if self._holdings is not None:
+            self._stage.log.warning("stood_still")
+        while self._holdings is not None:
+            if await is_member(self._consumer):
+                self._standstill.forget()
+                return True
+            await asyncio.sleep(ASK_AGAIN_S)
+        return False
 
     async def _drain(self, holdings: Holdings) -> None:
         try:
@@ -243,7 +259,7 @@ class LineRunner:
             async with self._turn:
                 for place, found in batches.items():
                     for raw in found:
-                        if generation != self._generation:
+                        if generation != self._generation or not await self._is_ours():
                             break  # revoked meanwhile: the next owner reads them
                         await self._take(place, raw)
             self._fetched.set(fetched_bytes(self._consumer))
@@ -327,7 +343,8 @@ class LineRunner:
         while True:
             await asyncio.sleep(self._tick_s)
             async with self._turn:
-                await self._handler.tick(time.time_ns())
+                if await self._is_ours():
+                    await self._handler.tick(time.time_ns())
             self._stage.ready = self._holdings is not None and self._in_contact and self._services_ready()
 
     async def _failures(self) -> None:

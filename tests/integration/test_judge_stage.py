@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
 from judged_parts import STATIONS, VIEWS, arrival, defect, inspection, plant
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from ops.local.kafka import LocalKafka
 from processors.judging import JudgeLimits
@@ -264,6 +267,42 @@ async def test_a_broker_that_dies_while_verdicts_are_on_their_way_gets_each_of_t
         assert {id for id in said if not id.startswith("verdict/")} == {f"{at}/{name}/1/1" for name, at, _ in names}
 
 
+async def test_a_judge_that_stood_still_while_another_took_over_contradicts_nothing(
+    settings: KafkaSettings, line: Plant
+) -> None:
+    """SIGSTOP for longer than its session, with parts open whose deadlines pass meanwhile."""
+    judges = [await _start_judge(settings, line, instance=instance) for instance in ("0", "1")]
+    try:
+        await until(lambda: asyncio.to_thread(_members, settings, line, 2), "both judge")
+        names = [(f"SN-{n}", STATIONS[n % 3]) for n in range(60)]
+        await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at in names[:30]))
+        await read_until(settings, line, VERDICTS, 30)
+        await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at in names[30:]))
+        judges[0].send_signal(signal.SIGSTOP)
+        await read_until(settings, line, VERDICTS, 60)  # those of the stopped one by the other one
+        judges[0].send_signal(signal.SIGCONT)
+        await until(lambda: asyncio.to_thread(_members, settings, line, 2), "the stopped one is back in the group")
+        await until(lambda: _committed_is(settings, line, 60), "everything is committed")
+    finally:
+        for judge in judges:
+            judge.kill()
+            await judge.wait()
+    verdicts: list[Verdict] = await read_to_end(settings, line, VERDICTS)
+    assert Counter(verdict.id for verdict in verdicts) == Counter(f"{at}/{name}/1/1" for name, at in names)
+
+
+def _members(settings: KafkaSettings, line: Plant, count: int) -> bool:
+    """Whether the group of the judges is at rest with so many members."""
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    try:
+        (group,) = admin.describe_groups([f"{line.plant}.judge"]).values()
+        return group["group_state"] == "Stable" and len(group["members"]) == count
+    except KafkaError:
+        return False  # there is no group yet
+    finally:
+        admin.close()
+
+
 async def _publish_slowly(settings: KafkaSettings, line: Plant, parts: Sequence[tuple[str, str, int]]) -> None:
     for part_id, station, n in parts:
         views = VIEWS[1:] if n % 10 == 3 else VIEWS
@@ -272,8 +311,10 @@ async def _publish_slowly(settings: KafkaSettings, line: Plant, parts: Sequence[
         await asyncio.sleep(0.04)  # the rate of the line
 
 
-async def _start_judge(settings: KafkaSettings, line: Plant) -> asyncio.subprocess.Process:
-    environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
+async def _start_judge(settings: KafkaSettings, line: Plant, *, instance: str = "0") -> asyncio.subprocess.Process:
+    environment = {
+        **os.environ, "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers, "LINESIGHT_INSTANCE": instance,
+    }  # fmt: skip
     return await asyncio.create_subprocess_exec(sys.executable, str(JUDGE), line.plant, env=environment)
 
 
