@@ -1,9 +1,11 @@
 """The pictures of a part as its cameras deliver them, taken before the part comes so that they are ready when it does."""
 
+import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -71,34 +73,45 @@ def take_pictures(
 
 
 class PhotoStudio:
-    """Takes pictures one part after the other in one thread that yields to everything else on the machine."""
+    """Takes pictures one part after the other in a process that yields to everything else on the machine.
+
+    Not in a thread: one that steps back while it holds the interpreter's lock holds up the simulated PLC and its cameras.
+    """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "pictures", initializer=_step_back)
+        context = multiprocessing.get_context("spawn")
+        self._process = ProcessPoolExecutor(1, mp_context=context, initializer=_step_back)
 
     def warm_up(self, recipes: Sequence[Recipe]) -> None:
         """Draws the artwork of every product ahead: the first picture of a design costs 0.2 s, the next one 6 ms."""
         for recipe in recipes:
-            self._thread.submit(take_pictures, recipe, defects=(), lighting_drift_ratio=0.0, seed=(0,))
+            self._process.submit(take_pictures, recipe, defects=(), lighting_drift_ratio=0.0, seed=(0,))
 
     def order(
         self, recipe: Recipe, *, defects: Sequence[DefectKind], lighting_drift_ratio: float, seed: Sequence[int]
     ) -> Future[PartPictures]:
         """`take_pictures`, later; orders are served in turn."""
-        return self._thread.submit(
+        return self._process.submit(
             take_pictures, recipe, defects=defects, lighting_drift_ratio=lighting_drift_ratio, seed=seed
         )
 
     def close(self) -> None:
         """Forgets the orders that have not begun."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._process.shutdown(wait=True, cancel_futures=True)
 
 
 def _step_back() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the simulated plant, which ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
-    os.setpriority(
-        os.PRIO_PROCESS, threading.get_native_id(), _NICENESS
-    )  # on Linux this is the thread, not the process
+    os.nice(_NICENESS)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in a process that multiprocessing started"
+    parent.join()
+    os._exit(1)
 
 
 def _draw(design: str, defects: Sequence[DefectKind], rng: np.random.Generator) -> dict[str, DrawnView]:
