@@ -9,11 +9,13 @@ after a while, and started again. Growth is of resident memory, from before the 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import psutil
 from rich.console import Console
@@ -28,6 +30,8 @@ from schemas.plant_file import load_plant
 from schemas.settings import BudgetSettings
 
 WIDTH_PX, HEIGHT_PX = 2448, 2048
+NOISE_GREY, JPEG_QUALITY = 6.0, 95
+INLINE_BYTES = 4_000_000
 PICTURES = 4
 BACKLOG = 80
 LOAD_RATIO = 0.4
@@ -73,7 +77,7 @@ def _resident_mib(process: psutil.Process) -> float:
 
 def outage(services: Services, *, away_s: float, say: Any) -> tuple[list[Row], dict[str, Any]]:
     """One outage of `away_s`. Raises NotInspected where frames do not come back."""
-    plant = services.plants.sized(WIDTH_PX, HEIGHT_PX)
+    plant = _inline(services.plants.sized(WIDTH_PX, HEIGHT_PX))
     pictures = _large_pictures(plant)
     mb = sum(len(picture.jpeg) for picture in pictures) / len(pictures) / 1e6
     capacity = work_off(services, plant, pictures, count=BACKLOG, deal_out=True).frames_per_s
@@ -94,7 +98,7 @@ def outage(services: Services, *, away_s: float, say: Any) -> tuple[list[Row], d
             _flow(seen, for_s=away_s, growth=growth)
             say(f"away for {away_s:g} s: {growth.as_json()}")
             services.triton.start()
-            back_s = time.monotonic()
+            back_s, returned_at_s = time.monotonic(), time.time()
             _await_present(seen, growth=growth, within_s=4 * away_s + 60)
             caught_up_s = time.monotonic() - back_s
         give_up_s = time.monotonic() + 60
@@ -119,6 +123,7 @@ def outage(services: Services, *, away_s: float, say: Any) -> tuple[list[Row], d
         "mb_per_frame": round(mb, 3),
         "published": feed.published,
         "caught_up_s": round(caught_up_s, 1),
+        "frames_per_5_s_after_return": _per_5_s(seen, since_s=returned_at_s, for_s=caught_up_s),
         "memory": growth.as_json(),
         "budgets_mib": BudgetSettings().model_dump(),
     }
@@ -130,7 +135,32 @@ def _large_pictures(plant: BenchPlant) -> list[Picture]:
     reference = np.asarray(cv2.imread(str(plant.file.parent / str(view.reference)), cv2.IMREAD_GRAYSCALE), np.uint8)
     demo = load_plant(DEMO)
     boards = [picture for picture in board_pictures(demo, DEMO.parent) if picture.view == view.name][:PICTURES]
-    return [enlarged(board, width_px=WIDTH_PX, height_px=HEIGHT_PX, reference=reference) for board in boards]
+    large = [enlarged(board, width_px=WIDTH_PX, height_px=HEIGHT_PX, reference=reference) for board in boards]
+    return [_heavier(picture) for picture in large]
+
+
+def _heavier(picture: Picture) -> Picture:
+    """With so much noise that it weighs about 2 MB."""
+    image = picture.decoded()
+    noise = np.random.default_rng(1).normal(0.0, NOISE_GREY, image.shape)
+    noisy = np.clip(image + noise, 0, 255).astype(np.uint8)
+    _, jpeg = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return dataclasses.replace(picture, jpeg=jpeg.tobytes())
+
+
+def _inline(plant: BenchPlant) -> BenchPlant:
+    """Whose frames lie in Kafka, however large: the harder case for memory."""
+    layout = msgspec.structs.replace(plant.plant.kafka, inline_limit_bytes=INLINE_BYTES)
+    return BenchPlant(file=plant.file, plant=msgspec.structs.replace(plant.plant, kafka=layout))
+
+
+def _per_5_s(seen: Inspections, *, since_s: float, for_s: float) -> list[int]:
+    counts = [0] * (int(for_s / 5) + 1)
+    for each in seen.of("outage"):
+        at = int((each.inspected_at_ns / 1e9 - since_s) // 5)
+        if 0 <= at < len(counts):
+            counts[at] += 1
+    return counts
 
 
 def _flow(seen: Inspections, *, for_s: float, growth: Growth | None) -> None:
