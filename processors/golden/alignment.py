@@ -24,6 +24,7 @@ _LEVELS = (8, 4, 2)
 _STEPS_PER_LEVEL = (6, 5, 4)
 _POINTS_PER_LEVEL = 2000
 _SETTLED_PX = 0.02
+"""A step that moves nothing by more, in px of its level, is the last one."""
 _LEAST_STRUCTURE_RATIO = 0.015
 """A motion that the structure tells less clearly than the clearest one, by this ratio, is mostly held still."""
 _LEAST_SLOPE_GREY = 3.0
@@ -315,30 +316,31 @@ def _steadied_inverse(
 def _sample(level: _Level, image: npt.NDArray[np.float32], placement: _Placement) -> npt.NDArray[np.float32]:
     """float32 [N], the frame at the points of the reference moved by the placement."""
     height, width = level.shape
-    offset = np.array((width - 1, height - 1)) / 2 + placement.shift_px / level.reduction
-    (xx, xy), (yx, yy) = placement.turn.astype(np.float32)
-    x, y = level.points
-    at_x, at_y = xx * x + xy * y + np.float32(offset[0]), yx * x + yy * y + np.float32(offset[1])
+    at = placement.turn.astype(np.float32) @ level.points
+    at += (np.array(((width - 1) / 2, (height - 1) / 2)) + placement.shift_px / level.reduction).astype(np.float32)[
+        :, None
+    ]
     # one row of points: the same points as a column take seven times as long
-    sampled = cv2.remap(image, at_x[None], at_y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    sampled = cv2.remap(image, at[:1], at[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(sampled[0], np.float32)
 
 
 def _refine(level: _Level, image: npt.NDArray[np.float32], placement: _Placement, steps: int) -> _Placement:
     width = level.shape[1]
     for _ in range(steps):
-        solved = level.inverse @ _projected(level.model, _sample(level, image, placement))
+        solved = (level.inverse @ _projected(level.model, _sample(level, image, placement))).tolist()
         gain = solved[_MOTIONS]
         if gain < _LEAST_GAIN:  # the frame does not resemble the reference; the quality will say so
             break
-        step = solved[:2] / gain * level.reduction
-        strain = solved[2:_MOTIONS].reshape(2, 2) / gain / width
-        if np.abs(strain).max() > _MOST_STRAIN_PER_STEP:
+        step = [value / gain * level.reduction for value in solved[:2]]
+        xx, xy, yx, yy = strain = [value / gain / width for value in solved[2:_MOTIONS]]
+        if max(map(abs, strain)) > _MOST_STRAIN_PER_STEP:
             break
         # compose with the inverse of the motion that would have moved the reference onto the frame
-        turn = placement.turn @ np.linalg.inv(np.eye(2) + strain)
-        placement = _Placement(placement.shift_px - turn @ step, turn)
-        if np.abs(step).sum() + np.abs(strain).sum() * width * level.reduction < _SETTLED_PX:
+        area = (1 + xx) * (1 + yy) - xy * yx
+        turn = placement.turn @ np.array(((1 + yy, -xy), (-yx, 1 + xx))) / area
+        placement = _Placement(placement.shift_px - turn @ np.array(step), turn)
+        if sum(map(abs, step)) + sum(map(abs, strain)) * width * level.reduction < _SETTLED_PX * level.reduction:
             break
     return placement
 
