@@ -73,10 +73,10 @@ def test_plc_hangs_for_20_s(line: DisturbedLine) -> None:
 def test_rolling_restart_of_two_inspect_workers(line: DisturbedLine) -> None:
     line.workers = {"inspect": 2}
     outcome, truth = line.run(
-        parts=60,
+        parts=40,
         disturbances=[
-            (3.0, lambda demo: demo.line.restart_worker("inspect")),
-            (8.0, lambda demo: demo.line.restart_worker("inspect-2")),
+            (2.0, lambda demo: demo.line.restart_worker("inspect")),
+            (6.0, lambda demo: demo.line.restart_worker("inspect-2")),
         ],
     )
     assert_nothing_lost(outcome, truth)
@@ -88,11 +88,11 @@ def test_rolling_restart_of_two_inspect_workers(line: DisturbedLine) -> None:
 
 def test_judge_hangs_and_is_killed_while_the_station_gateway_dies(line: DisturbedLine) -> None:
     outcome, truth = line.run(
-        parts=60,
+        parts=40,
         disturbances=[
-            (4.0, _signal(lambda demo: demo.line.children["judge"], signal.SIGSTOP)),
-            (5.0, _kill("station-gateway")),
-            (9.0, _kill("judge")),
+            (3.0, _signal(lambda demo: demo.line.children["judge"], signal.SIGSTOP)),
+            (4.0, _kill("station-gateway")),
+            (7.0, _kill("judge")),
         ],
     )
     assert_nothing_lost(outcome, truth)
