@@ -33,6 +33,10 @@ STAGE_MODULES: dict[str, str] = {
     "record": "topologies.record_stage",
 }
 
+LEAST_URGENT = ("backfill",)
+"""Stages that must not take processor time from the others of the machine."""
+NICENESS = 15
+
 StageRun = Callable[..., Awaitable[None]]
 
 
@@ -53,6 +57,8 @@ def command(
     health = HealthServer(instruments, port=settings.metrics_port, host=settings.metrics_host)
     if json:
         print_json_line({"stage": stage, "metrics_port": health.port})
+    if stage in LEAST_URGENT:
+        os.nice(NICENESS)  # its threads inherit it
     import uvloop
 
     run: StageRun = importlib.import_module(STAGE_MODULES[stage]).run

@@ -1,7 +1,7 @@
 """The backfill stage: inspects the frames that the live group deferred, for the record. A group of its own, which never holds up the other.
 
 It follows `inspections`, where each deferral names the place of its frame, and reads that frame again. Its outcomes go out in the
-order of the deferrals, camera by camera, under the frame's own id. It has one frame at a time on the way to Triton, in a thread
+order of the deferrals, under the frame's own id. It has one frame at a time on the way to Triton, rests after each, in a thread
 that yields to every other one, and begins none while live frames wait (docs/decisions/0006).
 """
 
@@ -29,10 +29,10 @@ from topologies.frame_reader import FrameReader
 from topologies.inspection_bench import InspectionBench
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record, refuse
 from topologies.live_group import LiveGroup
-from topologies.ordered_exit import OrderedExit, Place
 
-FRAMES_AT_A_TIME = 2
-"""One is inspected while the next one is read."""
+REST_RATIO = 1.0
+"""How long the stage rests after each frame, by how long that took: at most half of what one request at a time can take."""
+LONGEST_REST_S = 0.5
 BUDGET_BYTES = MIB_BYTES
 """Of deferrals that wait, about a kB each: their frames stay on the broker."""
 
@@ -75,8 +75,7 @@ class Backfill:
         self._bench = bench
         self._stage = stage
         self._work = Background()
-        self._room = asyncio.Semaphore(FRAMES_AT_A_TIME)
-        self._order = OrderedExit()
+        self._one_at_a_time = asyncio.Lock()
         self._known = Distinct()
         self._draining = False
         self._producer: Producer
@@ -95,7 +94,7 @@ class Backfill:
             self._stage.emit(Noticed(what="duplicate", subject=inspection.id))
             record.finish()
         else:
-            self._work.spawn(self._backfill(record, inspection, self._order.enter(inspection.camera)))
+            self._work.spawn(self._backfill(record, inspection))
 
     async def tick(self, now_ns: int) -> None:
         """Raises what went wrong in a task."""
@@ -113,25 +112,23 @@ class Backfill:
             await self._work.settled()
         finally:
             await self._work.cancel()
-            self._order, self._known = OrderedExit(), Distinct()
+            self._known = Distinct()
 
     async def close(self) -> None:
         """Ends every task."""
         await self._work.cancel()
 
-    async def _backfill(self, record: Record, deferral: Inspection, exit_place: Place) -> None:
-        try:
-            async with self._room:
-                if self._draining:
-                    return
-                await self._live.wait_until_it_keeps_up()
-                inspection, refusal = await self._outcome(deferral)
-                await exit_place.turn()
-                sending = asyncio.create_task(self._send(record, inspection, refusal))
-        finally:
-            exit_place.leave()
-        await sending
-        record.finish()
+    async def _backfill(self, record: Record, deferral: Inspection) -> None:
+        async with self._one_at_a_time:
+            if self._draining:
+                return
+            await self._live.wait_until_it_keeps_up()
+            began_s = time.monotonic()
+            inspection, refusal = await self._outcome(deferral)
+            await self._send(record, inspection, refusal)
+            record.finish()
+            if not self._draining:
+                await asyncio.sleep(min(LONGEST_REST_S, REST_RATIO * (time.monotonic() - began_s)))
 
     async def _outcome(self, deferral: Inspection) -> tuple[Inspection, tuple[Record, Refused] | None]:
         """What became of the frame, and the refusal of its record, if it was refused."""
