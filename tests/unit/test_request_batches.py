@@ -135,7 +135,7 @@ def test_everybody_gets_the_answer_to_their_own_rows(sizes: list[int], in_flight
 
     server = asyncio.run(ask_all())
     assert all(len(request) <= max(most_rows, *sizes) for request in server.requests)
-    assert sorted(sum(server.requests, [])) == sorted(
+    assert sorted(value for request in server.requests for value in request) == sorted(
         value for number, size in enumerate(sizes) for value in range(10 * number, 10 * number + size)
     )
 

@@ -65,7 +65,7 @@ def test_exposure_does_not_change_the_class(pairs: Pairs, gain: float) -> None:
     defects = defects[defects.max((1, 2, 3)) * gain <= 255]
     relit = np.round(defects * gain).astype(np.uint8)
     same = Classification()(relit).argmax(1) == Classification()(defects).argmax(1)
-    assert len(same) > 50
+    assert len(same) > 30
     assert same.mean() > 0.97
 
 
