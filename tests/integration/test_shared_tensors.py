@@ -32,9 +32,9 @@ def client(url: str, **settings: Any) -> Triton:
     )
 
 
-def ours() -> list[str]:
+def ours(folder: Path = FOLDER) -> list[str]:
     """Names of this process's slots."""
-    return [path.name for path in FOLDER.glob(f"linesight-inspect-*-{os.getpid()}-*")]
+    return [path.name for path in folder.glob(f"linesight-inspect-*-{os.getpid()}-*")]
 
 
 def restarted(server: LocalTriton) -> None:
@@ -96,6 +96,6 @@ async def test_a_server_that_cannot_open_the_memory_is_asked_over_grpc(
     try:
         for _ in range(2):
             assert len(await ask(asked, pictures)) == 4
-        assert os.listdir(tmp_path) == []
+        assert ours(tmp_path) == []
     finally:
         await asked.close()
