@@ -53,9 +53,9 @@ class BenchPlants:
         """The same, compared by the benchmark's CNN."""
         return self._write("bench-cnn", _comparing(_demo(), CNN))
 
-    def waiting(self, cameras: int) -> BenchPlant:
-        """Cameras of one view each, compared by the model that waits."""
-        return self._write("bench-wait", _comparing(_with_cameras(_demo(), cameras), WAIT))
+    def waiting(self, cameras: int, *, run: str) -> BenchPlant:
+        """Cameras of one view each, compared by the model that waits. `run` gives it topics and a consumer group of its own."""
+        return self._write(f"bench-wait-{run}", _comparing(_with_cameras(_demo(), cameras), WAIT))
 
     def cameras(self, count: int) -> BenchPlant:
         """So many cameras, each with a view of its own of the same scene."""

@@ -21,17 +21,15 @@ FLOORS = {2: 1.9, 4: 3.6}
 
 def waiting_model(services: Services, options: Options) -> Section:
     """1, 2 and 4 workers in turn."""
-    plant = services.plants.waiting(CAMERAS)
-    first = plant.plant.recipes[0].views[0].name
-    pictures = [
-        picture
-        for picture in board_pictures(services.plants.golden().plant, plant.file.parent)
-        if picture.view == first
-    ]
-    shown = of_cameras(pictures[: len(pictures) // CAMERAS * CAMERAS], plant.plant)
+    golden = services.plants.golden()
+    first = golden.plant.recipes[0].views[0].name
+    pictures = [picture for picture in board_pictures(golden.plant, golden.file.parent) if picture.view == first]
     backlogs: dict[int, list[Backlog]] = {workers: [] for workers in WORKERS}
-    for _ in range(options.rounds):
+    for number in range(options.rounds):
         for workers, found in backlogs.items():
+            # a group of its own: the broker keeps the partitions of static members that have left for a while
+            plant = services.plants.waiting(CAMERAS, run=f"{number}-{workers}")
+            shown = of_cameras(pictures[: len(pictures) // CAMERAS * CAMERAS], plant.plant)
             found.append(
                 work_off(
                     services, plant, shown, count=options.frames // 3 * workers, workers=workers, deal_out=True,
