@@ -25,7 +25,7 @@ from simulation.pictures import take_pictures
 BOARDS = 60
 BAD_SHARE = 25  # one board in 25 has a defect, as on the demo line
 JPEG_QUALITY = 92
-SENSOR_NOISE_GREY = 2.0
+SENSOR_NOISE_GREY = 4.0  # so that 5 Mpx weigh more than the inline limit, as they do with a real sensor
 
 
 @dataclass(frozen=True, slots=True)
