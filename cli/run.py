@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -33,9 +34,8 @@ STAGE_MODULES: dict[str, str] = {
     "record": "topologies.record_stage",
 }
 
-LEAST_URGENT = ("backfill",)
-"""Stages that must not take processor time from the others of the machine."""
-NICENESS = 15
+NICENESS = {"statistics": 5, "alerts": 5, "retraining": 5, "sensors": 5, "record": 5, "backfill": 15}
+"""Stages that a part does not wait for leave the processor to those that it waits for, where they share a machine."""
 
 StageRun = Callable[..., Awaitable[None]]
 
@@ -57,11 +57,11 @@ def command(
     health = HealthServer(instruments, port=settings.metrics_port, host=settings.metrics_host)
     if json:
         print_json_line({"stage": stage, "metrics_port": health.port})
-    if stage in LEAST_URGENT:
-        os.nice(NICENESS)  # its threads inherit it
+    os.nice(NICENESS.get(stage, 0))  # its threads inherit it
     import uvloop
 
     run: StageRun = importlib.import_module(STAGE_MODULES[stage]).run
+    gc.freeze()  # the modules live as long as the process: no collection need look at them again
     try:
         uvloop.run(_until_stopped(run, description, plant.resolve().parent, instruments))
     finally:
