@@ -39,7 +39,11 @@ def command(
     console = Console(stderr=True)
     with fresh_run_folder(base / "demo") as run_dir:
         os.environ.setdefault("OBJECT_STORE_URL", str(run_dir.absolute() / "objects"))
-        with DemoRun(plant=description, plant_file=plant, run_dir=run_dir, say=say_with_time(console)) as run:
+        # the views of a part come at once: two processes look at them side by side
+        workers = {"inspect": min(2, description.kafka.partitions)}
+        with DemoRun(
+            plant=description, plant_file=plant, run_dir=run_dir, say=say_with_time(console), workers=workers
+        ) as run:
             outcome = run.whole(parts=parts, rate_per_s=rate, seed=seed, console=console)
         file = report or base / "report.json"
         outcome.write(file)

@@ -25,8 +25,8 @@ from schemas.plant import PlcNodes
 from schemas.reasons import PLC_CODES, CommandOutcome, PlcAnswer
 from schemas.telemetry import AttemptRepeated, Stage
 
-FIRST_LOOK_S = 0.003
-LONGEST_LOOK_S = 0.005
+FIRST_LOOK_S = 0.002
+LONGEST_LOOK_S = 0.002
 RETRY_S = 0.05
 # A command that was written before the PLC went away: so long after its validity its fate may still be read.
 RESOLVE_WITHIN_NS = 30_000_000_000

@@ -16,6 +16,8 @@ from schemas.topics import FRAME_LIMIT_BYTES
 
 # Headers and fields of a frame beside its image.
 ENVELOPE_BYTES = 64 * 1024
+THREAD_BYTES = 512 * 1024
+"""From here on a digest is worth a thread."""
 
 
 class Subject(NamedTuple):
@@ -57,7 +59,7 @@ class Framer:
         Bytes that are no image travel as they are, with size 0 x 0: inspect refuses them by name.
         """
         header = _header(image)
-        sha256 = await asyncio.to_thread(sha256_hex, image)
+        sha256 = sha256_hex(image) if len(image) < THREAD_BYTES else await asyncio.to_thread(sha256_hex, image)
         uri = None
         if len(image) > min(self.inline_limit_bytes, FRAME_LIMIT_BYTES - ENVELOPE_BYTES):
             uri = frame_key(sha256)
