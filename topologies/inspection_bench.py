@@ -17,7 +17,7 @@ from schemas.frames import Frame
 from schemas.inspections import Inspection
 from schemas.object_store import open_store
 from schemas.plant import Plant
-from schemas.settings import ObjectStoreSettings, TritonSettings
+from schemas.settings import ObjectStoreSettings, StageSettings, TritonSettings
 from schemas.telemetry import Stage
 from topologies.background import Background
 from topologies.frame_examiner import FrameExaminer, models_of
@@ -44,7 +44,8 @@ class InspectionBench:
     def __init__(self, *, plant: Plant, plant_dir: Path, stage: Stage, in_the_background: bool = False) -> None:
         cv2.setNumThreads(1)  # frames run side by side; threads within a frame would only fight them
         settings, store = TritonSettings(), open_store(ObjectStoreSettings())
-        self._triton = Triton(settings=settings, stage=stage, models=models_of(plant))
+        owner = f"{plant.plant}-{stage.name}-{StageSettings().instance}"
+        self._triton = Triton(settings=settings, stage=stage, models=models_of(plant), owner=owner)
         threads = 1 if in_the_background else max(2, min(MOST_THREADS, os.cpu_count() or 2))
         self._executor = ThreadPoolExecutor(threads, "decode", _yield_to_all if in_the_background else None)
         self._examiner = FrameExaminer(

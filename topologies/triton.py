@@ -32,7 +32,7 @@ from schemas.inspections import ModelUse
 from schemas.object_store import digest_of
 from schemas.patience import pause_s
 from schemas.recipes import ModelPin
-from schemas.settings import StageSettings, TritonSettings
+from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
 from topologies.request_batches import Kind, Parts, RequestBatches
 from topologies.shared_tensors import (
@@ -89,9 +89,9 @@ class Model:
 
 
 class Triton:
-    """One client of one server, for one event loop."""
+    """One client of one server, for one event loop. `owner` names it among the clients on this machine."""
 
-    def __init__(self, *, settings: TritonSettings, stage: Stage, models: Sequence[Model]) -> None:
+    def __init__(self, *, settings: TritonSettings, stage: Stage, models: Sequence[Model], owner: str) -> None:
         self._settings = settings
         self._stage = stage
         self._models = {(model.pin.name, model.pin.version): model for model in models}
@@ -102,9 +102,7 @@ class Triton:
         self._answers_by_kind: dict[Kind, dict[str, RowOutput]] = {}
         self._suspects = asyncio.Lock()
         self._shared = (
-            SharedTensors(
-                client=self._client, owner=f"{stage.name}-{StageSettings().instance}", timeout_s=ASK_TIMEOUT_S
-            )
+            SharedTensors(client=self._client, owner=owner, timeout_s=ASK_TIMEOUT_S)
             if _shares_memory(settings)
             else None
         )

@@ -20,6 +20,7 @@ from topologies.shared_tensors import FOLDER
 from topologies.triton import Model, Triton
 
 PIN = ModelPin(name="golden_compare", version=2)
+OWNER = f"test-{os.getpid()}"
 GREY = np.zeros((1, 1, 32, 32), np.uint8)
 
 
@@ -29,12 +30,13 @@ def client(url: str, **settings: Any) -> Triton:
         settings=TritonSettings(url=url, model_repository=CHECKOUT / "triton_models", **settings),
         stage=Stage("inspect"),
         models=[model],
+        owner=OWNER,
     )
 
 
 def ours(folder: Path = FOLDER) -> list[str]:
     """Names of this process's slots."""
-    return [path.name for path in folder.glob(f"linesight-inspect-*-{os.getpid()}-*")]
+    return [path.name for path in folder.glob(f"linesight-{OWNER}-*")]
 
 
 def restarted(server: LocalTriton) -> None:
