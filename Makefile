@@ -33,13 +33,13 @@ check: setup-dev ## lint, format, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup-bench ## every figure of the speed table beside its floor (about 20 minutes)
+bench: setup-bench ## every figure of the speed table beside its floor (about 20 min)
 	$(BIN)/python -m benchmarks
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
 	$(BIN)/python -m benchmarks.chaos
 
-soak: setup-dev ## the demo line for 20 minutes, then 10,000 damaged records: what grows, what slows down, what is lost
+soak: setup-dev ## the demo line for 20 minutes, then 10,000 damaged records: what grows, slows down or is lost (over 25 min)
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.fuzz
 	$(BIN)/pytest -m soak
