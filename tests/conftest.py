@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ops.local.kafka import LocalKafka
 from ops.local.places import CHECKOUT, KAFKA_JARS, TRITON_BACKENDS
@@ -19,10 +19,11 @@ MODEL_REPOSITORY = CHECKOUT / "triton_models"
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 
 
-# The same examples in every run of CI: a property that fails there fails for the next person too. Elsewhere they are new each time.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI") == "true":
-    settings.load_profile("ci")
+# No example is late on a busy machine. The same examples in every run of CI: a property that fails there fails for the next person too;
+# elsewhere they are new each time.
+settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("anywhere"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "anywhere")
 
 
 def require(folder: Path, what: str) -> None:

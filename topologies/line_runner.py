@@ -222,7 +222,7 @@ class LineRunner:
         while self._holdings is not None:
             if await is_member(self._consumer):
                 self._standstill.forget()
-                return True
+                return self._holdings is not None  # it may have been revoked while we asked
             await asyncio.sleep(ASK_AGAIN_S)
         return False
 
@@ -259,7 +259,7 @@ class LineRunner:
             async with self._turn:
                 for place, found in batches.items():
                     for raw in found:
-                        if generation != self._generation or not await self._is_ours():
+                        if not await self._is_ours() or generation != self._generation:
                             break  # revoked meanwhile: the next owner reads them
                         await self._take(place, raw)
             self._fetched.set(fetched_bytes(self._consumer))

@@ -37,7 +37,7 @@ class Reference:
     @property
     def size_bytes(self) -> int:
         """What it takes of the budget."""
-        return int(self.comparison.reference.nbytes) + ALIGNER_BYTES
+        return int(self.comparison.reference.nbytes + self.comparison.half_reference.nbytes) + ALIGNER_BYTES
 
 
 class References:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -67,12 +68,14 @@ class SharedTensors:
         self._client = client
         self._prefix = f"linesight-{owner}-"
         self._timeout_s = timeout_s
+        self._life = uuid4().hex[:8]  # a pid may be that of the life before, in a container it always is
         self._numbers = count()
         self._free: list[Slot] = []
-        self._doubtful: list[str] = []
+        # the server keeps what it has mapped until it is told otherwise
+        self._doubtful: list[str] = [left_over.name for left_over in FOLDER.glob(f"{self._prefix}*")]
         self._files: set[str] = set()
-        for left_over in FOLDER.glob(f"{self._prefix}*"):
-            left_over.unlink(missing_ok=True)
+        for name in self._doubtful:
+            self._unlink(name)
 
     async def slot(self, size_bytes: int) -> Slot:
         """A free slot of at least this size, registered with the server. Raises InferenceServerException, OSError."""
@@ -82,7 +85,7 @@ class SharedTensors:
                 slot.used_bytes = 0
                 return slot
         if self._free:
-            await self._remove(self._free.pop())
+            await self._let_go(self._free.pop().name)
         return await self._new(size_bytes)
 
     def give_back(self, slot: Slot) -> None:
@@ -96,23 +99,21 @@ class SharedTensors:
 
     async def settle(self) -> None:
         """The server works, after a failure: nothing older is under way, and it may have forgotten every region."""
-        for slot in self._free:
-            self.give_up(slot)
-        self._free.clear()
-        for name in list(self._doubtful):
-            try:
-                await self._client.unregister_system_shared_memory(name, client_timeout=self._timeout_s)
-            except InferenceServerException:
-                continue  # it is tried again after the next failure
-            self._doubtful.remove(name)
+        names = [*self._doubtful, *(slot.name for slot in self._free)]
+        self._doubtful, self._free = [], []
+        for name in names:
+            await self._let_go(name)
 
-    def close(self) -> None:
-        """Leaves nothing behind on this machine. The server keeps its side until its end."""
+    async def close(self) -> None:
+        """Leaves nothing behind here. The server lets go of what is idle; of what a failed request may still use, never before its end."""
+        for slot in self._free:
+            await self._let_go(slot.name)
+        self._free.clear()
         for name in list(self._files):
             self._unlink(name)
 
     async def _new(self, size_bytes: int) -> Slot:
-        name = f"{self._prefix}{os.getpid()}-{next(self._numbers)}"
+        name = f"{self._prefix}{self._life}-{next(self._numbers)}"
         handle = os.open(FOLDER / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._files.add(name)
         try:
@@ -122,15 +123,20 @@ class SharedTensors:
                 name, f"/{name}", size_bytes, client_timeout=self._timeout_s
             )
         except BaseException:
+            self._doubtful.append(name)  # it may have been registered all the same
             self._unlink(name)
             raise
         finally:
             os.close(handle)
         return Slot(name=name, size_bytes=size_bytes, memory=memory)
 
-    async def _remove(self, slot: Slot) -> None:
-        self._unlink(slot.name)
-        await self._client.unregister_system_shared_memory(slot.name, client_timeout=self._timeout_s)
+    async def _let_go(self, name: str) -> None:
+        """Gives a region back on both sides; where the server does not answer, `settle` tries again."""
+        self._unlink(name)
+        try:
+            await self._client.unregister_system_shared_memory(name, client_timeout=self._timeout_s)
+        except InferenceServerException:
+            self._doubtful.append(name)
 
     def _unlink(self, name: str) -> None:
         (FOLDER / name).unlink(missing_ok=True)

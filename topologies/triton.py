@@ -121,7 +121,7 @@ class Triton:
             self._recovery.cancel()
         await self._batches.close()
         if self._shared is not None:
-            self._shared.close()
+            await self._shared.close()
         await self._client.close()
 
     async def keep_ready(self) -> None:
@@ -133,7 +133,8 @@ class Triton:
             await self._recovered()
             while self._well:
                 await asyncio.sleep(LOOK_EVERY_S)
-                self._well = self._well and await self._answers()
+                if not await self._answers():
+                    self._well = False
 
     def know(self, pin: ModelPin, known: Tensors) -> None:
         """From now on tries the model with this input: one of the size that is really used also warms it up."""
@@ -202,7 +203,12 @@ class Triton:
                 return await self._infer_shared(self._shared, slot, model, inputs, expected, timeout_s=timeout_s)
         whole = {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in inputs.items()}
         outputs = await self._infer(model, whole, timeout_s=timeout_s)
-        if all(len(array) == rows and array.dtype in TYPES for array in outputs.values()):
+        for name, array in outputs.items():
+            if len(array) != rows:
+                raise InferenceServerException(
+                    f"output {name} has {len(array)} rows, {rows} are expected", status="StatusCode.INTERNAL"
+                )
+        if all(array.dtype in TYPES for array in outputs.values()):
             self._answers_by_kind[kind] = {
                 name: RowOutput(shape=array.shape[1:], dtype=array.dtype) for name, array in outputs.items()
             }
@@ -216,8 +222,8 @@ class Triton:
             if isinstance(error, InferenceServerException) and (_is_away(error) or error.status() == _LATE):
                 raise
             self._stage.emit(Noticed(what="no_shared_memory", subject=self._settings.url, detail=str(error)))
-            shared.close()
             self._shared = None
+            await shared.close()
             return None
 
     async def _infer(self, model: Model, inputs: Tensors, *, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
@@ -287,7 +293,7 @@ class Triton:
                     await self._load(model.pin)
                     await self._prove(model, patient=attempt < PATIENCE)
                 if self._shared is not None:
-                    await self._shared.settle()
+                    await self._shared.settle()  # before it counts as well: what fails from now on makes it unwell
                 self._well = True
                 return
             except InferenceServerException as error:

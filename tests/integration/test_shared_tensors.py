@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.grpc.aio import InferenceServerClient
 
 from ops.local.places import CHECKOUT
 from ops.local.triton import LocalTriton
@@ -24,11 +25,11 @@ OWNER = f"test-{os.getpid()}"
 GREY = np.zeros((1, 1, 32, 32), np.uint8)
 
 
-def client(url: str, **settings: Any) -> Triton:
+def client(url: str, *, stage: Stage | None = None, **settings: Any) -> Triton:
     model = Model(pin=PIN, outputs=("difference",), known={"image": GREY, "reference": GREY})
     return Triton(
         settings=TritonSettings(url=url, model_repository=CHECKOUT / "triton_models", **settings),
-        stage=Stage("inspect"),
+        stage=stage or Stage("inspect"),
         models=[model],
         owner=OWNER,
     )
@@ -37,6 +38,13 @@ def client(url: str, **settings: Any) -> Triton:
 def ours(folder: Path = FOLDER) -> list[str]:
     """Names of this process's slots."""
     return [path.name for path in folder.glob(f"linesight-{OWNER}-*")]
+
+
+async def known_to(url: str) -> list[str]:
+    """Names of our slots that the server has mapped."""
+    async with InferenceServerClient(url) as server:
+        status = await server.get_system_shared_memory_status()
+    return [name for name in status.regions if name.startswith(f"linesight-{OWNER}-")]
 
 
 def restarted(server: LocalTriton) -> None:
@@ -61,11 +69,29 @@ async def test_shared_memory_gives_the_answers_that_grpc_gives(triton: str) -> N
             found = await ask(shared, pictures)
             for one, other in zip(found, expected, strict=True):
                 assert np.array_equal(one, other)
-        assert ours()
+        assert set(await known_to(triton)) == set(ours()) != set()
     finally:
         await shared.close()
         await over_grpc.close()
     assert ours() == []
+    assert await known_to(triton) == []
+
+
+async def test_what_a_killed_worker_left_is_let_go_of_by_the_next_one(triton: str) -> None:
+    pictures = np.random.default_rng(4).integers(0, 255, (4, 1, 64, 64), np.uint8)
+    killed = client(triton)  # never closed
+    for _ in range(2):
+        await ask(killed, pictures)
+    left = set(await known_to(triton))
+    assert left
+    following = client(triton)
+    try:
+        for _ in range(2):
+            await ask(following, pictures)
+        assert not left & set(await known_to(triton))
+        assert not left & set(ours())
+    finally:
+        await following.close()
 
 
 @pytest.mark.usefixtures("triton_installed")
@@ -94,10 +120,13 @@ async def test_a_server_that_cannot_open_the_memory_is_asked_over_grpc(
 ) -> None:
     monkeypatch.setattr("topologies.shared_tensors.FOLDER", tmp_path)  # the server looks in /dev/shm
     pictures = np.random.default_rng(3).integers(0, 255, (4, 1, 64, 64), np.uint8)
-    asked = client(triton)
+    stage = Stage("inspect")
+    asked = client(triton, stage=stage)
     try:
         for _ in range(2):
             assert len(await ask(asked, pictures)) == 4
         assert ours(tmp_path) == []
+        told = stage.registry.get_sample_value("linesight_inspect_noticed_total", {"what": "no_shared_memory"})
+        assert told == 1
     finally:
         await asked.close()
