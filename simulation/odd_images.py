@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
 
@@ -28,6 +29,7 @@ def odd_images(picture: Grey) -> dict[str, bytes]:
     pixels = _chunk(b"IDAT", zlib.compress(_rows(picture)))
     other = zlib.compress(_rows(255 - picture))
     nothing = zlib.compress(bytes(8 << 20), 9)
+    noise = random.Random(0).randbytes(6_000)
     head = _PNG_SIGNATURE + _header(width_px, height_px)
     end = _chunk(b"IEND", b"")
     zipped = b"PK\x03\x04" + jpeg + b"PK\x05\x06" + bytes(18)
@@ -55,6 +57,7 @@ def odd_images(picture: Grey) -> dict[str, bytes]:
         "text_bomb": head + _chunk(b"zTXt", b"a\x00\x00" + nothing) + pixels + end,
         "bomb": _PNG_SIGNATURE + _header(BOMB_PX, BOMB_PX) + _chunk(b"IDAT", nothing) + end,
         "pixels_bomb": head + _chunk(b"IDAT", zlib.compress(bytes(256 << 20), 9)) + end,
+        "wrapped_pixels_bomb": head + _chunk(b"IDAT", zlib.compress(_rows(picture) + bytes(8 << 20) + noise, 9)) + end,
         "scans_bomb": progressive[:-2] + last_scan * MANY_SCANS + b"\xff\xd9",
         "segments": jpeg[:2] + b"\xff\xe0\x00\x02" * 500_000 + jpeg[2:],
         "cmyk": _four_inks(jpeg),

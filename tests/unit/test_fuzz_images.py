@@ -99,9 +99,10 @@ def test_an_odd_image_is_read_as_the_sensor_saw_it_or_refused(name: str) -> None
         assert found is RefusalReason.UNDECODABLE_IMAGE
 
 
-def test_a_bomb_behind_the_pixels_is_told_whatever_size_of_picture_hides_it() -> None:
+@pytest.mark.parametrize("name", ["pixels_bomb", "wrapped_pixels_bomb"])
+def test_a_bomb_behind_the_pixels_is_told_whatever_size_of_picture_hides_it(name: str) -> None:
     large = np.zeros((1024, 1024), np.uint8)
-    hidden = odd_images(large)["pixels_bomb"]
+    hidden = odd_images(large)[name]
     with pytest.raises(Refused, match="inflate to more"):
         decode_frame(frame(hidden), hidden, camera=CAMERA)
     black = bytes(cv2.imencode(".png", large)[1].tobytes())
