@@ -102,7 +102,10 @@ def replay_isolation(services: Services, options: Options) -> Section:
 
 def _await_deferral(seen: Inspections, replay: str) -> None:
     """Until the live group has passed the replay on."""
-    while sum(each.session == replay and each.is_deferral for each in seen.found) < REPLAYED:
+    give_up_s = time.monotonic() + DRAIN_S
+    while (deferred := sum(each.session == replay and each.is_deferral for each in seen.found)) < REPLAYED:
+        if time.monotonic() > give_up_s:
+            raise NotInspected(f"{deferred} of {REPLAYED} replayed frames were deferred in time")
         seen.look(0.2)
 
 
