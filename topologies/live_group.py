@@ -21,7 +21,6 @@ BEHIND_MS = 500
 LOOK_EVERY_S = 0.25
 LONGEST_WAIT_S = 10.0
 """Then one frame goes ahead all the same: it costs the live group nothing, and a line that is always busy still gets its record."""
-PATIENCE_S = 10.0
 CLOSE_S = 2.0
 
 
@@ -48,20 +47,23 @@ class LiveGroup:
         await self._drop_clients()
 
     async def wait_until_it_keeps_up(self) -> None:
-        """Returns when no live frame waits for long, or after ten seconds. Who asks first is answered first."""
+        """Returns when no live frame waits for long, or after ten seconds, and the closing of clients of a broker that hangs.
+
+        Who asks first is answered first.
+        """
         async with self._turn:
             give_up_s = time.monotonic() + LONGEST_WAIT_S
             while self._calm_until_s < time.monotonic() < give_up_s:
-                if await self._keeps_up():
+                if await self._keeps_up(give_up_s):
                     self._calm_until_s = time.monotonic() + LOOK_EVERY_S
                 else:
                     await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _keeps_up(self) -> bool:
-        """False also while the broker does not say."""
+    async def _keeps_up(self, give_up_s: float) -> bool:
+        """False also while the broker does not say. It is given until `give_up_s` of the monotonic clock."""
         self.looks += 1
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(give_up_s - time.monotonic()):
                 return await self._ask(time.time_ns() // 1_000_000 - BEHIND_MS)
         except (KafkaError, TimeoutError) as error:
             self._say(f"asking for the live group: {error!r}")
