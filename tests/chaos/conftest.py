@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli.simulated_plant import PORT_VARIABLES
-from ops.local.places import CHECKOUT
-
-sys.path.insert(0, str(CHECKOUT))  # `benchmarks` is not installed
-
 from benchmarks.chaos.disturbed_line import DisturbedLine
+from cli.simulated_plant import PORT_VARIABLES
 
 SERVICE_VARIABLES = ("KAFKA_BOOTSTRAP_SERVERS", "TRITON_URL", "OBJECT_STORE_URL")
 
