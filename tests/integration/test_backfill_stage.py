@@ -25,12 +25,13 @@ from schemas.recipes import Overload
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import COMMANDS, FRAMES, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
-from topologies import backfill_stage, inspect_stage, judge_stage
+from topologies import backfill_stage, inspect_stage, judge_stage, live_group
 from topologies.live_group import BEHIND_MS, LiveGroup
 from topologies.reconciliation import ledger_of
 from topologies.topic_admin import ensure_topics
 
-DEADLINE_MS = 4_000
+DEADLINE_MS = 12_000
+"""A quarter of it is what new frames have until they begin, on a machine that may be busy."""
 CAMERAS = ("left", "middle")
 LATE = 15  # of each camera
 UNREADABLE = 7
@@ -46,10 +47,13 @@ def settings(kafka: str, triton: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 async def overloaded(settings: KafkaSettings, name: str, overload: Overload) -> Plant:
-    """A plant on whose topics parts and their frames have waited for longer than their deadline: nobody was there."""
+    """A plant on whose topics parts and their frames have waited for longer than their deadline, when they passed the gate:
+    nobody was there."""
     plant = demo_plant(name)
     recipe = msgspec.structs.replace(plant.recipes[0], overload=overload, deadline_ms=DEADLINE_MS)
-    plant = msgspec.structs.replace(plant, recipes=(recipe,))
+    station = msgspec.structs.replace(plant.lines[0].stations[0], gate_after_ms=DEADLINE_MS)
+    line = msgspec.structs.replace(plant.lines[0], stations=(station,))
+    plant = msgspec.structs.replace(plant, recipes=(recipe,), lines=(line,))
     await ensure_topics(plant, kafka=settings)
     await publish_parts(settings, plant, range(LATE))
     last_ns = time.time_ns()
@@ -82,7 +86,7 @@ async def running(plant: Plant, *names: str) -> AsyncIterator[None]:
         for name in names:
             stage = Stage(name)
             task = asyncio.create_task(RUNS[name](plant, plant_dir=PLANT_DIR, stage=stage, stop=stop))
-            stack.push_async_callback(asyncio.wait_for, task, 12)
+            stack.push_async_callback(asyncio.wait_for, task, 30)
             await until(lambda stage=stage: stage.ready, f"{name} is ready")  # type: ignore[misc]
         stack.callback(stop.set)
         yield
@@ -179,8 +183,9 @@ async def test_a_deferred_frame_that_is_gone_ends_as_expired_and_holds_up_nobody
 
 
 async def test_a_live_group_that_is_behind_is_waited_for_until_it_has_committed(
-    settings: KafkaSettings, unique_prefix: str
+    settings: KafkaSettings, unique_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(live_group, "LONGEST_WAIT_S", 600.0)  # else it ends by itself
     plant = demo_plant(unique_prefix)
     await ensure_topics(plant, kafka=settings)
     content = pictures(plant, seed=1).jpegs["left"]
