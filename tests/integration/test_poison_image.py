@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 
 ROUNDS = 12
 POISONED_ROUND = 5
-REQUEST_TIMEOUT_MS = 700
+REQUEST_TIMEOUT_MS = 2_000
 DONE_WITHIN_S = 150.0
 CONFIG = """
 name: "golden_compare"
