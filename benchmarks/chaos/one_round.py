@@ -148,7 +148,7 @@ class Round:
         return {
             "fault_s": round(over_s - began_s, 2),
             "in_flight": self._after.most_in_flight(since_ns=self._began_ns, until_ns=until_ns),
-            "gap_ms": round(gap_s * 1000),
+            "gap_ms": None if gap_s is None else round(gap_s * 1000),
             "first_s": None if first_s is None else round(first_s, 2),
             "first_decided_s": None if decided_s is None else round(decided_s, 2),
         }

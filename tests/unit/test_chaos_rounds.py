@@ -1,24 +1,24 @@
-"""The rounds of `make chaos`: every fault alone, then pairs that fit together, the same ones for the same seed; and its proxy."""
+"""The rounds of `make chaos`: every fault alone, then pairs that fit together; its proxy; and what its table calls held."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
-
-from ops.local.places import CHECKOUT
-from ops.local.ports import HOST, free_ports
-
-sys.path.insert(0, str(CHECKOUT))  # `benchmarks` is not installed
 
 from benchmarks.chaos.faults import FAULTS
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.rounds import faults_of
+from benchmarks.chaos.table import holds, table
+from benchmarks.chaos.verdict_watch import VerdictWatch
+from ops.local.places import CHECKOUT
+from ops.local.ports import HOST, free_ports
+from schemas.plant_file import load_plant
 
 TIMEOUT_S = 20.0
 
@@ -102,3 +102,46 @@ def test_resets_end_a_connection_in_disorder(proxy: Proxy) -> None:
         with pytest.raises(ConnectionResetError):
             client.recv(4096)
     assert proxy.resets > 0
+
+
+def round_of(*faults: str, **figures: Any) -> dict[str, Any]:
+    """What a round wrote in which everything held, but for `figures`."""
+    held = {"lost": 0, "contradicted": 0, "repeated": 0, "broken": [], "in_flight": 9, "gap_ms": 400, "first_s": 1.5}
+    return {"faults": list(faults), **held, **figures}
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"broken": ["a part left twice"]},
+        {"lost": 1},
+        {"contradicted": 1},
+        {"first_s": 5.01},
+        {"first_s": None},
+        {"not_over": ["kill judge"]},
+        {"failed": "not finished in time"},
+    ],
+)
+def test_a_round_in_which_one_thing_is_not_met_or_was_not_seen_does_not_hold(figures: dict[str, Any]) -> None:
+    results = {1: round_of("kill judge"), 2: round_of("kill judge", **figures)}
+    assert [holds(number, result) for number, result in results.items()] == [True, False]
+    _, _, held, not_held = table(results).splitlines()
+    assert held.endswith("| yes |")
+    assert not not_held.endswith("| yes |")
+
+
+def test_no_verdict_need_follow_a_fault_without_a_ceiling_and_a_gap_may_be_missing() -> None:
+    assert holds(1, round_of("hang triton", first_s=None, gap_ms=None))
+
+
+def test_a_fault_with_a_ceiling_beside_one_without_keeps_it() -> None:
+    assert not holds(1, round_of("hang triton", "kill judge", first_s=5.01))
+    assert holds(1, round_of("kill broker", "kill judge", first_s=9.99))
+
+
+def test_a_watch_that_could_not_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv("KAFKA_SSL_CAFILE", "/nowhere/ca.pem")
+    plant = load_plant(CHECKOUT / "plants" / "demo.yaml")
+    with pytest.raises(RuntimeError, match=r"/nowhere/ca\.pem"), VerdictWatch(plant):
+        pass
