@@ -1,6 +1,6 @@
 """A judge stage as a process of its own, to be killed.
 
-python tests/integration/judge_process.py PLANT, with Kafka from the environment.
+python tests/integration/judge_process.py PLANT METRICS_PORT, with Kafka from the environment.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ sys.path.append(str(Path(__file__).parents[1]))  # as pytest does for the tests 
 
 from judged_parts import STATIONS, plant
 
-from schemas.telemetry import Stage, log_as_json
+from schemas.telemetry import HealthServer, Stage, log_as_json
 from topologies.judge_stage import run
 
 if __name__ == "__main__":
     log_as_json()
-    asyncio.run(
-        run(plant(name=sys.argv[1], stations=STATIONS), plant_dir=Path(), stage=Stage("judge"), stop=asyncio.Event())
-    )
+    stage = Stage("judge")
+    HealthServer(stage, port=int(sys.argv[2]))
+    asyncio.run(run(plant(name=sys.argv[1], stations=STATIONS), plant_dir=Path(), stage=stage, stop=asyncio.Event()))

@@ -14,13 +14,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
 from judged_parts import STATIONS, VIEWS, arrival, defect, inspection, plant
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
+from prometheus_client.parser import text_string_to_metric_families
 
 from ops.local.kafka import LocalKafka
+from ops.local.ports import free_ports
 from processors.judging import JudgeLimits
 from schemas.codec import encode
 from schemas.commands import Command
@@ -271,16 +274,31 @@ async def test_a_judge_that_stood_still_while_another_took_over_contradicts_noth
     settings: KafkaSettings, line: Plant
 ) -> None:
     """SIGSTOP for longer than its session, with parts open whose deadlines pass meanwhile."""
-    judges = [await _start_judge(settings, line, instance=instance) for instance in ("0", "1")]
+    ports = free_ports(2)
+    judges = [await _start_judge(settings, line, instance=str(n), metrics_port=port) for n, port in enumerate(ports)]
+
+    holding: list[asyncio.subprocess.Process] = []
+
+    async def one_holds_parts() -> bool:
+        holding[:] = [judge for judge, port in zip(judges, ports, strict=True) if await _open_parts(port)]
+        return bool(holding)
+
+    async def nobody_holds_parts() -> bool:
+        return not await one_holds_parts()
+
     try:
         await until(lambda: asyncio.to_thread(_members, settings, line, 2), "both judge")
         names = [(f"SN-{n}", STATIONS[n % 3]) for n in range(60)]
         await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at in names[:30]))
         await read_until(settings, line, VERDICTS, 30)
+        await until(nobody_holds_parts, "those are closed")
         await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at in names[30:]))
-        judges[0].send_signal(signal.SIGSTOP)
+        await until(one_holds_parts, "a judge has taken parts")
+        stopped = holding[0]
+        stopped.send_signal(signal.SIGSTOP)
+        await until(lambda: asyncio.to_thread(_members, settings, line, 1), "the other one took over")
         await read_until(settings, line, VERDICTS, 60)  # those of the stopped one by the other one
-        judges[0].send_signal(signal.SIGCONT)
+        stopped.send_signal(signal.SIGCONT)
         await until(lambda: asyncio.to_thread(_members, settings, line, 2), "the stopped one is back in the group")
         await until(lambda: _committed_is(settings, line, 60), "everything is committed")
     finally:
@@ -311,11 +329,22 @@ async def _publish_slowly(settings: KafkaSettings, line: Plant, parts: Sequence[
         await asyncio.sleep(0.04)  # the rate of the line
 
 
-async def _start_judge(settings: KafkaSettings, line: Plant, *, instance: str = "0") -> asyncio.subprocess.Process:
+async def _start_judge(
+    settings: KafkaSettings, line: Plant, *, instance: str = "0", metrics_port: int = 0
+) -> asyncio.subprocess.Process:
     environment = {
         **os.environ, "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers, "LINESIGHT_INSTANCE": instance,
     }  # fmt: skip
-    return await asyncio.create_subprocess_exec(sys.executable, str(JUDGE), line.plant, env=environment)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, str(JUDGE), line.plant, str(metrics_port), env=environment
+    )  # fmt: skip
+
+
+async def _open_parts(metrics_port: int) -> float:
+    """How many parts a judge says are open."""
+    async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{metrics_port}/metrics") as answer:
+        families = {family.name: family for family in text_string_to_metric_families(await answer.text())}
+    return float(families["linesight_judge_open_parts"].samples[0].value)
 
 
 async def _committed_is(settings: KafkaSettings, line: Plant, count: int) -> bool:
