@@ -91,6 +91,8 @@ def kill_model(scene: Scene) -> Course:
     """`kill -9` of the processes in which Triton runs its models; the server itself stays."""
     killed = _model_processes(scene)
     scene.notes["model_processes_killed"] = len(killed)
+    if not killed:
+        scene.missed.append("no model process ran that could be killed")
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     yield after(0.2)
@@ -100,6 +102,8 @@ def kill_model(scene: Scene) -> Course:
 def hang_model(scene: Scene) -> Course:
     """SIGSTOP of the processes in which Triton runs its models."""
     stopped = _model_processes(scene)
+    if not stopped:
+        scene.missed.append("no model process ran that could be stopped")
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     yield after(HANG_S)
@@ -180,6 +184,8 @@ def resets(scene: Scene) -> Course:
     yield after(PROXY_S)
     scene.proxy.reset_some(0.0)
     scene.notes["resets"] = scene.proxy.resets
+    if scene.proxy.resets == 0:
+        scene.missed.append("no connection to the broker was reset")
 
 
 def full_disk(scene: Scene) -> Course:
@@ -191,7 +197,10 @@ def full_disk(scene: Scene) -> Course:
     ).start()  # by itself: while the broker is started again nothing else runs here
     _fill(filler)
     yield after(FULL_S + 1.0)
-    scene.notes["broker_ended_itself"] = _pid(scene.broker_child) != before
+    ended = _pid(scene.broker_child) != before
+    scene.notes["broker_ended_itself"] = ended
+    if not ended:
+        scene.missed.append("the broker went on with its disk full")
     yield lambda: _pid(scene.broker_child) is not None
 
 
@@ -213,7 +222,9 @@ def camera_clock_jump(scene: Scene) -> Course:
         index = client.get_namespace_index(plc.namespace)
         simulation = client.get_node(ua.NodeId("Simulation", index))
         for camera in plant.lines[0].stations[0].cameras:
-            simulation.call_method(ua.NodeId("Simulation.SetCameraClockAhead", index), camera.name, CLOCK_JUMP_S)
+            method = ua.NodeId("Simulation.SetCameraClockAhead", index)
+            if not simulation.call_method(method, camera.name, CLOCK_JUMP_S):
+                scene.missed.append(f"the simulated plant did not set the clock of camera {camera.name}")
     yield after(BETWEEN_S)
 
 
@@ -251,7 +262,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="rolling upgrade of 2 inspect to N+1", target="inspect", course=roll(lambda scene: lay_out(scene.run_dir / "next")),
-        lasts_s=15.0, workers={"inspect": 2},
+        lasts_s=15.0, workers={"inspect": 2}, upgrades=True,
     ),
     Fault(name="scale inspect 1-3-1", target="inspect", course=scale, lasts_s=20.0),
     Fault(name="broker cut off", target="broker", course=cut_off, lasts_s=PROXY_S, needs_proxy=True, returns=BROKER),

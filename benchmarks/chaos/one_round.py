@@ -82,6 +82,7 @@ class Round:
         broken = broken_rules(outcome, truth, plc_forgot=any(fault.kills_plc for fault in self._faults))
         broken += [f"out of order: {self._after.out_of_order[:5]}"] if self._after.out_of_order else []
         broken += self._after.storms
+        broken += [f"the fault did not take place: {what}" for what in self._missed()]
         differences = outcome.ledger.differences
         contradicted = sum(item.kind == "contradiction" for item in differences)
         return {
@@ -133,6 +134,12 @@ class Round:
 
     def _at_end(self, demo: DemoRun) -> None:
         self._after = AfterRound(demo.plant)
+
+    def _missed(self) -> list[str]:
+        missed = list(self._scene.missed)
+        if any(fault.upgrades for fault in self._faults) and self._after.of_next_version == 0:
+            missed.append("the next version inspected nothing")
+        return missed
 
     def _times(self) -> dict[str, Any]:
         assert self._watch is not None

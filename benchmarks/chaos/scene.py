@@ -19,13 +19,14 @@ Course = Iterator[Condition]
 
 @dataclass(kw_only=True)
 class Scene:
-    """A line that runs, and what stands around it. `disk` is the broker's small data folder where it has one."""
+    """A line that runs, and what stands around it. `missed`: faults that did not take place, and what shows it."""
 
     demo: DemoRun
     run_dir: Path
     proxy: Proxy | None = None
     broker: LocalKafka | None = None
     notes: dict[str, object] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
 
     @property
     def broker_child(self) -> Child:
@@ -41,6 +42,7 @@ class Fault:
     """One fault. Two faults with the same `target` do not fit together.
 
     `workers`: processes of a stage that it needs. `returns`: what comes back at its end, for the floor of the first verdict.
+    `upgrades`: the next version has to have inspected something.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Fault:
     needs_proxy: bool = False
     needs_small_disk: bool = False
     kills_plc: bool = False
+    upgrades: bool = False
 
 
 @dataclass(kw_only=True)

@@ -7,15 +7,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from benchmarks.chaos.faults import FAULTS
+from benchmarks.chaos.faults import BY_NAME, FAULTS
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.rounds import faults_of
+from benchmarks.chaos.scene import Scene
 from benchmarks.chaos.table import holds, table
 from benchmarks.chaos.verdict_watch import VerdictWatch
+from cli.demo_run import DemoRun
 from ops.local.places import CHECKOUT
 from ops.local.ports import HOST, free_ports
 from schemas.plant_file import load_plant
@@ -102,6 +105,14 @@ def test_resets_end_a_connection_in_disorder(proxy: Proxy) -> None:
         with pytest.raises(ConnectionResetError):
             client.recv(4096)
     assert proxy.resets > 0
+
+
+def test_a_fault_that_reset_nothing_did_not_take_place(proxy: Proxy, tmp_path: Path) -> None:
+    nothing = cast(DemoRun, None)  # the line is not touched, and no connection is open
+    scene = Scene(demo=nothing, run_dir=tmp_path, proxy=proxy)
+    for _ in BY_NAME["1 % of connections reset"].course(scene):
+        pass  # what it waits for has no part in this
+    assert scene.missed == ["no connection to the broker was reset"]
 
 
 def round_of(*faults: str, **figures: Any) -> dict[str, Any]:
