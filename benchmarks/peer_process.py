@@ -57,11 +57,13 @@ def peer_rate(
         model=bench_plant.compare.name,
         version=str(bench_plant.compare.version),
     )
+    folder = services.folder / "peers" / name  # Faust and quixstreams leave their state where they run
+    folder.mkdir(parents=True)
     try:
         answer = subprocess.run(
             [python, "-m", f"benchmarks.peers.{module}", *task.arguments()],
-            capture_output=True, text=True, check=False, timeout=DEADLINE_S, cwd=CHECKOUT,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **(more or {})},
+            capture_output=True, text=True, check=False, timeout=DEADLINE_S, cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OPENBLAS_NUM_THREADS": "1", **(more or {})},
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise PeerFailed(f"{module} was not done within {DEADLINE_S:g} s: {error.stderr!r}") from error

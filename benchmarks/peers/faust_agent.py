@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import AsyncIterable
 
@@ -32,7 +31,6 @@ app = faust.App(
     consumer_auto_offset_reset="earliest",
     topic_disable_leader=True,
     web_enabled=False,
-    datadir=tempfile.mkdtemp(prefix="linesight-bench-faust-"),
 )
 frames = app.topic(task.frames, value_type=bytes)
 results = app.topic(task.results, value_type=bytes)
