@@ -96,6 +96,7 @@ class _Gateway:
                 self._intake.run(),
             )
             links.cancel()
+            await asyncio.gather(links, return_exceptions=True)  # cancelled again, it would leave its sessions open
             await self._told(within_s=FINISH_EVENTS_S)
         finally:
             links.cancel()
