@@ -6,8 +6,6 @@ import asyncio
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import cv2
@@ -18,6 +16,7 @@ import psutil
 import pytest
 from board_frames import PLANT_DIR, demo_plant, frame, pictures, reference_digest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
+from inspecting import inspecting
 from onnx import TensorProto, helper
 
 from ops.local.places import CHECKOUT
@@ -68,17 +67,6 @@ def services(objects: FolderStore, triton: str, monkeypatch: pytest.MonkeyPatch)
     return objects
 
 
-@asynccontextmanager
-async def inspecting(plant: Plant) -> AsyncIterator[Stage]:
-    stop, stage = asyncio.Event(), Stage("inspect")
-    task = asyncio.create_task(run(plant, plant_dir=PLANT_DIR, stage=stage, stop=stop))
-    try:
-        yield stage
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 12)
-
-
 def value(stage: Stage, name: str, **labels: str) -> float:
     return stage.registry.get_sample_value(f"linesight_{stage.name}_{name}", labels) or 0.0
 
@@ -98,7 +86,7 @@ async def test_boards_are_inspected_and_their_defects_found_where_they_are(
         for camera in ("left", "middle", "right")
     ]
     await publish(settings, plant, FRAMES, keyed(frames))
-    async with inspecting(plant) as stage:
+    async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
         found = await read_until(settings, plant, INSPECTIONS, 24)
         await until(lambda: stage.ready and value(stage, "in_progress") == 0, "the stage is ready and idle")
     by_id = {inspection.id: inspection for inspection in found}
@@ -139,7 +127,7 @@ async def test_the_inspections_of_a_camera_keep_the_order_of_its_frames(
         for camera in ("left", "middle", "right")
     ]
     await publish(settings, plant, FRAMES, keyed(frames))
-    async with inspecting(plant):
+    async with inspecting(plant, plant_dir=PLANT_DIR):
         found = await read_until(settings, plant, INSPECTIONS, 120)
     for camera in ("left", "middle", "right"):
         assert [each.sequence for each in found if each.camera == camera] == list(range(40))
@@ -185,7 +173,7 @@ async def test_a_frame_that_cannot_be_inspected_is_a_dead_letter_a_dropped_inspe
     bad = bad_frames(image)
     good = frame(image, sequence=len(bad))
     await publish(settings, plant, FRAMES, keyed([*bad.values(), good]))
-    async with inspecting(plant) as stage:
+    async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
         found = {each.id: each for each in await read_until(settings, plant, INSPECTIONS, len(bad) + 1)}
         await until(lambda: value(stage, "in_progress") == 0, "everything is finished")
     letters = {letter.frame_id: letter for letter in await read_to_end(settings, plant, DEAD_LETTERS)}
@@ -218,7 +206,7 @@ async def test_a_body_that_cannot_be_read_is_accounted_for_by_its_headers(
         ("left", long.value, long.headers),
     ]
     await publish_raw(settings, plant, FRAMES, records)
-    async with inspecting(plant) as stage:
+    async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
         letters = await read_until(settings, plant, DEAD_LETTERS, 5)
         await until(lambda: value(stage, "in_progress") == 0, "everything is finished")
     found = await read_to_end(settings, plant, INSPECTIONS)
@@ -238,7 +226,7 @@ async def test_duplicates_gaps_and_wrong_clocks_are_noticed_and_survived(
     off_ns = time.time_ns() - 600 * 10**9
     frames += [frame(image, sequence=number, session="s2", captured_at_ns=off_ns) for number in (0, 1)]
     await publish(settings, plant, FRAMES, keyed(frames))
-    async with inspecting(plant) as stage:
+    async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
         await until(lambda: value(stage, "in_total", topic="frames") == 9, "all frames are read")
         await until(lambda: value(stage, "in_progress") == 0, "everything is finished")
     found = await read_to_end(settings, plant, INSPECTIONS)
@@ -272,7 +260,7 @@ async def test_a_gap_before_a_body_that_cannot_be_read_is_noticed_too(
         FRAMES,
         [("left", value, record.headers) for value, record in zip(cut, sent, strict=True)],
     )
-    async with inspecting(plant) as stage:
+    async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
         found = await read_until(settings, plant, INSPECTIONS, 3)
         await until(lambda: value(stage, "in_progress") == 0, "everything is finished")
     assert [(each.sequence, each.warnings) for each in found] == [(0, ()), (3, ("sequence_gap",)), (4, ())]
@@ -297,7 +285,7 @@ async def test_large_frames_come_from_the_object_store_and_frames_may_bring_thei
         frame(raw, sequence=2, encoding=ImageEncoding.RAW, width_px=640, height_px=640),
     ]
     await publish(settings, plant, FRAMES, keyed([stored, brought, *others]))
-    async with inspecting(plant):
+    async with inspecting(plant, plant_dir=PLANT_DIR):
         found = await read_until(settings, plant, INSPECTIONS, 4)
     assert [(each.outcome, each.reference) for each in found] == [(FrameOutcome.INSPECTED, digest)] * 4
 
@@ -310,7 +298,7 @@ async def test_a_killed_triton_costs_time_and_no_frame(
     # started without models: the stage loads what its recipes pin, now and after a restart
     with LocalTriton(tmp_path, CHECKOUT / "triton_models", models=()) as server:
         monkeypatch.setenv("TRITON_URL", server.url)
-        async with inspecting(plant) as stage:
+        async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
             await until(lambda: stage.ready, "the stage is ready")
             first = [frame(part.jpegs[camera], camera=camera, sequence=n) for n in range(60) for camera in part.jpegs]
             await publish(settings, plant, FRAMES, keyed(first))
@@ -348,7 +336,7 @@ async def test_killed_model_processes_cost_no_frame_while_the_server_says_it_is_
     frames = [frame(part.jpegs[camera], camera=camera, sequence=n) for n in range(60) for camera in part.jpegs]
     with LocalTriton(tmp_path, CHECKOUT / "triton_models", models=()) as server:
         monkeypatch.setenv("TRITON_URL", server.url)
-        async with inspecting(plant) as stage:
+        async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
             await publish(settings, plant, FRAMES, keyed(frames))
             await until(lambda: value(stage, "out_total", topic="inspections") >= 20, "it is in the middle of its work")
             kill_model_processes(server)
@@ -400,7 +388,7 @@ async def test_a_frame_on_which_the_model_fails_costs_only_itself(
     frames = [frame((bad if number == 5 else good).tobytes(), sequence=number, **raw) for number in range(12)]
     with LocalTriton(tmp_path, tmp_path / "models", models=()) as server:
         monkeypatch.setenv("TRITON_URL", server.url)
-        async with inspecting(plant) as stage:
+        async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
             await publish(settings, plant, FRAMES, keyed(frames))
             found = await read_until(settings, plant, INSPECTIONS, 12)
             await until(lambda: stage.ready and value(stage, "in_progress") == 0, "the stage is ready and idle")
@@ -417,12 +405,12 @@ async def test_a_stage_that_is_stopped_while_triton_is_away_ends_in_time_and_the
     frames = [frame(image, sequence=number) for number in range(30)]
     await publish(settings, plant, FRAMES, keyed(frames))
     monkeypatch.setenv("TRITON_URL", f"127.0.0.1:{free_ports(1)[0]}")
-    async with inspecting(plant) as stage:
+    async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
         await until(lambda: value(stage, "in_progress") == 30, "all frames are read")
         assert not stage.ready
     assert await committed(settings, f"{plant.plant}.inspect") == 0
     monkeypatch.setenv("TRITON_URL", triton)
-    async with inspecting(plant):
+    async with inspecting(plant, plant_dir=PLANT_DIR):
         found = await read_until(settings, plant, INSPECTIONS, 30)
     assert [each.sequence for each in found] == list(range(30))
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import cv2
@@ -14,15 +11,14 @@ import numpy as np
 import pytest
 from board_frames import PLANT_DIR, demo_plant, frame, pictures
 from broker import publish, read_to_end, read_until, until
+from inspecting import inspecting
 
 from ops.local.places import CHECKOUT
 from ops.local.triton import LocalTriton
 from schemas.frames import Frame, ImageEncoding
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
-from schemas.telemetry import Stage
 from schemas.topics import DEAD_LETTERS, FRAMES, INSPECTIONS
-from topologies.inspect_stage import run
 from topologies.topic_admin import ensure_topics
 
 pytestmark = pytest.mark.timeout(300)
@@ -88,17 +84,6 @@ def frames_of(plant: Plant) -> list[Frame]:
     return sorted(found, key=lambda each: each.sequence)
 
 
-@asynccontextmanager
-async def inspecting(plant: Plant) -> AsyncIterator[Stage]:
-    stop, stage = asyncio.Event(), Stage("inspect")
-    task = asyncio.create_task(run(plant, plant_dir=PLANT_DIR, stage=stage, stop=stop))
-    try:
-        yield stage
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 12)
-
-
 @pytest.mark.usefixtures("triton_installed")
 @pytest.mark.parametrize("fault", ["crashes", pytest.param("hangs", marks=pytest.mark.soak)])
 async def test_a_poisoned_frame_costs_only_itself(
@@ -114,7 +99,7 @@ async def test_a_poisoned_frame_costs_only_itself(
     poisoned = f"left/s1/{POISONED_ROUND}"
     with LocalTriton(tmp_path, tmp_path / "models", models=()) as server:
         monkeypatch.setenv("TRITON_URL", server.url)
-        async with inspecting(plant) as stage:
+        async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
             await until(lambda: stage.ready, "the stage is ready")
             await publish(settings, plant, FRAMES, [(each.camera, each) for each in frames])
             found = await read_until(settings, plant, INSPECTIONS, len(frames), within_s=DONE_WITHIN_S)
