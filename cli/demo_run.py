@@ -22,6 +22,7 @@ from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 
 POLL_MS = 50
+GATHER_MS = 250  # a person looks on
 SETTLE_S = 20.0
 
 Say = Callable[[str], None]
@@ -74,7 +75,7 @@ class DemoRun:
         self.line.adopt(self._simulated)
         settings = self.line.start_services()
         self._begin = asyncio.run(mark(self._plant, settings))
-        self._follower = Follower(plant=self._plant, settings=settings, topics=LiveCounts.TOPICS)
+        self._follower = Follower(plant=self._plant, settings=settings, topics=LiveCounts.TOPICS, gather_ms=GATHER_MS)
         self.line.start_stages()
         self.line.await_stages()
         with PlantControl(self._plant.plcs[0]) as control:

@@ -16,6 +16,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import Topic
 
 FETCH_BYTES = 8 * 1024 * 1024
+FETCH_MAX_WAIT_MS = 500
 END_TIMEOUT_MS = 10_000
 ANSWER_MS = 10_000
 
@@ -36,11 +37,18 @@ class Seen:
 
 class Follower:
     """A reader without a group. Starts at the present end of each topic, or at its beginning; `drain` reads up to the end as it
-    then is. Raises `ServiceAway`, and `ConfigurationError` for a topic that the broker does not have.
+    then is. With `gather_ms` the broker answers that seldom, with what came meanwhile: for who need not know at once, and shares
+    the machine with a line. Raises `ServiceAway`, and `ConfigurationError` for a topic that the broker does not have.
     """
 
     def __init__(
-        self, *, plant: Plant, settings: KafkaSettings, topics: Sequence[Topic], from_beginning: bool = False
+        self,
+        *,
+        plant: Plant,
+        settings: KafkaSettings,
+        topics: Sequence[Topic],
+        from_beginning: bool = False,
+        gather_ms: int = 0,
     ) -> None:
         self._topics = {topic.on(plant.plant): topic for topic in topics}
         self._servers = settings.bootstrap_servers
@@ -50,6 +58,8 @@ class Follower:
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=FETCH_BYTES,
                 fetch_max_bytes=4 * FETCH_BYTES,
+                fetch_min_bytes=FETCH_BYTES if gather_ms else 1,
+                fetch_max_wait_ms=gather_ms or FETCH_MAX_WAIT_MS,
                 bootstrap_timeout_ms=ANSWER_MS,
                 **settings.client(),
             )

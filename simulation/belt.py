@@ -73,6 +73,9 @@ class Belt:
             if coming is not None:
                 await self._bring(coming, plc)
                 due_s = max(due_s + self._period_s, time.monotonic())
+                # the next pictures are taken when the line has done with this part: they share its machine
+                await asyncio.sleep((due_s - time.monotonic()) / 2)
+                self._look_ahead()
                 await asyncio.sleep(due_s - time.monotonic())
             elif self._under_repair or not self.station.is_empty:
                 await asyncio.sleep(_POLL_S)
@@ -101,7 +104,8 @@ class Belt:
         """A repaired part goes first; then the next new one."""
         if self._under_repair and self._under_repair[0][0] <= now_s:
             return self._under_repair.popleft()[1]
-        self._look_ahead()
+        if not self._ahead:
+            self._look_ahead()
         return self._ahead.popleft() if self._ahead else None
 
     def _look_ahead(self) -> None:

@@ -21,7 +21,6 @@ PRODUCTS: dict[str, str] = {"board-a": "controller", "board-b": "power", "board-
 """Which design of `simulation.boards` each product of the simulated plant has, by the recipe's name."""
 
 JPEG_QUALITY = 80
-_NICENESS = 10
 _ATTEMPTS = 20
 
 
@@ -104,7 +103,7 @@ def _step_back() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the simulated plant, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
-    os.nice(_NICENESS)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _end_with_parent() -> None:

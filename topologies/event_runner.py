@@ -21,6 +21,7 @@ from typing import Any
 
 import faust
 from faust.auth import SASLCredentials, SSLCredentials
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 
 from schemas.codec import decode
 from schemas.commits import FinishedPrefix
@@ -37,6 +38,8 @@ from topologies.records import Handler, Record
 
 TICK_MS = 250
 COMMIT_EVERY_S = 0.5
+GATHER_MS = 200
+GATHER_BYTES = 256 * 1024
 BUFFERED_RECORDS = 64  # by topic; a record on these topics has at most 1 MiB
 CONTACT_EVERY_S = 2.0
 CONTACT_TIMEOUT_S = 5.0
@@ -140,6 +143,7 @@ class EventRunner:
         )
         run_dir.mkdir(parents=True, exist_ok=True)
         app.boot_strategy.enable_kafka_producer = False
+        app.transport = _GatheringTransport(app.conf.broker, app, app.loop)
         for topic in self._topics:
             app.agent(app.topic(topic.on(self._plant)), name=topic.name)(self._agent(topic))
         app.on_partitions_assigned.connect(self._on_assigned)
@@ -291,6 +295,24 @@ class EventRunner:
                 question.cancel()
             self._in_contact = True
             await asyncio.sleep(CONTACT_EVERY_S)
+
+
+class _GatheringThread(AIOKafkaConsumerThread):
+    """Faust's client, answered by the broker every `GATHER_MS` or when there is much: Faust has no setting for it."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = GATHER_BYTES, GATHER_MS
+        return consumer
+
+
+class _GatheringConsumer(Consumer):
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return _GatheringThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _GatheringTransport(Transport):
+    Consumer = _GatheringConsumer
 
 
 class _Assignment:

@@ -56,7 +56,7 @@ class LineRunner:
 
     `ready` says whether the handler's own services are there; the stage is ready when it has partitions, a broker and these.
     Over `budget_bytes` (`LINESIGHT_BUDGET_HELD_MIB`) of unfinished records all partitions are paused until three quarters of it
-    are reached.
+    are reached. `gathers`: nobody waits for this stage, so it is served in larger pieces, at most 0.1 s later.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class LineRunner:
         kafka: KafkaSettings | None = None,
         budget_bytes: int | None = None,
         tick_ms: int = TICK_MS,
+        gathers: bool = False,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._plant = plant.plant
@@ -83,6 +84,7 @@ class LineRunner:
         self._partitions = plant.kafka.partitions * len(topics)
         self._fetched = stage.budget("fetched", limit_bytes=budgets.fetched_bytes)
         self._tick_s = tick_ms / 1000
+        self._gathers = gathers
         self._services_ready = ready
 
         self._turn = asyncio.Lock()  # one method of the handler at a time
@@ -162,6 +164,7 @@ class LineRunner:
             partitions=self._partitions,
             fetched_bytes=self._fetched_bytes,
             listener=Ownership(topics=names, on_assigned=self._note_assigned, on_revoked=self._revoked),
+            gathers=self._gathers,
         )
         try:
             await self._consumer.start()

@@ -23,6 +23,7 @@ REBALANCE_TIMEOUT_MS = 30_000  # everyone else's drain fits into it
 REQUEST_TIMEOUT_MS = 10_000
 # A fetch that waits for data cannot include a partition resumed meanwhile, so it must not wait long.
 FETCH_MAX_WAIT_MS = 100
+GATHER_BYTES = 256 * 1024
 FETCH_MAX_BYTES = 16 * MIB_BYTES
 LEAST_FETCH_BYTES = 256 * 1024
 """Of one partition. A batch larger than that is still sent whole, when its partition's turn comes (KIP-74)."""
@@ -38,10 +39,12 @@ def new_consumer(
     partitions: int,
     fetched_bytes: int,
     listener: ConsumerRebalanceListener,
+    gathers: bool = False,
 ) -> AIOKafkaConsumer:
     """A consumer that is subscribed and not started; commits are the caller's.
 
     It prefetches at most one piece of each of its `partitions` (of all topics together), which together stay within `fetched_bytes`.
+    With `gathers` the broker answers when there is much, or after 0.1 s: for a stage that nobody waits for.
     """
     consumer = AIOKafkaConsumer(
         **kafka.client(),
@@ -55,6 +58,7 @@ def new_consumer(
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        fetch_min_bytes=GATHER_BYTES if gathers else 1,
         fetch_max_bytes=min(FETCH_MAX_BYTES, fetched_bytes),
         max_partition_fetch_bytes=max(LEAST_FETCH_BYTES, min(FRAME_LIMIT_BYTES, fetched_bytes // partitions)),
     )

@@ -36,7 +36,7 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
     kafka = KafkaSettings()
     handler = Statistics(plant=plant, stage=stage, kafka=kafka)
     runner = LineRunner(
-        plant=plant, stage=stage, topics=(VERDICTS, PANES), handler=handler, kafka=kafka, tick_ms=TICK_MS
+        plant=plant, stage=stage, topics=(VERDICTS, PANES), handler=handler, kafka=kafka, tick_ms=TICK_MS, gathers=True
     )
     await runner.run(stop)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
 from echo_stage import Echo, plant_named, review
 
@@ -24,7 +26,7 @@ from schemas.records import Review
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import AUDIT, DEAD_LETTERS, REVIEWS
-from topologies.event_runner import EventRunner
+from topologies.event_runner import GATHER_BYTES, GATHER_MS, EventRunner
 from topologies.records import Record
 from topologies.topic_admin import ensure_topics
 
@@ -73,6 +75,11 @@ async def running(handler: Any, plant: Plant, settings: KafkaSettings) -> AsyncI
         await asyncio.wait_for(task, 12)
 
 
+def _places(fetcher: Fetcher) -> Any:
+    assignment = fetcher._subscriptions.subscription
+    return assignment.assignment.tps if assignment and assignment.assignment else ()
+
+
 def value(stage: Stage, name: str, **labels: str) -> float:
     return stage.registry.get_sample_value(f"linesight_{stage.name}_{name}", labels) or 0.0
 
@@ -95,6 +102,19 @@ async def test_every_record_is_answered_in_the_order_of_its_key_and_committed(
     assert await committed(settings, f"{plant.plant}.alerts") == 600
     assert value(stage, "in_progress_bytes") == 0
     assert not stage.ready
+
+
+async def test_the_broker_answers_in_larger_pieces_for_nobody_waits_for_these_stages(
+    settings: KafkaSettings, plant: Plant
+) -> None:
+    async with running(Echo(), plant, settings) as stage:
+        await until(lambda: stage.ready, "the stage is ready")
+        asked = [
+            (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms)
+            for fetcher in gc.get_objects()
+            if type(fetcher) is Fetcher and any(place.topic == REVIEWS.on(plant.plant) for place in _places(fetcher))
+        ]
+    assert asked == [(GATHER_BYTES, GATHER_MS)]
 
 
 async def test_what_cannot_be_decoded_becomes_a_dead_letter_with_its_bytes_and_disturbs_nothing(
