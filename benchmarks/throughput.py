@@ -9,7 +9,8 @@ counts. What is in each:
     Faust, quixstreams    decode and compare, results and commits as these do them by themselves
 
 Faust stands twice: the plain agent, and with its option `concurrency`, which keeps no order and commits past frames in flight (so a
-frame that fails or a process that dies loses some); no floor is set for the second.
+frame that fails or a process that dies loses some); no floor is set for the second. The stage stands once more with two workers, as
+`linesight demo` runs it; all others are one process each.
 
 Remote: the stage is told not to use shared memory, as for a server on another machine. Co-located: it may.
 """
@@ -35,6 +36,7 @@ from benchmarks.triton_ceiling import ceiling
 
 FAUST_CONCURRENCY = 8
 FAUST_MANY = f"Faust agent with concurrency {FAUST_CONCURRENCY}"
+TWO_WORKERS = "inspect, co-located, two workers"
 MAX_BATCH = 8
 
 Rates = dict[str, list[float]]
@@ -49,6 +51,7 @@ def golden(services: Services, options: Options) -> Section:
     for _ in range(options.rounds):
         turns.take("Triton over gRPC", turns.grpc_ceiling)
         turns.take("inspect, co-located", lambda: turns.inspect("inspect, co-located"))
+        turns.take(TWO_WORKERS, lambda: turns.inspect(TWO_WORKERS, workers=2))
         turns.take("Triton in shared memory", turns.memory_ceiling)
         turns.take("inspect, remote", lambda: turns.inspect("inspect, remote", remote=True))
         turns.take("naive loop", lambda: turns.peer("naive_loop"))
@@ -69,6 +72,7 @@ def golden(services: Services, options: Options) -> Section:
         ratio("inspect / plain Faust agent", ours, rates["Faust agent"], at_least=2.0),
         ratio(f"inspect / {FAUST_MANY}", ours, rates[FAUST_MANY]),
         ratio("inspect / quixstreams pipeline", ours, rates["quixstreams"], at_least=2.0),
+        ratio("two inspect workers / Triton over gRPC, golden comparison, co-located", rates[TWO_WORKERS], rates["Triton over gRPC"]),
         turns.bound("Triton over gRPC", "golden comparison"),
         turns.bound("Triton in shared memory", "golden comparison"),
         Row(
@@ -131,11 +135,12 @@ class _Turns:
         self._shapes.append({"shared memory, by batch x requests in flight": found})
         return max(found.values())
 
-    def inspect(self, name: str, *, remote: bool = False) -> float:
-        """The stage, one worker."""
+    def inspect(self, name: str, *, remote: bool = False, workers: int = 1) -> float:
+        """The stage; the cameras of several workers are dealt out to the partitions in turn."""
         backlog = work_off(
-            self._services, self._plant, self._pictures, count=self._count, more=REMOTE if remote else None
-        )
+            self._services, self._plant, self._pictures, count=self._count * workers, workers=workers,
+            deal_out=workers > 1, more=REMOTE if remote else None,
+        )  # fmt: skip
         self.backlogs.setdefault(name, []).append(backlog)
         return backlog.frames_per_s
 

@@ -48,13 +48,16 @@ from topologies.shared_tensors import (
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
-TRIES = 4
+TRIES = 3
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 LOAD_TIMEOUT_S = 30.0
 ASK_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 2.0
-PATIENCE = 3  # known inputs that may be answered too late, on a busy machine, before the model counts as hung
+PROOF_TIMEOUT_S = 0.5  # for the first known input; each further one may take twice as long, for the machine may be slow
+PROOF_DOUBLINGS = 4
+PATIENCE = 1  # known inputs that may be answered too late before the model counts as hung
+PATIENCE_AT_START = 4  # everything is cold, and everything else starts too
 UNLOAD_LOOKS = 100
 WARM_UPS = 4
 CHANNEL = [
@@ -108,7 +111,7 @@ class Triton:
         )
         self._recovery: asyncio.Task[None] | None = None
         self._uses: dict[tuple[str, int], ModelUse] = {}
-        self._well = False
+        self._well = self._was_well = False
 
     @property
     def ready(self) -> bool:
@@ -165,7 +168,7 @@ class Triton:
                         timeout_s=self._settings.timeout_ms / 1000,
                     )
                 async with self._suspects:
-                    return await self._alone(pin, inputs, timeout_s=self._settings.timeout_ms / 1000 * 2**failures)
+                    return await self._alone(pin, inputs)
             except InferenceServerException as error:
                 attempt += 1
                 self._say(f"{pin.name}: {_text(error)}", attempt)
@@ -179,10 +182,12 @@ class Triton:
                         ) from error
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
-    async def _alone(self, pin: ModelPin, inputs: Tensors, *, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
+    async def _alone(self, pin: ModelPin, inputs: Tensors) -> dict[str, npt.NDArray[Any]]:
         if not self._well:
             await self._recovered()
-        return await self._batches.infer((pin.name, pin.version), inputs, most_rows=0, timeout_s=timeout_s)
+        return await self._batches.infer(
+            (pin.name, pin.version), inputs, most_rows=0, timeout_s=self._settings.timeout_ms / 1000
+        )
 
     async def _answers(self) -> bool:
         try:
@@ -291,21 +296,25 @@ class Triton:
             try:
                 for model in self._models.values():
                     await self._load(model.pin)
-                    await self._prove(model, patient=attempt < PATIENCE)
+                    await self._prove(
+                        model,
+                        timeout_s=PROOF_TIMEOUT_S * 2 ** min(attempt, PROOF_DOUBLINGS),
+                        patient=attempt < (PATIENCE if self._was_well else PATIENCE_AT_START),
+                    )
                 if self._shared is not None:
                     await self._shared.settle()  # before it counts as well: what fails from now on makes it unwell
-                self._well = True
+                self._well = self._was_well = True
                 return
             except InferenceServerException as error:
                 attempt += 1
                 self._say(f"{self._settings.url}: {_text(error)}", attempt)
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
-    async def _prove(self, model: Model, *, patient: bool) -> None:
+    async def _prove(self, model: Model, *, timeout_s: float, patient: bool) -> None:
         """An inference of the known input. A model that fails on it is unloaded, to be loaded by the next attempt."""
         try:
             known = self._known[model.pin.name, model.pin.version]
-            await self._infer(model, known, timeout_s=self._settings.timeout_ms / 1000)
+            await self._infer(model, known, timeout_s=timeout_s)
         except InferenceServerException as error:
             slow = error.status() == _LATE
             if not (_is_away(error) or _is_busy(error) or (slow and patient)):
