@@ -18,6 +18,7 @@ from cli import (
     inspect,
     ledger,
     models,
+    plc,
     publish,
     references,
     replay,
@@ -53,6 +54,7 @@ app.add_typer(replay.app, name="replay")
 app.command("review")(review.command)
 app.add_typer(references.app, name="references")
 app.add_typer(models.app, name="models")
+app.add_typer(plc.app, name="plc")
 app.command("simulate")(simulate.command)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
-from asyncua import Client, ua
+from asyncua import Client, Node, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.crypto.uacrypto import CertProperties
@@ -26,6 +26,8 @@ OPEN_TIMEOUT_S = 6.0
 CLOSE_TIMEOUT_S = 2.0
 # A session whose client was killed is dropped by the PLC after this time, instead of filling its table for an hour.
 SESSION_TIMEOUT_MS = 30_000
+
+MOST_NODES, MOST_LEVELS = 20_000, 16
 
 _FAILURES = (OSError, asyncio.TimeoutError, ua.UaError)
 _Answer = TypeVar("_Answer")
@@ -49,6 +51,14 @@ class Reading(NamedTuple):
     def good(self) -> bool:
         """Whether the PLC vouches for the value."""
         return self.status == "Good"
+
+
+class Variable(NamedTuple):
+    """A variable as browsing finds it: identifier as in the plant file, names on the way to it, and its type (`UInt16[]`)."""
+
+    identifier: str
+    path: tuple[str, ...]
+    data_type: str
 
 
 class OpcUaSession:
@@ -151,6 +161,37 @@ class OpcUaSession:
         for identifier, handle in zip(identifiers, handles, strict=True):
             if isinstance(handle, ua.StatusCode):
                 raise NodeFault(f"PLC {self._plc.name}, node {identifier} cannot be watched: {handle.name}")
+
+    async def variables(self) -> list[Variable]:
+        """Every variable of the plant file's namespace under `Objects`, at most `MOST_NODES` nodes deep and wide."""
+        found: list[Variable] = []
+        seen: set[ua.NodeId] = set()
+        waiting: list[tuple[Node, tuple[str, ...]]] = [(self._client.nodes.objects, ())]
+        while waiting and len(seen) < MOST_NODES:
+            node, path = waiting.pop(0)
+            for child in await self._asked(node.get_children_descriptions()):
+                if child.NodeId in seen or len(path) >= MOST_LEVELS:
+                    continue
+                seen.add(child.NodeId)
+                name = (*path, str(child.BrowseName.Name))
+                waiting.append((self._client.get_node(child.NodeId), name))
+                if child.NodeClass == ua.NodeClass.Variable and child.NodeId.NamespaceIndex == self._namespace:
+                    data_type = await self._data_type(child.NodeId)
+                    found.append(Variable(child.NodeId.to_string().partition(";")[2], name, data_type))
+        return found
+
+    async def _data_type(self, node_id: ua.NodeId) -> str:
+        attributes = (ua.AttributeIds.DataType, ua.AttributeIds.ValueRank)
+        data_type, rank = [
+            (await self._asked(self._client.uaclient.read_attributes([node_id], attribute)))[0]
+            for attribute in attributes
+        ]
+        if not data_type.StatusCode.is_good():
+            return _status(data_type.StatusCode)
+        kind = data_type.Value.Value
+        built_in = kind.NamespaceIndex == 0 and kind.Identifier in _BUILT_IN
+        name = ua.VariantType(kind.Identifier).name if built_in else kind.to_string()
+        return f"{name}[]" if rank.StatusCode.is_good() and rank.Value.Value >= 1 else name
 
     async def close(self) -> None:
         """Closes session, channel and socket, within a few seconds."""

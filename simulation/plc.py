@@ -184,7 +184,9 @@ class PlcServer:
         node_id = ua.NodeId.from_string(f"ns={index};{identifier}")
         name = ua.QualifiedName(identifier.partition("=")[2], index)
         empty: Any = [] if is_ring else {_STRING: "", _DOUBLE: 0.0, _BOOLEAN: False}.get(kind, 0)
-        await parent.add_variable(node_id, name, ua.Variant(empty, kind, is_array=is_ring))
+        node = await parent.add_variable(node_id, name, ua.Variant(empty, kind, is_array=is_ring))
+        if is_ring:
+            await node.write_value_rank(ua.ValueRank.OneDimension)
         self._nodes[key] = node_id
 
     async def _add_methods(self, index: int) -> None:

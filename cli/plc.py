@@ -1,0 +1,82 @@
+"""`linesight plc browse`: what a PLC offers, as `nodes` to paste into the plant file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from schemas.errors import ConfigurationError
+from schemas.plant import Plc
+from schemas.plant_file import load_unfinished_plant
+
+if TYPE_CHECKING:
+    from gateways.opcua_session import Variable
+
+app = typer.Typer(help="PLCs.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def plcs() -> None:
+    """PLCs."""
+
+
+@app.command("browse")
+def browse(
+    plc: Annotated[str | None, typer.Option(help="Name of the PLC in the plant file, where there are several.")] = None,
+    station: Annotated[
+        str | None, typer.Option(help="Station whose nodes are looked for; else the PLC's first.")
+    ] = None,
+    plant: PlantFile = DEMO_PLANT,
+    json: Json = False,
+) -> None:
+    """Reads the PLC's variables and proposes the node map of a station. Writes nothing to the PLC.
+
+    Exit code 1 if a node that a station needs was not found.
+    """
+    from cli.exits import NotSo
+    from gateways.node_map import as_yaml, propose
+    from gateways.station_nodes import stations_of
+
+    description = load_unfinished_plant(plant)
+    names = [each.name for each in description.plcs]
+    found = description.plc(plc) if plc is not None else (description.plcs[0] if len(names) == 1 else None)
+    if found is None:
+        raise ConfigurationError(f"--plc: expected one of {', '.join(names) or 'no PLC: the plant file has none'}")
+    stations = [each.name for each in stations_of(description, found)]
+    if not stations or station not in (None, *stations):
+        raise ConfigurationError(
+            f"--station: expected one of {', '.join(stations) or 'none: no station names this PLC'}"
+        )
+    chosen = station or stations[0]
+    variables = asyncio.run(_variables(found, plant.resolve().parent))
+    mapped = propose(variables, station=chosen)
+    missing = [item.key for item in mapped if item.variable is None]
+    if json:
+        print_json(
+            {
+                "plc": found.name,
+                "station": chosen,
+                "variables": [variable._asdict() for variable in variables],
+                "nodes": {item.key: item.variable.identifier for item in mapped if item.variable is not None},
+                "missing": missing,
+            }
+        )
+    else:
+        print(f"# {found.name} at {found.endpoint}, {len(variables)} variables in {found.namespace}; station {chosen}")
+        print(as_yaml(mapped, station=chosen))
+    if missing:
+        raise NotSo(f"{len(missing)} of {len(mapped)} nodes were not found: {', '.join(missing)}")
+
+
+async def _variables(plc: Plc, plant_dir: Path) -> list[Variable]:
+    from gateways.opcua_session import OpcUaSession
+
+    session = await OpcUaSession.open(plc, plant_dir=plant_dir, name="linesight-browse")
+    try:
+        return await session.variables()
+    finally:
+        await session.close()
