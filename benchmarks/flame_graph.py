@@ -1,4 +1,6 @@
-"""Where the inspect worker spends its processor time: a flame graph of it under backlog, by py-spy.
+"""Where the inspect worker spends its interpreter's time: a flame graph of it under backlog, by py-spy.
+
+Only what holds the interpreter is in it: that is what one worker cannot do more of. Decoding, resampling and gRPC outside of it are not.
 
     make setup-bench && .venv/bin/python -m benchmarks.flame_graph
 
@@ -52,7 +54,7 @@ def main() -> None:
             subprocess.run(
                 [
                     VENV / "bin" / "py-spy", "record", "--pid", str(worker.pid), "--format", "flamegraph", "--threads",
-                    "--duration", str(WATCH_S), "--rate", str(SAMPLES_PER_S), "--nonblocking", "--output", asked.out,
+                    "--duration", str(WATCH_S), "--rate", str(SAMPLES_PER_S), "--gil", "--nonblocking", "--output", asked.out,
                 ],
                 check=True, env={**os.environ, "TERM": "dumb"},
             )  # fmt: skip
