@@ -19,6 +19,7 @@ import tritonclient.utils.shared_memory as shm
 import uvloop
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from benchmarks.frames import Picture
 from benchmarks.model_input import model_input, output_shape
@@ -27,6 +28,7 @@ from schemas.recipes import ModelPin
 SHAPES = ((1, 4), (1, 8), (4, 2), (4, 4), (8, 2), (8, 3))
 """(images in a request, requests in flight)"""
 WARM_UP = 4
+CLOSE_S = 5.0
 
 Image = npt.NDArray[np.uint8]
 
@@ -56,7 +58,16 @@ class _Regions:
         return np.asarray(shm.get_contents_as_numpy(self._handles[name], np.uint8, shape), np.uint8)
 
     async def close(self) -> None:
-        await self._client.unregister_system_shared_memory()
+        """The server lets go of a region a moment after the answer that is in it."""
+        give_up_at_s = time.monotonic() + CLOSE_S
+        while True:
+            try:
+                await self._client.unregister_system_shared_memory()
+                break
+            except InferenceServerException:
+                if time.monotonic() > give_up_at_s:
+                    raise
+                await asyncio.sleep(0.05)
         for handle in self._handles.values():
             shm.destroy_shared_memory_region(handle)
 
