@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from cli.readiness import is_ready
 from ops.local.places import VENV
 from ops.local.ports import free_ports
 
+TITLE = "inspect worker under backlog: what holds the interpreter"
 FRAMES = 4000
 WATCH_S = 10
 SAMPLES_PER_S = 250
@@ -60,6 +62,8 @@ def main() -> None:
             )  # fmt: skip
         finally:
             worker.stop()
+    titled = re.sub(r'(<text id="title"[^>]*>)[^<]*', rf"\g<1>{TITLE}", asked.out.read_text())
+    asked.out.write_text(titled)  # py-spy's own title is its command line, with paths of this machine
     print(f"written to {asked.out}")
 
 
