@@ -40,7 +40,8 @@ def propose(variables: Sequence[Variable], *, station: str) -> list[Mapped]:
 
 def as_yaml(mapped: Sequence[Mapped], *, station: str) -> str:
     """`nodes:` to paste under the PLC; the station's name is replaced by `{station}`, so that it serves all of its stations."""
-    lines = ["nodes:"]
+    differs = any(item.variable is not None and not item.default for item in mapped)
+    lines = ["nodes:" if differs else "nodes: {}  # nothing found that differs from the defaults"]
     for item in mapped:
         if item.variable is not None:
             identifier = item.variable.identifier.replace(station, "{station}").replace("'", "''")

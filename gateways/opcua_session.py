@@ -7,6 +7,7 @@ A session is never repaired: the first call that fails for the connection's sake
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -27,7 +28,7 @@ CLOSE_TIMEOUT_S = 2.0
 # A session whose client was killed is dropped by the PLC after this time, instead of filling its table for an hour.
 SESSION_TIMEOUT_MS = 30_000
 
-MOST_NODES, MOST_LEVELS = 20_000, 16
+MOST_NODES = 20_000
 
 _FAILURES = (OSError, asyncio.TimeoutError, ua.UaError)
 _Answer = TypeVar("_Answer")
@@ -163,16 +164,20 @@ class OpcUaSession:
                 raise NodeFault(f"PLC {self._plc.name}, node {identifier} cannot be watched: {handle.name}")
 
     async def variables(self) -> list[Variable]:
-        """Every variable of the plant file's namespace under `Objects`, at most `MOST_NODES` nodes deep and wide."""
+        """Every variable of the plant file's namespace under `Objects`; a `NodeFault` where the PLC has over `MOST_NODES` nodes."""
         found: list[Variable] = []
         seen: set[ua.NodeId] = set()
-        waiting: list[tuple[Node, tuple[str, ...]]] = [(self._client.nodes.objects, ())]
-        while waiting and len(seen) < MOST_NODES:
-            node, path = waiting.pop(0)
+        waiting: deque[tuple[Node, tuple[str, ...]]] = deque([(self._client.nodes.objects, ())])
+        while waiting:
+            node, path = waiting.popleft()
             for child in await self._asked(node.get_children_descriptions()):
-                if child.NodeId in seen or len(path) >= MOST_LEVELS:
+                if child.NodeId in seen:
                     continue
                 seen.add(child.NodeId)
+                if len(seen) > MOST_NODES:
+                    raise NodeFault(
+                        f"PLC {self._plc.name} has over {MOST_NODES} nodes under Objects: too many to browse"
+                    )
                 name = (*path, str(child.BrowseName.Name))
                 waiting.append((self._client.get_node(child.NodeId), name))
                 if child.NodeClass == ua.NodeClass.Variable and child.NodeId.NamespaceIndex == self._namespace:

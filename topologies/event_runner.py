@@ -33,13 +33,13 @@ from schemas.topics import FRAME_LIMIT_BYTES, Topic
 from topologies.background import Background, until_one_ends
 from topologies.dead_letters import refuse
 from topologies.history import History
+from topologies.membership import GATHER_BYTES
 from topologies.producer import Producer
 from topologies.records import Handler, Record
 
 TICK_MS = 250
 COMMIT_EVERY_S = 0.5
 GATHER_MS = 200
-GATHER_BYTES = 256 * 1024
 BUFFERED_RECORDS = 64  # by topic; a record on these topics has at most 1 MiB
 CONTACT_EVERY_S = 2.0
 CONTACT_TIMEOUT_S = 5.0

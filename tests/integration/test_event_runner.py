@@ -26,7 +26,8 @@ from schemas.records import Review
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import AUDIT, DEAD_LETTERS, REVIEWS
-from topologies.event_runner import GATHER_BYTES, GATHER_MS, EventRunner
+from topologies.event_runner import GATHER_MS, EventRunner
+from topologies.membership import GATHER_BYTES
 from topologies.records import Record
 from topologies.topic_admin import ensure_topics
 

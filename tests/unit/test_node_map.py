@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gateways.node_map import as_yaml, propose
 from gateways.opcua_session import Variable
 from gateways.station_nodes import station_nodes
@@ -20,7 +22,10 @@ def found(variables: list[Variable]) -> dict[str, str | None]:
 def test_the_default_identifiers_are_recognised_whatever_the_way_to_them_is_called() -> None:
     defaults = station_nodes(PlcNodes(), "aoi-1")
     identifiers = {key: getattr(defaults, key) for key in PlcNodes.__struct_fields__}
-    assert found([variable(each, "Root", "x") for each in reversed(identifiers.values())]) == identifiers
+    variables = [variable(each, "Root", "x") for each in reversed(identifiers.values())]
+    assert found(variables) == identifiers
+    text = as_yaml(propose(variables, station="aoi-1"), station="aoi-1")
+    assert msgspec.yaml.decode(text, type=dict[str, PlcNodes])["nodes"] == PlcNodes()
 
 
 def test_names_in_another_spelling_are_found_within_their_group() -> None:
