@@ -50,12 +50,36 @@ class _ControlledStation:
     arrivals: RingFollower[Arrival]
     departures: RingFollower[Departure]
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    unread: set[str] = field(default_factory=set)
 
     @property
     def watched(self) -> tuple[str, ...]:
         """Nodes whose change means that something is to be read."""
-        nodes = self.nodes
-        return nodes.trigger_count, nodes.departure_count, nodes.line_mode, nodes.line_cause, nodes.recipe
+        return self.nodes.trigger_count, self.nodes.departure_count, *self.line
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """The state of the line: mode, cause, recipe."""
+        return self.nodes.line_mode, self.nodes.line_cause, self.nodes.recipe
+
+    def has_changed(self, node: str) -> None:
+        """Notes that `node`, one of `watched`, is to be read again."""
+        self.unread.add(node)
+        self.changed.set()
+
+    async def news(self, *, until_s: float) -> frozenset[str]:
+        """The nodes that changed since the last call, waited for; all of `watched` once the loop's clock reads `until_s`."""
+        try:
+            async with asyncio.timeout_at(until_s):
+                await self.changed.wait()
+        except TimeoutError:
+            pass
+        if asyncio.get_running_loop().time() >= until_s:
+            self.unread.update(self.watched)
+        news = frozenset(self.unread)
+        self.unread.clear()
+        self.changed.clear()
+        return news
 
 
 class _Gateway:
@@ -166,7 +190,7 @@ class _Controller:
     async def follow(self, session: OpcUaSession) -> None:
         """Reads what the PLC says and exchanges heartbeats, while its session lasts."""
         by_node = {node: station for station in self.stations for node in station.watched}
-        await session.watch(list(by_node), lambda node: by_node[node].changed.set())
+        await session.watch(list(by_node), lambda node: by_node[node].has_changed(node))
         await together(
             *(self._follow_station(station, session) for station in self.stations),
             *(
@@ -182,22 +206,28 @@ class _Controller:
         )
 
     async def _follow_station(self, station: _ControlledStation, session: OpcUaSession) -> None:
+        """Reads what changed, and all of it every `LOOK_ANYWAY_S`: a subscription may die without a word.
+
+        A ring is 64 entries of six arrays or more: read for nothing it would cost more than all else that is done for a part.
+        """
         nodes, report = station.nodes, station.report
+        clock = asyncio.get_running_loop().time
+        look_anyway_s = clock()
         while True:
-            station.changed.clear()
+            news = await station.news(until_s=look_anyway_s)
+            if news.issuperset(station.watched):
+                look_anyway_s = clock() + LOOK_ANYWAY_S
             try:
-                await report.arrived(await station.arrivals.read(session))
-                await report.left(await station.departures.read(session))
+                if nodes.trigger_count in news:
+                    await report.arrived(await station.arrivals.read(session))
+                if nodes.departure_count in news:
+                    await report.left(await station.departures.read(session))
             except RingTorn as error:
                 self._stage.emit(Noticed(what="ring_torn", subject=station.name, detail=str(error)))
-            mode, cause, recipe = await session.read([nodes.line_mode, nodes.line_cause, nodes.recipe])
-            await report.line(mode, cause)
-            await report.recipe(recipe)
-            try:
-                async with asyncio.timeout(LOOK_ANYWAY_S):
-                    await station.changed.wait()
-            except TimeoutError:
-                pass
+            if not news.isdisjoint(station.line):
+                mode, cause, recipe = await session.read(station.line)
+                await report.line(mode, cause)
+                await report.recipe(recipe)
 
     def _tell_fault(self, detail: str, *, cleared: bool) -> None:
         for station in self.stations:
