@@ -17,8 +17,8 @@ from asyncua.client.ua_client import UaClientState
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.crypto.uacrypto import CertProperties
 from asyncua.ua.ua_binary import variant_to_binary
-from cryptography import x509
 
+from gateways.certificates import application_uri_of, parse_certificate
 from schemas.errors import ConfigurationError, Transient
 from schemas.plant import Plc
 
@@ -286,7 +286,9 @@ async def _secure(client: Client, plc: Plc, plant_dir: Path) -> None:
             _key_file(plant_dir / name) for name in (plc.certificate, plc.private_key, plc.server_certificate)
         )
         # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
-        client.application_uri = _application_uri(certificate.path_or_content) or client.application_uri
+        client.application_uri = (
+            application_uri_of(parse_certificate(certificate.path_or_content)) or client.application_uri
+        )
         await client.set_security(
             SecurityPolicyBasic256Sha256,
             certificate=certificate,
@@ -304,19 +306,6 @@ def _key_file(path: Path) -> CertProperties:
     """A certificate or key with its format, told by its content: names like `.key` and `.crt` are used for both."""
     content = path.read_bytes()
     return CertProperties(content, extension="pem" if content.startswith(b"-----BEGIN") else "der")
-
-
-def _application_uri(certificate: bytes) -> str | None:
-    parsed = (
-        x509.load_pem_x509_certificate(certificate)
-        if certificate.startswith(b"-----")
-        else x509.load_der_x509_certificate(certificate)
-    )
-    try:
-        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
-    return next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), None)
 
 
 async def _namespace_index(client: Client, plc: Plc) -> int:

@@ -1,0 +1,221 @@
+"""Certificates between Linesight and a PLC: made, described, rotated, and the PLC's own fetched to be pinned.
+
+Both sides of an OPC UA connection are told apart by their application instance certificates (OPC 10000-6, 6.2.2). Ours are
+self-signed: PLCs trust a certificate by having it in their trust list, as we trust theirs by its file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+import os
+import socket
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asyncua import Client, ua
+from asyncua.crypto.cert_gen import (
+    dump_private_key_as_pem,
+    generate_private_key,
+    generate_self_signed_app_certificate,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from schemas.errors import ConfigurationError, ServiceAway
+from schemas.plant import Plc
+
+VALID_DAYS = 730
+RENEW_DAYS = 30
+ASK_TIMEOUT_S = 4.0
+POLICY = "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256"
+_PEM = b"-----BEGIN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateFacts:
+    """What a certificate says. `thumbprint` is the SHA-1 of its DER form in hex, as PLCs display it (OPC 10000-4, 7.3)."""
+
+    subject: str
+    application_uri: str
+    valid_from: dt.datetime
+    valid_until: dt.datetime
+    thumbprint: str
+
+    def days_left(self, now: dt.datetime) -> int:
+        """Whole days until it ends; negative afterwards."""
+        return (self.valid_until - now).days
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlcFiles:
+    """Where the plant file has the certificates of one PLC."""
+
+    certificate: Path
+    private_key: Path
+    server_certificate: Path
+
+
+def files_of(plc: Plc, *, plant_dir: Path) -> PlcFiles:
+    """The files of an encrypted PLC. Raises `ConfigurationError` where the plant file names none."""
+    if plc.certificate is None or plc.private_key is None or plc.server_certificate is None:
+        raise ConfigurationError(
+            f"PLC {plc.name}: expected `certificate`, `private_key` and `server_certificate` in the plant file"
+        )
+    return PlcFiles(
+        certificate=plant_dir / plc.certificate,
+        private_key=plant_dir / plc.private_key,
+        server_certificate=plant_dir / plc.server_certificate,
+    )
+
+
+def write_pair(
+    certificate: Path,
+    private_key: Path,
+    *,
+    name: str,
+    application_uri: str,
+    server: bool = False,
+    days: int = VALID_DAYS,
+    pem: bool = False,
+) -> CertificateFacts:
+    """Writes a new RSA key (2048 bit, PEM, for its owner's eyes only) and a self-signed certificate for it.
+
+    The certificate is written as DER, or as PEM on request. `server`: for a PLC, else for a client.
+    """
+    key = generate_private_key()
+    host = socket.gethostname()
+    made = generate_self_signed_app_certificate(
+        key,
+        name,
+        {},
+        [
+            x509.UniformResourceIdentifier(application_uri),
+            x509.DNSName(host),
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ],
+        [ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH],
+        days,
+    )
+    form = serialization.Encoding.PEM if pem else serialization.Encoding.DER
+    _write(private_key, dump_private_key_as_pem(key), mode=0o600)
+    _write(certificate, made.public_bytes(form), mode=0o644)
+    return _facts(made)
+
+
+def read_facts(certificate: Path) -> CertificateFacts:
+    """What the file's certificate says. Raises `ConfigurationError` where it is none."""
+    return _facts(_parsed(certificate))
+
+
+def belong_together(certificate: Path, private_key: Path) -> bool:
+    """Whether the key is the certificate's. Raises `ConfigurationError` for files that are neither."""
+    try:
+        content = private_key.read_bytes()
+        load = serialization.load_pem_private_key if content.startswith(_PEM) else serialization.load_der_private_key
+        key = load(content, password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{private_key}: expected a private key without a password: {error}") from error
+    return key.public_key() == _parsed(certificate).public_key()
+
+
+def put_in_place(moves: Sequence[tuple[Path, Path]], *, keep_as: str) -> None:
+    """Replaces each second file by the first and keeps what was there under its name with `keep_as`."""
+    for new, place in moves:
+        if place.exists():
+            place.replace(place.with_name(place.name + keep_as))
+        new.replace(place)
+
+
+def save_certificate(place: Path, der: bytes) -> None:
+    """Writes a certificate as DER, or as PEM where the file's name ends so."""
+    parsed = x509.load_der_x509_certificate(der)
+    form = serialization.Encoding.PEM if place.suffix == ".pem" else serialization.Encoding.DER
+    _write(place, parsed.public_bytes(form), mode=0o644)
+
+
+async def served_certificate(plc: Plc) -> tuple[bytes, CertificateFacts]:
+    """The certificate (DER) that the PLC shows for Basic256Sha256, signed and encrypted: not yet proof of who it is.
+
+    Raises `ServiceAway` where nobody answers, `ConfigurationError` where the PLC does not offer that security.
+    """
+    client = Client(plc.endpoint, timeout=ASK_TIMEOUT_S)
+    try:
+        async with asyncio.timeout(2 * ASK_TIMEOUT_S):
+            endpoints = await client.connect_and_get_server_endpoints()
+    except (OSError, TimeoutError, ua.UaError) as error:
+        raise ServiceAway(
+            f"PLC {plc.name} at {plc.endpoint} does not answer ({error!r}): switch its OPC UA server on, or correct `endpoint`"
+        ) from error
+    offered = []
+    for endpoint in endpoints:
+        offered.append(
+            f"{endpoint.SecurityPolicyUri.rpartition('#')[2]}/{ua.MessageSecurityMode(endpoint.SecurityMode).name}"
+        )
+        if endpoint.SecurityPolicyUri == POLICY and endpoint.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt:
+            # a chain may follow: the first is the server's own
+            return _first_of(endpoint.ServerCertificate), _facts(
+                x509.load_der_x509_certificate(_first_of(endpoint.ServerCertificate))
+            )
+    raise ConfigurationError(
+        f"PLC {plc.name} at {plc.endpoint} offers {', '.join(offered) or 'nothing'}; expected Basic256Sha256/SignAndEncrypt: "
+        "switch it on in the PLC"
+    )
+
+
+def _first_of(chain: bytes) -> bytes:
+    """The first DER structure of several; its length stands behind the tag (X.690, 8.1.3)."""
+    if len(chain) < 4 or chain[1] != 0x82:
+        return chain
+    return chain[: 4 + int.from_bytes(chain[2:4])]
+
+
+def parse_certificate(content: bytes) -> x509.Certificate:
+    """The certificate in PEM or DER. Raises ValueError."""
+    load = x509.load_pem_x509_certificate if content.startswith(_PEM) else x509.load_der_x509_certificate
+    return load(content)
+
+
+def _parsed(certificate: Path) -> x509.Certificate:
+    try:
+        return parse_certificate(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{certificate}: expected a certificate: {error}") from error
+
+
+def application_uri_of(certificate: x509.Certificate) -> str:
+    """The URI that names the application; "" where there is none."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    return next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), "")
+
+
+def _facts(certificate: x509.Certificate) -> CertificateFacts:
+    return CertificateFacts(
+        subject=certificate.subject.rfc4514_string(),
+        application_uri=application_uri_of(certificate),
+        valid_from=certificate.not_valid_before_utc,
+        valid_until=certificate.not_valid_after_utc,
+        thumbprint=certificate.fingerprint(hashes.SHA1()).hex(),
+    )
+
+
+def _write(place: Path, content: bytes, *, mode: int) -> None:
+    """Whole or not at all, and never readable by others in between."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(place)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,179 @@
+"""`linesight certificates` beside a real OPC UA server that lets only clients in whose certificates it trusts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncua import Server, ua
+from asyncua.crypto.truststore import TrustStore
+from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
+
+from gateways.certificates import read_facts, write_pair
+from gateways.opcua_session import OpcUaSession, PlcAway
+from ops.local.places import CHECKOUT
+from ops.local.ports import free_ports
+from schemas.plant import Plc
+from schemas.plant_file import load_unfinished_plant
+
+FILES = "certificate: certs/linesight.der\n    private_key: certs/linesight.key\n    server_certificate: certs/plc.der"
+
+
+class TrustingPlc:
+    """An encrypted server; clients are let in once their certificate lies in `trusted`."""
+
+    def __init__(self, folder: Path) -> None:
+        (self.port,) = free_ports(1)
+        self.trusted = folder / "trusted"
+        self.trusted.mkdir(parents=True)
+        self._folder = folder
+        self._store = TrustStore([self.trusted], [])
+
+    async def trust(self, certificate: Path) -> None:
+        self._keep(certificate)
+        await self._store.load()
+
+    def _keep(self, certificate: Path) -> None:
+        (self.trusted / f"{len(list(self.trusted.iterdir()))}.der").write_bytes(certificate.read_bytes())
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        certificate, key = self._folder / "plc.der", self._folder / "plc.key"
+        self.thumbprint = write_pair(
+            certificate, key, name="PLC", application_uri="urn:test:plc", server=True
+        ).thumbprint
+        server = Server()
+        await server.init()
+        server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}/")
+        await server.set_application_uri("urn:test:plc")
+        server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
+        await server.load_certificate(str(certificate))
+        await server.load_private_key(str(key), format="pem")
+        await self.trust(certificate)  # its own: asyncua takes no empty list
+        options = CertificateValidatorOptions.TRUSTED_VALIDATION | CertificateValidatorOptions.PEER_CLIENT
+        server.set_certificate_validator(CertificateValidator(options, self._store))
+        index = await server.register_namespace("urn:linesight:station")
+        await server.nodes.objects.add_variable(ua.NodeId("value", index), "value", 42)
+        async with server:
+            yield
+
+
+def plant_file(folder: Path, port: int) -> Path:
+    text = (CHECKOUT / "plants" / "demo.yaml").read_text()
+    text = re.sub(r"security: none.*", FILES, text).replace("${LINESIGHT_SIM_PLC_PORT:-4840}", str(port))
+    path = folder / "plant.yaml"
+    path.write_text(text)
+    return path
+
+
+async def certificates(plant: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of the command."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli.main", "certificates", *arguments, "--plant", str(plant),
+        cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def read_value(plc: Plc, folder: Path) -> Any:
+    session = await OpcUaSession.open(plc, plant_dir=folder, name="test")
+    try:
+        (value,) = await session.read(["s=value"])
+        return value
+    finally:
+        await session.close()
+
+
+async def test_from_no_files_at_all_to_an_encrypted_session_that_trusts_one_plc_only(tmp_path: Path) -> None:
+    machine = TrustingPlc(tmp_path / "machine")
+    plant = plant_file(tmp_path, machine.port)
+    ours, pinned = tmp_path / "certs" / "linesight.der", tmp_path / "certs" / "plc.der"
+    async with machine.serving():
+        code, out, _ = await certificates(plant, "create")
+        assert code == 0
+        assert read_facts(ours).thumbprint in out
+        assert (tmp_path / "certs" / "linesight.key").stat().st_mode & 0o077 == 0
+        code, _, err = await certificates(plant, "show")
+        assert code == 1
+        assert "trust --plc plc-1" in err
+
+        code, out, err = await certificates(plant, "trust", "--plc", "plc-1")
+        assert (code, machine.thumbprint in out, "nothing was saved" in err) == (1, True, True)
+        code, _, err = await certificates(plant, "trust", "--plc", "plc-1", "--thumbprint", "00" * 20)
+        assert (code, "nothing was saved" in err, pinned.exists()) == (1, True, False)
+        displayed = ":".join(re.findall("..", machine.thumbprint.upper()))
+        code, _, err = await certificates(plant, "trust", "--plc", "plc-1", "--thumbprint", displayed)
+        assert (code, err, read_facts(pinned).thumbprint) == (0, "", machine.thumbprint)
+
+        (plc,) = load_unfinished_plant(plant).plcs
+        with pytest.raises(PlcAway):
+            await read_value(plc, tmp_path)
+        await machine.trust(ours)
+        assert await read_value(plc, tmp_path) == 42
+        code, out, err = await certificates(plant, "show", "--json")
+        assert (code, err) == (0, "")
+        assert [(each["role"], each["problem"]) for each in json.loads(out)] == [("ours", ""), ("the PLC's", "")]
+
+
+async def test_a_rotation_never_leaves_the_line_without_a_certificate_that_the_plc_trusts(tmp_path: Path) -> None:
+    machine = TrustingPlc(tmp_path / "machine")
+    plant = plant_file(tmp_path, machine.port)
+    ours = tmp_path / "certs" / "linesight.der"
+    async with machine.serving():
+        await certificates(plant, "create")
+        await certificates(plant, "trust", "--plc", "plc-1", "--thumbprint", machine.thumbprint)
+        await machine.trust(ours)
+        (plc,) = load_unfinished_plant(plant).plcs
+        running = await OpcUaSession.open(plc, plant_dir=tmp_path, name="test")
+        former = read_facts(ours).thumbprint
+
+        code, _, err = await certificates(plant, "rotate", "--switch")
+        assert (code, "without --switch" in err) == (2, True)
+        assert (await certificates(plant, "rotate"))[0] == 0
+        assert read_facts(ours).thumbprint == former
+        assert await read_value(plc, tmp_path) == 42
+        await machine.trust(ours.with_name("linesight.der.next"))
+        prepared = read_facts(ours.with_name("linesight.der.next")).thumbprint
+        assert (await certificates(plant, "rotate"))[0] == 0  # asked twice, it prepares once
+        assert (await certificates(plant, "rotate", "--switch"))[0] == 0
+        assert read_facts(ours).thumbprint == prepared != former
+        assert read_facts(ours.with_name("linesight.der.former")).thumbprint == former
+        assert await read_value(plc, tmp_path) == 42
+        assert await running.read(["s=value"]) == [42]
+        await running.close()
+
+
+async def test_what_is_there_is_never_replaced_and_what_ends_soon_is_said(tmp_path: Path) -> None:
+    plant = plant_file(tmp_path, 9)
+    ours, key = tmp_path / "certs" / "linesight.der", tmp_path / "certs" / "linesight.key"
+    assert (await certificates(plant, "create", "--days", "10"))[0] == 0
+    before = ours.read_bytes(), key.read_bytes()
+    assert (await certificates(plant, "create"))[0] == 0
+    assert (ours.read_bytes(), key.read_bytes()) == before
+    code, _, err = await certificates(plant, "show")
+    assert (code, "ends soon: `linesight certificates rotate`" in err) == (1, True)
+    key.unlink()
+    code, _, err = await certificates(plant, "create")
+    assert (code, "has no partner" in err) == (2, True)
+    write_pair(tmp_path / "other.der", key, name="other", application_uri="urn:other")
+    code, _, err = await certificates(plant, "show")
+    assert (code, "is not its key" in err) == (1, True)
+
+
+async def test_a_plc_that_offers_no_encryption_is_not_trusted(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    server = Server()
+    await server.init()
+    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
+    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    async with server:
+        code, _, err = await certificates(plant_file(tmp_path, port), "trust", "--plc", "plc-1")
+    assert (code, "expected Basic256Sha256/SignAndEncrypt" in err) == (2, True)
