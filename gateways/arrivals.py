@@ -122,6 +122,7 @@ class RingFollower(Generic[Entry]):
         self._order = [ring.count, *others, ring.columns["count"], ring.count, session_node]
         self._fields = [*(field for field in ring.columns if field != "count"), "count"]
         self._known: dict[int, Entry] | None = None
+        self._rows: dict[Any, tuple[Sequence[Any], Entry]] = {}  # of the last reading, by counter: most are read again
         self._plc_session = ""
         self._last = 0
 
@@ -148,7 +149,7 @@ class RingFollower(Generic[Entry]):
         if why:
             return [], why
         try:
-            entries = _increasing([self._entry(row) for row in zip(*ring[1:-1], strict=True)])
+            entries = _increasing(self._entries(ring[1:-1]))
         except msgspec.ValidationError as error:
             return [], f"an entry is of the wrong type: {error}"
         return entries, self._differs(entries, plc_session=str(plc_session or ""))
@@ -161,6 +162,15 @@ class RingFollower(Generic[Entry]):
         if newest < self._last or any(self._known.get(entry.count, entry) != entry for entry in entries):
             return _CHANGED
         return "" if not entries or any(entry.count in self._known for entry in entries) else _NEW
+
+    def _entries(self, columns: Sequence[list[Any]]) -> list[Entry]:
+        read = [self._seen_or_converted(row) for row in zip(*columns, strict=True)]
+        self._rows = {entry.count: (row, entry) for row, entry in read}
+        return [entry for _, entry in read]
+
+    def _seen_or_converted(self, row: Sequence[Any]) -> tuple[Sequence[Any], Entry]:
+        seen = self._rows.get(row[-1]) if isinstance(row[-1], int) else None
+        return seen if seen is not None and seen[0] == row else (row, self._entry(row))
 
     def _entry(self, row: Sequence[Any]) -> Entry:
         fields = dict(zip(self._fields, row, strict=True))

@@ -208,7 +208,7 @@ class _Controller:
     async def _follow_station(self, station: _ControlledStation, session: OpcUaSession) -> None:
         """Reads what changed, and all of it every `LOOK_ANYWAY_S`: a subscription may die without a word.
 
-        A ring is 64 entries of six arrays or more: read for nothing it would cost more than all else that is done for a part.
+        A ring is hundreds of entries in six arrays or more: not to be read for nothing.
         """
         nodes, report = station.nodes, station.report
         clock = asyncio.get_running_loop().time

@@ -158,5 +158,8 @@ class StationReport:
         return changed
 
     def _missed(self, count: int, what: str) -> None:
+        """Entries that the PLC's ring dropped before they were read: said on the topic, for nobody else can know of them."""
         if count:
             self._stage.emit(Noticed(what=what, subject=self._station, detail=str(count)))
+            self.fault(what, f"{count} dropped out of the PLC's ring before they were read")
+            self.fault(what, "", cleared=True)

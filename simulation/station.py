@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from schemas.plc_events import LineMode
 from schemas.reasons import PLC_CODES, CommandKind, FailSafe, PlcAnswer, VerdictValue
 
-RING_LENGTH = 64
-"""Arrivals and departures that a reader may fall behind before it misses one."""
+RING_LENGTH = 512
+"""Arrivals and departures that a reader may fall behind before it misses one: 30 s at 17 parts/s."""
+HOLDS_AT_MOST = 64
+"""Parts between trigger and gate."""
 REJECT_TAKES_NS = 50_000_000
 """From the gate's signal until its end position switch and the lane sensor confirm the reject."""
 OPERATOR_RESTARTS_AFTER_NS = 3_000_000_000
@@ -137,8 +139,8 @@ class Station:
         """Takes a part in and triggers the cameras. Raises `StationRefuses`."""
         if self.mode is not LineMode.RUNNING:
             raise StationRefuses(f"{self.name} is {self.mode.value}; parts come again when the operator restarts it")
-        if len(self._held) >= RING_LENGTH:
-            raise StationRefuses(f"{self.name} holds {RING_LENGTH} parts; feed the next one when one has left")
+        if len(self._held) >= HOLDS_AT_MOST:
+            raise StationRefuses(f"{self.name} holds {HOLDS_AT_MOST} parts; feed the next one when one has left")
         visit = self._visits.pop(part_id, 0) + 1
         self._visits[part_id] = visit
         if len(self._visits) > _REMEMBERED_PARTS:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import time
+from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,30 @@ async def test_a_repeated_command_has_one_result_and_bad_records_become_dead_let
         assert len(await results(settings, plant, 1)) == 1
         assert len(floor.executed_requests) == 1
         assert await committed(settings, f"{plant.plant}.plc_gateway") == 5
+
+
+async def test_arrivals_that_left_the_ring_while_the_plc_was_out_of_reach_are_told_by_number(
+    settings: KafkaSettings, unique_prefix: str, tmp_path: Path
+) -> None:
+    async with Floor() as floor:
+        floor.programs[STATION].arrivals = deque(maxlen=4)
+        plant = floor_plant(unique_prefix, plc=floor.plc)
+        await make_topics(plant, settings)
+
+        async def told(count: int) -> bool:
+            return len(await events(settings, plant, PartArrived)) == count
+
+        async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path):
+            await floor.arrive("p0")
+            await until(partial(told, 1), "the first arrival is told")
+            await floor.cable.cut()
+            for number in range(1, 8):
+                await floor.arrive(f"p{number}")
+            await floor.cable.plug()
+            await until(partial(told, 5), "what is in the ring is told")
+        assert [event.part_id for event in await events(settings, plant, PartArrived)] == ["p0", "p4", "p5", "p6", "p7"]
+        missed = [event for event in await events(settings, plant, PlcFault) if event.code == "arrivals_missed"]
+        assert [(event.detail[:2], event.cleared) for event in missed] == [("3 ", False), ("", True)]
 
 
 async def test_observe_writes_nothing_at_all(settings: KafkaSettings, unique_prefix: str, tmp_path: Path) -> None:

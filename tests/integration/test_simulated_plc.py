@@ -20,7 +20,7 @@ from schemas.reasons import PLC_CODES, PlcAnswer
 from schemas.recipes import View
 from simulation import plant as simulated_plant
 from simulation.plc import PlcServer
-from simulation.station import RING_LENGTH, Arrival, Departure, Request, Station
+from simulation.station import HOLDS_AT_MOST, Arrival, Departure, Request, Station
 
 STATION = "aoi-1"
 GATE_MS = 400
@@ -243,7 +243,7 @@ async def test_the_rings_are_consistent_whenever_a_reader_looks(bench: Bench) ->
     seen: dict[int, tuple[str, int, int]] = {}
 
     async def has_room(arrived: int) -> bool:
-        return arrived - len(bench.witness.departed) <= RING_LENGTH // 2
+        return arrived - len(bench.witness.departed) <= HOLDS_AT_MOST // 2
 
     async def pour() -> None:
         for number in range(parts):

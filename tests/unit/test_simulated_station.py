@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.plc_events import LineMode
 from schemas.reasons import PLC_CODES, PlcAnswer
-from simulation.station import RING_LENGTH, Departure, Request, Scan, Station, StationRefuses
+from simulation.station import HOLDS_AT_MOST, Departure, Request, Scan, Station, StationRefuses
 
 MS = 1_000_000
 GATE_MS = 500
@@ -179,7 +179,7 @@ def test_a_part_that_comes_back_is_on_its_next_visit() -> None:
 
 def test_a_full_station_refuses_a_part() -> None:
     station = new_station()
-    for number in range(RING_LENGTH):
+    for number in range(HOLDS_AT_MOST):
         station.arrive(part_id=f"p{number}", recipe="r@1", batch="b", now_ns=0)
     with pytest.raises(StationRefuses, match="holds 64 parts"):
         station.arrive(part_id="one more", recipe="r@1", batch="b", now_ns=0)
