@@ -18,14 +18,11 @@ from schemas.plant import Plant, Plc
 from schemas.plant_file import load_unfinished_plant
 
 if TYPE_CHECKING:
-    from gateways.certificates import CertificateFacts, PlcFiles
+    from gateways.certificates import CertificateFacts, Pair
 
 app = typer.Typer(help="Certificates for the PLCs.", no_args_is_help=True, rich_markup_mode=None)
 
-NEXT = ".next"
-FORMER = ".former"
-
-Days = Annotated[int, typer.Option(min=1, help="How long the new certificate is valid.")]
+Days = Annotated[int, typer.Option(min=1, max=3650, help="How long the new certificate is valid.")]
 OnePlc = Annotated[str | None, typer.Option(help="Name of the PLC in the plant file; else all that are encrypted.")]
 
 
@@ -67,26 +64,28 @@ def create(plc: OnePlc = None, days: Days = 730, plant: PlantFile = DEMO_PLANT, 
     from gateways.certificates import belong_together, read_facts, write_pair
 
     description = load_unfinished_plant(plant)
-    done: list[Done] = []
-    for names, files in _own_pairs(description, plc, _dir(plant)):
-        there = [path for path in (files.certificate, files.private_key) if path.exists()]
-        if len(there) == 1 or (there and not belong_together(files.certificate, files.private_key)):
+    pairs = _own_pairs(description, plc, _dir(plant))
+    for names, pair in pairs:
+        there = [path for path in (pair.certificate, pair.private_key) if path.exists()]
+        if len(there) == 1 or (there and not belong_together(pair.certificate, pair.private_key)):
             raise ConfigurationError(
                 f"{names}: {' and '.join(map(str, there))} {'has no partner' if len(there) == 1 else 'do not belong together'}: "
                 "put the right files there, or move these away and ask again"
             )
-        if there:
-            done.append(_done(names, files.certificate, read_facts(files.certificate), "was there already"))
+    done: list[Done] = []
+    for names, pair in pairs:
+        if pair.certificate.exists():
+            done.append(_done(names, pair.certificate, read_facts(pair.certificate), "was there already"))
             continue
         facts = write_pair(
-            files.certificate,
-            files.private_key,
+            pair.certificate,
+            pair.private_key,
             name=f"Linesight {description.plant}",
-            application_uri=_application_uri(description),
+            application_uri=f"urn:{socket.gethostname()}:linesight:{description.plant}",
             days=days,
-            pem=files.certificate.suffix == ".pem",
+            pem=pair.certificate.suffix == ".pem",
         )
-        done.append(_done(names, files.certificate, facts, "made: put it into the PLC's list of trusted clients"))
+        done.append(_done(names, pair.certificate, facts, "made: put it into the PLC's list of trusted clients"))
     _tell(done, as_json=json)
 
 
@@ -124,35 +123,26 @@ def rotate(
     In between, let the PLC trust the new certificate. Running gateways keep their sessions and use the new pair at their
     next one; the former pair stays as `.former`.
     """
-    from gateways.certificates import put_in_place, read_facts, write_pair
+    from gateways.certificates import read_facts
 
     description = load_unfinished_plant(plant)
+    pairs = _own_pairs(description, plc, _dir(plant))
     done: list[Done] = []
-    for names, files in _own_pairs(description, plc, _dir(plant)):
-        pair = (files.certificate, files.private_key)
-        next_certificate, next_key = (path.with_name(path.name + NEXT) for path in pair)
-        if switch:
-            if not (next_certificate.exists() and next_key.exists()):
+    if switch:
+        for names, pair in pairs:
+            if not pair.can_switch:
                 raise ConfigurationError(
-                    f"{names}: {next_certificate} is not there; first `linesight certificates rotate` without --switch"
+                    f"{names}: {pair.upcoming.certificate} with its key is not there; first `linesight certificates rotate` "
+                    "without --switch"
                 )
-            put_in_place([(next_key, files.private_key), (next_certificate, files.certificate)], keep_as=FORMER)
-            facts = read_facts(files.certificate)
-            done.append(_done(names, files.certificate, facts, "in use from the next session on"))
-            continue
-        if next_certificate.exists() and next_key.exists():
-            facts = read_facts(next_certificate)
-        else:
-            facts = write_pair(
-                next_certificate,
-                next_key,
-                name=f"Linesight {description.plant}",
-                application_uri=_application_uri(description),
-                days=days,
-                pem=files.certificate.suffix == ".pem",
-            )
+        for names, pair in pairs:
+            pair.switch()
+            done.append(_done(names, pair.certificate, read_facts(pair.certificate), "in use from the next session on"))
+    else:
         what = "prepared: put it into the PLC's list of trusted clients, then `linesight certificates rotate --switch`"
-        done.append(_done(names, next_certificate, facts, what))
+        for names, pair in pairs:
+            facts = read_facts(pair.upcoming.certificate) if pair.can_switch else _prepare(pair, description, days)
+            done.append(_done(names, pair.upcoming.certificate, facts, what))
     _tell(done, as_json=json)
 
 
@@ -258,21 +248,41 @@ def _encrypted(plant: Plant, name: str | None) -> list[Plc]:
     return [plc for plc in plant.plcs if plc.name in names and name in (None, plc.name)]
 
 
-def _own_pairs(plant: Plant, name: str | None, plant_dir: Path) -> list[tuple[str, PlcFiles]]:
-    """Our certificate and key files, each pair once, with the names of the PLCs that they are for."""
-    from gateways.certificates import files_of
+def _own_pairs(plant: Plant, name: str | None, plant_dir: Path) -> list[tuple[str, Pair]]:
+    """Our pairs, each once, with the names of all PLCs that it is for; with `name` only the one of that PLC.
 
-    pairs: dict[tuple[Path, Path], tuple[str, PlcFiles]] = {}
-    for plc in _encrypted(plant, name):
+    Raises `ConfigurationError` where a certificate or a key belongs to two pairs.
+    """
+    from gateways.certificates import Pair, files_of
+
+    names: dict[Pair, list[str]] = {}
+    for plc in _encrypted(plant, None):
         files = files_of(plc, plant_dir=plant_dir)
-        pair = (files.certificate, files.private_key)
-        before = f"{pairs[pair][0]}, " if pair in pairs else ""
-        pairs[pair] = (before + plc.name, files)
-    return list(pairs.values())
+        pair = Pair(certificate=files.certificate, private_key=files.private_key)
+        names.setdefault(pair, []).append(plc.name)
+    for place in ("certificate", "private_key"):
+        if len({getattr(pair, place) for pair in names}) < len(names):
+            raise ConfigurationError(
+                f"PLCs {', '.join(plc.name for plc in _encrypted(plant, None))}: one `{place}` is in two pairs; "
+                "give each pair files of its own"
+            )
+    wanted = {plc.name for plc in _encrypted(plant, name)}
+    return [(", ".join(users), pair) for pair, users in names.items() if wanted.intersection(users)]
 
 
-def _application_uri(plant: Plant) -> str:
-    return f"urn:{socket.gethostname()}:linesight:{plant.plant}"
+def _prepare(pair: Pair, plant: Plant, days: int) -> CertificateFacts:
+    """The next pair: for the same application as the one in use, which is how the PLC knows it."""
+    from gateways.certificates import read_facts, write_pair
+
+    uri = read_facts(pair.certificate).application_uri
+    return write_pair(
+        pair.upcoming.certificate,
+        pair.upcoming.private_key,
+        name=f"Linesight {plant.plant}",
+        application_uri=uri or f"urn:{socket.gethostname()}:linesight:{plant.plant}",
+        days=days,
+        pem=pair.certificate.suffix == ".pem",
+    )
 
 
 def _dir(plant_file: Path) -> Path:

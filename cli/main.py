@@ -12,6 +12,7 @@ import sys
 import typer
 
 from cli import (
+    camera,
     certificates,
     check,
     dead_letters,
@@ -55,6 +56,7 @@ app.add_typer(replay.app, name="replay")
 app.command("review")(review.command)
 app.add_typer(references.app, name="references")
 app.add_typer(models.app, name="models")
+app.add_typer(camera.app, name="camera")
 app.add_typer(plc.app, name="plc")
 app.add_typer(certificates.app, name="certificates")
 app.command("simulate")(simulate.command)

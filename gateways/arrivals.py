@@ -149,7 +149,8 @@ class RingFollower(Generic[Entry]):
         if why:
             return [], why
         try:
-            entries = _increasing(self._entries(ring[1:-1]))
+            # counts begin at 1: a PLC whose arrays have a fixed length fills them up with zeros
+            entries = _increasing([entry for entry in self._entries(ring[1:-1]) if entry.count])
         except msgspec.ValidationError as error:
             return [], f"an entry is of the wrong type: {error}"
         return entries, self._differs(entries, plc_session=str(plc_session or ""))

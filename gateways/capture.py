@@ -66,11 +66,15 @@ class CameraCapture:
         self._owed: asyncio.Queue[tuple[_Shot, asyncio.Task[Picture]]] = asyncio.Queue()
         self._failed_in_a_row = 0
 
-    def take(self, subject: Subject, views: Sequence[str], *, live: bool) -> None:
-        """Begins to take the pictures of a part."""
+    def take(self, subject: Subject, views: Sequence[str], *, live: bool, age_s: float = 0.0) -> None:
+        """Begins to take the pictures of a part that arrived `age_s` ago: too long ago, and they are named as expired."""
         for view in views:
             shot = _Shot(
-                sequence=self._book.take_sequence(), subject=subject, view=view, live=live, began_s=time.monotonic()
+                sequence=self._book.take_sequence(),
+                subject=subject,
+                view=view,
+                live=live,
+                began_s=time.monotonic() - age_s,
             )
             self._stage.taken("arrivals", at_ms=time.time_ns() // 1_000_000)
             if self._owed.qsize() >= OPEN_PICTURES:

@@ -12,7 +12,6 @@ import ipaddress
 import os
 import socket
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from schemas.plant import Plc
 
 VALID_DAYS = 730
 RENEW_DAYS = 30
+MOST_NAME = 64  # characters of a common name (X.520, ub-common-name)
 ASK_TIMEOUT_S = 4.0
 POLICY = "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256"
 _PEM = b"-----BEGIN"
@@ -88,6 +88,7 @@ def write_pair(
     The certificate is written as DER, or as PEM on request. `server`: for a PLC, else for a client.
     """
     key = generate_private_key()
+    name = name[:MOST_NAME]
     host = socket.gethostname()
     made = generate_self_signed_app_certificate(
         key,
@@ -124,12 +125,47 @@ def belong_together(certificate: Path, private_key: Path) -> bool:
     return key.public_key() == _parsed(certificate).public_key()
 
 
-def put_in_place(moves: Sequence[tuple[Path, Path]], *, keep_as: str) -> None:
-    """Replaces each second file by the first and keeps what was there under its name with `keep_as`."""
-    for new, place in moves:
-        if place.exists():
-            place.replace(place.with_name(place.name + keep_as))
-        new.replace(place)
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Our certificate and its key. A rotation prepares the next pair beside them and keeps the former one."""
+
+    certificate: Path
+    private_key: Path
+
+    @property
+    def upcoming(self) -> Pair:
+        """Where the next pair is prepared."""
+        return self._beside(".next")
+
+    @property
+    def former(self) -> Pair:
+        """Where the pair that was replaced is kept."""
+        return self._beside(".former")
+
+    @property
+    def can_switch(self) -> bool:
+        """Whether `switch` can go on: a whole next pair, or one whose key was put in place before a switch was interrupted."""
+        key = self.upcoming.private_key if self.upcoming.private_key.exists() else self.private_key
+        return self.upcoming.certificate.exists() and key.exists() and belong_together(self.upcoming.certificate, key)
+
+    def switch(self) -> None:
+        """Puts the next pair in place, the key first. No file is missing at any moment; interrupted, it can be repeated."""
+        for upcoming, place, former in (
+            (self.upcoming.private_key, self.private_key, self.former.private_key),
+            (self.upcoming.certificate, self.certificate, self.former.certificate),
+        ):
+            if not upcoming.exists():
+                continue
+            if place.exists():
+                _write(former, place.read_bytes(), mode=place.stat().st_mode & 0o777)
+            upcoming.replace(place)
+            _sync_folder(place.parent)
+
+    def _beside(self, suffix: str) -> Pair:
+        return Pair(
+            certificate=self.certificate.with_name(self.certificate.name + suffix),
+            private_key=self.private_key.with_name(self.private_key.name + suffix),
+        )
 
 
 def save_certificate(place: Path, der: bytes) -> None:
@@ -214,8 +250,20 @@ def _write(place: Path, content: bytes, *, mode: int) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         Path(temporary).chmod(mode)
         Path(temporary).replace(place)
+        _sync_folder(place.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """After this a file's new name outlives a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

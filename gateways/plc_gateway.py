@@ -224,6 +224,7 @@ class _Controller:
                     await report.left(await station.departures.read(session))
             except RingTorn as error:
                 self._stage.emit(Noticed(what="ring_torn", subject=station.name, detail=str(error)))
+                station.unread.update((nodes.trigger_count, nodes.departure_count))  # with the next news
             if not news.isdisjoint(station.line):
                 mode, cause, recipe = await session.read(station.line)
                 await report.line(mode, cause)

@@ -16,6 +16,8 @@ from schemas.plc_events import (
 )
 
 REMEMBERED = 4096
+MOMENTARY = ("arrivals_missed", "departures_missed")
+"""Faults that are no state: each says something of its own."""
 
 
 class StationHistory:
@@ -27,6 +29,7 @@ class StationHistory:
     def __init__(self) -> None:
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._session_of: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._last_arrival = ("", 0)
         self._line: tuple[str, str] | None = None
         self._recipe: str | None = None
         self._faults: set[str] = set()
@@ -38,7 +41,7 @@ class StationHistory:
         if isinstance(event, RecipeChanged):
             return event.recipe != self._recipe
         if isinstance(event, PlcFault):
-            return (event.code in self._faults) == event.cleared
+            return event.code in MOMENTARY or (event.code in self._faults) == event.cleared
         return self._key(event) not in self._told
 
     def note(self, event: PlcEvent) -> None:
@@ -48,11 +51,23 @@ class StationHistory:
         elif isinstance(event, RecipeChanged):
             self._recipe = event.recipe
         elif isinstance(event, PlcFault):
+            if event.code in MOMENTARY:
+                return
             (self._faults.discard if event.cleared else self._faults.add)(event.code)
         else:
             if isinstance(event, PartArrived):
+                self._last_arrival = (event.plc_session, event.trigger_count)
                 _remember(self._session_of, (event.part_id, event.visit), event.plc_session)
             _remember(self._told, self._key(event), None)
+
+    def missed_before(self, event: PlcEvent) -> int:
+        """How many arrivals of the same PLC session lie between the last one noted and `event`."""
+        if not isinstance(event, PartArrived):
+            return 0
+        session, count = self._last_arrival
+        # a PLC that names no session may have begun anew
+        follows = bool(event.plc_session) and event.plc_session == session
+        return max(0, event.trigger_count - count - 1) if follows else 0
 
     def _key(self, event: PartArrived | PartLeft | RejectConfirmed) -> tuple[str, str]:
         if isinstance(event, PartArrived):

@@ -42,6 +42,9 @@ class StationReport:
         while True:
             event = await self._events.get()
             if history.is_news(event):
+                missed = history.missed_before(event)
+                if missed:
+                    await self._publisher.publish(PLC_EVENTS, self._station, self._missed("arrivals_missed", missed))
                 await self._publisher.publish(PLC_EVENTS, self._station, event)
                 history.note(event)
                 self._stage.last_processed.set_to_current_time()
@@ -53,7 +56,6 @@ class StationReport:
 
     async def arrived(self, news: RingNews[Arrival]) -> None:
         """Parts entered the station."""
-        self._missed(news.missed, "arrivals_missed")
         for arrival in news.entries:
             part_id = part_id_of(self._station, news.plc_session, arrival)
             recipe = self._plant.recipe(arrival.recipe)
@@ -74,7 +76,8 @@ class StationReport:
 
     async def left(self, news: RingNews[Departure]) -> None:
         """Parts passed the gate."""
-        self._missed(news.missed, "departures_missed")
+        if news.missed:
+            await self._events.put(self._missed("departures_missed", news.missed))
         for departure in news.entries:
             place = f"{self._station}/{departure.part_id}/{departure.visit}"
             await self._events.put(
@@ -157,9 +160,15 @@ class StationReport:
         self._said[what] = value
         return changed
 
-    def _missed(self, count: int, what: str) -> None:
+    def _missed(self, code: str, count: int) -> PlcFault:
         """Entries that the PLC's ring dropped before they were read: said on the topic, for nobody else can know of them."""
-        if count:
-            self._stage.emit(Noticed(what=what, subject=self._station, detail=str(count)))
-            self.fault(what, f"{count} dropped out of the PLC's ring before they were read")
-            self.fault(what, "", cleared=True)
+        self._stage.emit(Noticed(what=code, subject=self._station, detail=str(count)))
+        now_ns = time.time_ns()
+        return PlcFault(
+            id=f"{self._station}/fault/{code}/{now_ns}",
+            station=self._station,
+            code=code,
+            detail=f"{count} dropped out of the PLC's ring before they were read",
+            occurred_at_ns=now_ns,
+            cleared=True,
+        )

@@ -196,9 +196,12 @@ class _Gateway:
                 recipe=arrival.recipe,
                 trigger_count=arrival.count,
             )
-            live = not reconnected and arrival is news.entries[-1]
+            newest = news.entries[-1]
+            live = not reconnected and arrival is newest
+            # after a standstill hundreds come at once; those behind by more than the way to the gate must not delay the others
+            age_s = max(0, newest.occurred_at_ns - arrival.occurred_at_ns) / 1e9
             for camera in watched.cameras:
-                camera.capture.take(subject, self._views(camera.camera, arrival.recipe), live=live)
+                camera.capture.take(subject, self._views(camera.camera, arrival.recipe), live=live, age_s=age_s)
 
     def _views(self, camera: Camera, recipe_key: str) -> list[str]:
         """The views of `camera` that the recipe asks for; all where the recipe is unknown, for inspect to refuse by name."""

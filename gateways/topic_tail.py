@@ -15,7 +15,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MIB_BYTES, Topic
 
 LAST_RECORDS = 4096
-"""Per partition: many times what the rings of its stations hold, or what may lie behind the committed offset."""
+"""Per partition. What a ring still holds and lies before these records is told a second time, with the same id."""
 WITHIN_S = 15.0
 
 

@@ -73,7 +73,8 @@ class LineStateChanged(Message, tag_field="kind", tag="line_state", frozen=True,
 
 class PlcFault(Message, tag_field="kind", tag="fault", frozen=True, kw_only=True):
     """Something the PLC or its gateway noticed: `code` from a short list: `plc_away`, `heartbeat_lost`,
-    and, cleared at once, `arrivals_missed` and `departures_missed` (entries that left the PLC's ring before they were read)."""
+    and, as moments that are over when they are told (`cleared`), `arrivals_missed` and `departures_missed`: entries that left the
+    PLC's ring before they were read."""
 
     station: str
     code: str

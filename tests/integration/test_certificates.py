@@ -16,7 +16,7 @@ from asyncua import Server, ua
 from asyncua.crypto.truststore import TrustStore
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
 
-from gateways.certificates import read_facts, write_pair
+from gateways.certificates import Pair, belong_together, read_facts, write_pair
 from gateways.opcua_session import OpcUaSession, PlcAway
 from ops.local.places import CHECKOUT
 from ops.local.ports import free_ports
@@ -149,6 +149,56 @@ async def test_a_rotation_never_leaves_the_line_without_a_certificate_that_the_p
         assert await read_value(plc, tmp_path) == 42
         assert await running.read(["s=value"]) == [42]
         await running.close()
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+async def test_a_switch_that_was_interrupted_is_finished_by_the_next(
+    renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = plant_file(tmp_path, 9)
+    await certificates(plant, "create")
+    await certificates(plant, "rotate")
+    pair = Pair(certificate=tmp_path / "certs" / "linesight.der", private_key=tmp_path / "certs" / "linesight.key")
+    prepared, former = read_facts(pair.upcoming.certificate).thumbprint, read_facts(pair.certificate).thumbprint
+    left = renames
+
+    def replace(place: Path, other: Path) -> Path:
+        nonlocal left
+        if place.suffix == ".next":
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+        return rename(place, other)
+
+    rename = Path.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            pair.switch()
+    assert pair.certificate.exists()
+    assert pair.private_key.exists()
+    assert (await certificates(plant, "rotate"))[0] == 0, "prepares nothing anew"
+    code, _, err = await certificates(plant, "rotate", "--switch")
+    assert (code, err) == (0, "")
+    assert read_facts(pair.certificate).thumbprint == prepared
+    assert belong_together(pair.certificate, pair.private_key)
+    assert read_facts(pair.former.certificate).thumbprint == former
+    assert belong_together(pair.former.certificate, pair.former.private_key)
+
+
+async def test_a_pair_that_two_plcs_share_is_named_for_both_and_a_key_for_two_certificates_is_refused(
+    tmp_path: Path,
+) -> None:
+    plant = plant_file(tmp_path, 9)
+    one = re.search(r"  - name: plc-1\n(?:    .*\n)+", plant.read_text())
+    assert one is not None
+    plant.write_text(plant.read_text().replace(one[0], one[0] + one[0].replace("plc-1", "plc-2")))
+    code, out, _ = await certificates(plant, "create", "--plc", "plc-2")
+    assert (code, out.startswith("plc-1, plc-2: ")) == (0, True)
+    two = one[0].replace("plc-1", "plc-2").replace("linesight.der", "other.der")
+    plant.write_text(plant.read_text().replace(one[0].replace("plc-1", "plc-2"), two))
+    code, _, err = await certificates(plant, "create")
+    assert (code, "one `private_key` is in two pairs" in err) == (2, True)
 
 
 async def test_what_is_there_is_never_replaced_and_what_ends_soon_is_said(tmp_path: Path) -> None:

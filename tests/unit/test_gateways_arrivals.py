@@ -184,6 +184,20 @@ async def test_a_ring_that_holds_nonsense_is_refused_with_what_was_found(column:
         await news(follower(), ring)
 
 
+async def test_arrays_of_a_fixed_length_are_filled_up_with_zeros_and_those_are_no_arrivals() -> None:
+    class Padded(Ring):
+        async def read(self, identifiers: Any) -> list[Any]:
+            return [
+                [{int: 0, str: ""}[type(value[0])]] * 2 + value if isinstance(value, list) and value else value
+                for value in await super().read(identifiers)
+            ]
+
+    ring, reader = Padded(), follower()
+    ring.arrive(1)
+    ring.finish()
+    assert [arrival.count for arrival in (await news(reader, ring)).entries] == [1]
+
+
 async def test_null_strings_and_null_arrays_are_empty() -> None:
     ring = Ring()
     ring.values = dict.fromkeys(COLUMNS) | {"trigger_count": 0}

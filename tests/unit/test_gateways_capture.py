@@ -100,10 +100,9 @@ class Bench:
             useful_for_s=useful_for_s,
         )
 
-    def arrive(self, trigger: int, *, views: tuple[str, ...] = ("v",), live: bool = True) -> None:
-        self.capture.take(
-            Subject(part_id=f"p{trigger}", visit=1, recipe="r@1", trigger_count=trigger), views, live=live
-        )
+    def arrive(self, trigger: int, *, views: tuple[str, ...] = ("v",), live: bool = True, age_s: float = 0) -> None:
+        subject = Subject(part_id=f"p{trigger}", visit=1, recipe="r@1", trigger_count=trigger)
+        self.capture.take(subject, views, live=live, age_s=age_s)
 
     def fates(self) -> dict[int, str | None]:
         manifest = self.book.next_manifest(now_ns=1)
@@ -191,6 +190,16 @@ async def test_a_picture_of_a_part_that_has_passed_the_gate_is_not_taken() -> No
         bench.arrive(1)
     assert bench.eye.asked == []
     assert bench.fates() == {0: "expired"}
+
+
+async def test_after_a_standstill_old_arrivals_do_not_hold_up_the_pictures_that_can_still_be_had() -> None:
+    async with at_work(Bench(Eye(), Publisher(), useful_for_s=2.0)) as bench:
+        for trigger in range(1, 40):
+            bench.arrive(trigger, age_s=20)
+        bench.arrive(40, age_s=1)
+        bench.eye.give(40)
+    assert bench.eye.asked == [40]
+    assert bench.fates() == {**dict.fromkeys(range(39), "expired"), 39: None}
 
 
 async def test_a_camera_that_exposes_when_asked_is_not_asked_for_a_part_that_has_moved_on() -> None:

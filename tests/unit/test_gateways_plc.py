@@ -24,7 +24,7 @@ from schemas.plc_events import (
 )
 
 
-def arrived(part_id: str, *, plc_session: str = "a", visit: int = 1) -> PartArrived:
+def arrived(part_id: str, *, plc_session: str = "a", visit: int = 1, count: int = 1) -> PartArrived:
     return PartArrived(
         id=f"s/{part_id}/{visit}/arrived",
         station="s",
@@ -32,7 +32,7 @@ def arrived(part_id: str, *, plc_session: str = "a", visit: int = 1) -> PartArri
         visit=visit,
         recipe="r@1",
         expected_views=(),
-        trigger_count=1,
+        trigger_count=count,
         occurred_at_ns=1,
         plc_session=plc_session,
     )
@@ -106,6 +106,25 @@ def test_the_same_serials_in_a_new_plc_session_are_new_parts() -> None:
     assert history.is_news(again)
     history.note(again)
     assert history.is_news(left("p1"))
+
+
+def test_arrivals_that_nobody_told_of_are_counted_also_across_a_restart_of_the_gateway() -> None:
+    history = StationHistory()
+    history.note(arrived("p1", count=7))
+    assert history.missed_before(arrived("p2", count=8)) == 0
+    assert history.missed_before(arrived("p5", count=11)) == 3
+    assert history.missed_before(arrived("p1", count=3, plc_session="b")) == 0, "the PLC began anew"
+    assert history.missed_before(arrived("p3", count=2)) == 0, "it counts anew"
+    history.note(arrived("p9", count=4, plc_session=""))
+    assert history.missed_before(arrived("p10", count=9, plc_session="")) == 0, "nobody knows"
+
+
+def test_each_time_that_arrivals_were_missed_is_told() -> None:
+    history = StationHistory()
+    for _ in range(2):
+        missed = fault("arrivals_missed", cleared=True)
+        assert history.is_news(missed)
+        history.note(missed)
 
 
 def test_the_history_is_bounded() -> None:

@@ -1,0 +1,216 @@
+"""`linesight camera test`: what a camera of the plant file really delivers, before it is trusted with parts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import numpy as np
+import typer
+
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from schemas.errors import ConfigurationError, Refused
+from schemas.plant import Camera
+from schemas.plant_file import load_unfinished_plant
+
+if TYPE_CHECKING:
+    from processors.image_health import ImageHealth
+
+app = typer.Typer(help="Cameras.", no_args_is_help=True, rich_markup_mode=None)
+
+RETRY_S = 0.1
+LISTED = 5  # reasons: a url with the trigger in it makes each one different
+
+
+class CameraReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen. Times and sizes are medians unless their names say otherwise; health is that of the last picture.
+
+    `interval_jitter_ms` is the standard deviation of the time between pictures. `failures` counts by what was wrong.
+    """
+
+    camera: str
+    view: str
+    pictures: int
+    failures: dict[str, int]
+    rate_per_s: float = 0.0
+    interval_ms: float = 0.0
+    interval_jitter_ms: float = 0.0
+    image_bytes: int = 0
+    sizes_px: dict[str, int] = {}
+    encodings: tuple[str, ...] = ()
+    sharpness: float = 0.0
+    mean_level: float = 0.0
+    saturated_ratio: float = 0.0
+    black_ratio: float = 0.0
+    picture: str = ""
+
+
+@app.callback()
+def cameras() -> None:
+    """Cameras."""
+
+
+@app.command("test")
+def try_out(
+    camera: Annotated[str, typer.Argument(help="Name of the camera in the plant file.")],
+    view: Annotated[str | None, typer.Option(help="View that is asked for; else the camera's first.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long pictures are taken.")] = 5.0,
+    trigger: Annotated[
+        int | None,
+        typer.Option(min=0, help="First trigger count to ask for, of a camera that keeps pictures by trigger."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the last picture is saved; else run/camera-NAME with its suffix.")
+    ] = None,
+    plant: PlantFile = DEMO_PLANT,
+    json: Json = False,
+) -> None:
+    """Takes pictures for a while and says how they come and what they look like; saves the last one.
+
+    Needs neither Kafka nor a PLC. Exit code 1 where no picture could be used.
+    """
+    from cli.exits import NotSo
+
+    cameras_by_name = load_unfinished_plant(plant).cameras
+    found = cameras_by_name.get(camera)
+    if found is None:
+        raise ConfigurationError(f"camera {camera}: expected one of {', '.join(cameras_by_name)}")
+    if view not in (None, *found.views):
+        raise ConfigurationError(f"--view: expected one of {', '.join(found.views)}")
+    report = asyncio.run(
+        _Test(found, view=view or found.views[0], plant_dir=plant.resolve().parent).run(
+            seconds=seconds, trigger=trigger, out=out
+        )
+    )
+    if json:
+        print_json(report)
+    else:
+        print("\n".join(_lines(report)))
+    if not report.pictures:
+        raise NotSo(f"camera {camera} gave no usable picture: " + ("; ".join(report.failures) or "none came in time"))
+
+
+class _Test:
+    """Asks one camera for pictures, one after the other."""
+
+    def __init__(self, camera: Camera, *, view: str, plant_dir: Path) -> None:
+        self._camera = camera
+        self._view = view
+        self._plant_dir = plant_dir
+        self._arrived_s: list[float] = []
+        self._bytes: list[int] = []
+        self._sizes: Counter[str] = Counter()
+        self._encodings: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._last: bytes = b""
+        self._health: ImageHealth | None = None
+
+    async def run(self, *, seconds: float, trigger: int | None, out: Path | None) -> CameraReport:
+        """Takes pictures for `seconds` (the last request may take its own timeout longer), then saves the last."""
+        import aiohttp
+
+        from gateways.camera_sources import CaptureFailed, open_source
+
+        async with aiohttp.ClientSession() as http:
+            source = open_source(self._camera, plant_dir=self._plant_dir, http=http)
+            if source is None:
+                raise ConfigurationError(
+                    f"camera {self._camera.name} is `external`: its frames come over Kafka, see `linesight tail`"
+                )
+            if source.keeps_triggers and trigger is None:
+                raise ConfigurationError(
+                    f"camera {self._camera.name} keeps its pictures by trigger count: say from which on with --trigger N"
+                )
+            count, until_s = trigger or 0, time.monotonic() + seconds
+            while time.monotonic() < until_s:
+                try:
+                    picture = await source.capture(view=self._view, trigger_count=count)
+                    self._take(picture.image)
+                    count += 1
+                except CaptureFailed as error:
+                    self._fail(str(error))
+                    await asyncio.sleep(RETRY_S)
+                except Refused as error:
+                    self._fail(str(error))
+                    count += 1
+        return self._report(_save(self._last, self._camera.name, out) if self._last else "")
+
+    def _take(self, content: bytes) -> None:
+        """Counts a picture that inspect would take. Raises `Refused` with its reason where it would not."""
+        from processors.decoding import decode_grey
+        from processors.image_health import image_health
+        from processors.whole_image import check_whole, header_of
+        from schemas.reasons import RefusalReason
+
+        header = header_of(content)
+        if header.width_px > self._camera.max_width_px or header.height_px > self._camera.max_height_px:
+            raise Refused(
+                RefusalReason.IMAGE_TOO_LARGE,
+                f"{header.width_px}x{header.height_px} px, the plant file allows "
+                f"{self._camera.max_width_px}x{self._camera.max_height_px}",
+            )
+        check_whole(content, header)
+        self._health = image_health(decode_grey(content, header))
+        self._arrived_s.append(time.monotonic())
+        self._bytes.append(len(content))
+        self._sizes[f"{header.width_px}x{header.height_px}"] += 1
+        self._encodings[header.encoding.value] += 1
+        self._last = content
+
+    def _fail(self, why: str) -> None:
+        self._failures[why if why in self._failures or len(self._failures) < LISTED else "for other reasons"] += 1
+
+    def _report(self, saved: str) -> CameraReport:
+        counted = CameraReport(
+            camera=self._camera.name,
+            view=self._view,
+            pictures=len(self._arrived_s),
+            failures=dict(self._failures),
+            picture=saved,
+        )
+        if self._health is None:
+            return counted
+        intervals_ms = np.diff(self._arrived_s) * 1000
+        span_s = self._arrived_s[-1] - self._arrived_s[0]
+        return msgspec.structs.replace(
+            counted,
+            rate_per_s=round(len(intervals_ms) / span_s, 2) if span_s else 0.0,
+            interval_ms=round(float(np.median(intervals_ms)), 1) if len(intervals_ms) else 0.0,
+            interval_jitter_ms=round(float(np.std(intervals_ms)), 1) if len(intervals_ms) else 0.0,
+            image_bytes=int(np.median(self._bytes)),
+            sizes_px=dict(self._sizes),
+            encodings=tuple(self._encodings),
+            sharpness=round(self._health.sharpness, 1),
+            mean_level=round(self._health.mean_level, 1),
+            saturated_ratio=round(self._health.saturated_ratio, 4),
+            black_ratio=round(self._health.black_ratio, 4),
+        )
+
+
+def _save(content: bytes, name: str, out: Path | None) -> str:
+    from schemas.image_header import read_header
+
+    path = out or Path("run") / f"camera-{name}.{read_header(content).encoding.value}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+
+def _lines(report: CameraReport) -> list[str]:
+    lines = [f"camera {report.camera}, view {report.view}: {report.pictures} pictures"]
+    if report.pictures:
+        sizes = ", ".join(
+            f"{size} px" + (f" ({n})" if len(report.sizes_px) > 1 else "") for size, n in report.sizes_px.items()
+        )
+        lines += [
+            f"  {report.rate_per_s:g} per s, one in {report.interval_ms:g} ms, jitter {report.interval_jitter_ms:g} ms",
+            f"  {sizes}, {', '.join(report.encodings)}, {report.image_bytes} bytes",
+            f"  sharpness {report.sharpness:g}, mean level {report.mean_level:g} of 255, "
+            f"saturated {report.saturated_ratio:.2%}, black {report.black_ratio:.2%}",
+            f"  last picture: {report.picture}",
+        ]
+    return lines + [f"  failed {number} times: {why}" for why, number in report.failures.items()]
