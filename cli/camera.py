@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-import numpy as np
 import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
@@ -174,14 +175,14 @@ class _Test:
         )
         if self._health is None:
             return counted
-        intervals_ms = np.diff(self._arrived_s) * 1000
+        intervals_ms = [1000 * (after - before) for before, after in pairwise(self._arrived_s)]
         span_s = self._arrived_s[-1] - self._arrived_s[0]
         return msgspec.structs.replace(
             counted,
             rate_per_s=round(len(intervals_ms) / span_s, 2) if span_s else 0.0,
-            interval_ms=round(float(np.median(intervals_ms)), 1) if len(intervals_ms) else 0.0,
-            interval_jitter_ms=round(float(np.std(intervals_ms)), 1) if len(intervals_ms) else 0.0,
-            image_bytes=int(np.median(self._bytes)),
+            interval_ms=round(statistics.median(intervals_ms), 1) if intervals_ms else 0.0,
+            interval_jitter_ms=round(statistics.pstdev(intervals_ms), 1) if intervals_ms else 0.0,
+            image_bytes=int(statistics.median(self._bytes)),
             sizes_px=dict(self._sizes),
             encodings=tuple(self._encodings),
             sharpness=round(self._health.sharpness, 1),
