@@ -142,18 +142,12 @@ class _Test:
 
     def _take(self, content: bytes) -> None:
         """Counts a picture that inspect would take. Raises `Refused` with its reason where it would not."""
-        from processors.decoding import decode_grey
+        from processors.decoding import check_limits_px, decode_grey
         from processors.image_health import image_health
         from processors.whole_image import check_whole, header_of
-        from schemas.reasons import RefusalReason
 
         header = header_of(content)
-        if header.width_px > self._camera.max_width_px or header.height_px > self._camera.max_height_px:
-            raise Refused(
-                RefusalReason.IMAGE_TOO_LARGE,
-                f"{header.width_px}x{header.height_px} px, the plant file allows "
-                f"{self._camera.max_width_px}x{self._camera.max_height_px}",
-            )
+        check_limits_px((header.width_px, header.height_px), self._camera)
         check_whole(content, header)
         self._health = image_health(decode_grey(content, header))
         self._arrived_s.append(time.monotonic())

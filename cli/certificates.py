@@ -202,7 +202,7 @@ def _states(plc: Plc, plant_dir: Path) -> Iterator[FileState]:
 
     files = files_of(plc, plant_dir=plant_dir)
     now = dt.datetime.now(dt.UTC)
-    for role, path in (("ours", files.certificate), ("the PLC's", files.server_certificate)):
+    for role, path in (("ours", files.own.certificate), ("the PLC's", files.server_certificate)):
         if not path.exists():
             verb = "create" if role == "ours" else f"trust --plc {plc.name}"
             yield FileState(
@@ -211,14 +211,14 @@ def _states(plc: Plc, plant_dir: Path) -> Iterator[FileState]:
             continue
         try:
             facts = read_facts(path)
-            paired = role != "ours" or belong_together(files.certificate, files.private_key)
+            paired = role != "ours" or belong_together(files.own.certificate, files.own.private_key)
         except ConfigurationError as error:
             yield FileState(plc=plc.name, role=role, path=str(path), problem=str(error))
             continue
         left = facts.days_left(now)
         problem = ""
         if not paired:
-            problem = f"{files.private_key} is not its key"
+            problem = f"{files.own.private_key} is not its key"
         elif facts.valid_from > now:
             problem = f"not valid before {facts.valid_from:%Y-%m-%d}: look at the clock"
         elif left < RENEW_DAYS:
@@ -253,13 +253,11 @@ def _own_pairs(plant: Plant, name: str | None, plant_dir: Path) -> list[tuple[st
 
     Raises `ConfigurationError` where a certificate or a key belongs to two pairs.
     """
-    from gateways.certificates import Pair, files_of
+    from gateways.certificates import files_of
 
     names: dict[Pair, list[str]] = {}
     for plc in _encrypted(plant, None):
-        files = files_of(plc, plant_dir=plant_dir)
-        pair = Pair(certificate=files.certificate, private_key=files.private_key)
-        names.setdefault(pair, []).append(plc.name)
+        names.setdefault(files_of(plc, plant_dir=plant_dir).own, []).append(plc.name)
     for place in ("certificate", "private_key"):
         if len({getattr(pair, place) for pair in names}) < len(names):
             raise ConfigurationError(

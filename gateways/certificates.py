@@ -51,28 +51,6 @@ class CertificateFacts:
         return (self.valid_until - now).days
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlcFiles:
-    """Where the plant file has the certificates of one PLC."""
-
-    certificate: Path
-    private_key: Path
-    server_certificate: Path
-
-
-def files_of(plc: Plc, *, plant_dir: Path) -> PlcFiles:
-    """The files of an encrypted PLC. Raises `ConfigurationError` where the plant file names none."""
-    if plc.certificate is None or plc.private_key is None or plc.server_certificate is None:
-        raise ConfigurationError(
-            f"PLC {plc.name}: expected `certificate`, `private_key` and `server_certificate` in the plant file"
-        )
-    return PlcFiles(
-        certificate=plant_dir / plc.certificate,
-        private_key=plant_dir / plc.private_key,
-        server_certificate=plant_dir / plc.server_certificate,
-    )
-
-
 def write_pair(
     certificate: Path,
     private_key: Path,
@@ -166,6 +144,26 @@ class Pair:
             certificate=self.certificate.with_name(self.certificate.name + suffix),
             private_key=self.private_key.with_name(self.private_key.name + suffix),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlcFiles:
+    """Where the plant file has the certificates of one PLC: ours with its key, and the PLC's."""
+
+    own: Pair
+    server_certificate: Path
+
+
+def files_of(plc: Plc, *, plant_dir: Path) -> PlcFiles:
+    """The files of an encrypted PLC. Raises `ConfigurationError` where the plant file names none."""
+    if plc.certificate is None or plc.private_key is None or plc.server_certificate is None:
+        raise ConfigurationError(
+            f"PLC {plc.name}: expected `certificate`, `private_key` and `server_certificate` in the plant file"
+        )
+    return PlcFiles(
+        own=Pair(certificate=plant_dir / plc.certificate, private_key=plant_dir / plc.private_key),
+        server_certificate=plant_dir / plc.server_certificate,
+    )
 
 
 def save_certificate(place: Path, der: bytes) -> None:

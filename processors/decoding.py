@@ -84,13 +84,19 @@ def _check_bytes(frame: Frame, content: bytes, camera: Camera) -> None:
         raise Refused(RefusalReason.SIZE_MISMATCH, f"sha256 of the image is {found}, the frame says {frame.sha256}")
 
 
-def _check_px(frame: Frame, size_px: tuple[int, int], camera: Camera) -> None:
+def check_limits_px(size_px: tuple[int, int], camera: Camera) -> None:
+    """Raises Refused `image_too_large` for a width and height that the camera may not send."""
     width_px, height_px = size_px
     if width_px > camera.max_width_px or height_px > camera.max_height_px:
         raise Refused(
             RefusalReason.IMAGE_TOO_LARGE,
             f"{width_px}x{height_px} px; camera {camera.name} may send {camera.max_width_px}x{camera.max_height_px}",
         )
+
+
+def _check_px(frame: Frame, size_px: tuple[int, int], camera: Camera) -> None:
+    check_limits_px(size_px, camera)
+    width_px, height_px = size_px
     if size_px != (frame.width_px, frame.height_px):
         raise Refused(
             RefusalReason.SIZE_MISMATCH,

@@ -92,12 +92,14 @@ async def test_a_burnt_out_picture_shows_in_the_figures(tmp_path: Path) -> None:
 
 
 async def test_what_inspect_would_refuse_is_counted_by_reason_and_none_good_is_exit_code_1(tmp_path: Path) -> None:
-    async with http_camera(b"no image", BOARD.read_bytes()[:2000], 500) as source:
+    wide = bytes(cv2.imencode(".png", np.zeros((4, 3000), np.uint8))[1])
+    async with http_camera(b"no image", BOARD.read_bytes()[:2000], wide, 500) as source:
         code, report, err = await camera_test(plant_file(tmp_path, source), "left", "--seconds", "1")
     assert (code, report["pictures"]) == (1, 0)
     assert "gave no usable picture" in err
     reasons = " ".join(report["failures"])
     assert "undecodable_image" in reasons
+    assert "3000x4 px; camera left may send 2048x2048" in reasons
     assert "HTTP 500" in reasons
     assert not (tmp_path / "last").exists()
 
