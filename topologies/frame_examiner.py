@@ -157,7 +157,7 @@ class FrameExaminer:
             infer_s = time.perf_counter() - inferring
             found = (
                 await self._in_thread(_search, comparison, prepared.laid, difference)
-                if comparison.differs(difference)
+                if comparison.differs(prepared.laid, difference)
                 else _Found((), _NO_CROPS, anomaly_score(difference, _NOTHING))
             )
             inferring = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.golden.alignment import Aligner, Alignment, lay_over
-from processors.golden.candidates import Candidate, find_candidates
+from processors.golden.candidates import Candidate, can_hold_candidates, find_candidates
 from processors.golden.crops import crop_pairs
 from processors.golden.findings import findings
 from processors.golden.reduction import reduced
@@ -67,9 +67,12 @@ class GoldenComparison:
         alignment = self._aligner.align_half(half)
         return LaidFrame(frame, lay_over(half, alignment.motion.at_half_size()), alignment)
 
-    def differs(self, difference: npt.NDArray[np.uint8]) -> bool:
+    def differs(self, laid: LaidFrame, difference: npt.NDArray[np.uint8]) -> bool:
         """Whether there can be candidates at all: quick, and of most frames False."""
-        return bool(difference.max() >= self.settings.difference_threshold)
+        height, width = laid.frame.shape
+        return can_hold_candidates(
+            difference, motion=laid.alignment.motion, frame_shape=(height, width), settings=self.settings
+        )
 
     def candidates(self, laid: LaidFrame, difference: npt.NDArray[np.uint8]) -> list[Candidate]:
         """Places that differ, from the output of golden_compare: uint8 [H / 2, W / 2]."""

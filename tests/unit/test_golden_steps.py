@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.golden.alignment import Motion
-from processors.golden.candidates import Candidate, find_candidates
+from processors.golden.candidates import Candidate, can_hold_candidates, find_candidates
 from processors.golden.classes import CLASSIFIER_OUTPUTS, DEFECT_CLASSES
 from processors.golden.crops import CROP_PX, crop_pairs
 from processors.golden.findings import anomaly_score, findings
@@ -81,6 +81,24 @@ def test_what_the_frame_does_not_show_is_no_candidate() -> None:
     assert len(_candidates(strip)) == 1
 
 
+@pytest.mark.parametrize(
+    ("patch", "dx_px", "can"),
+    [
+        ((50, 60, 52, 62), 0.0, True),
+        ((50, 60, 51, 62), 0.0, False),  # 8 px of at least 12
+        ((0, 100, 2, 200), -6.0, False),  # where the frame shows nothing
+        ((0, 100, 2, 200), 0.0, True),
+    ],
+)
+def test_a_frame_that_cannot_hold_candidates_is_told_quickly(
+    patch: tuple[int, int, int, int], dx_px: float, can: bool
+) -> None:
+    motion = Motion.rigid(dx_px=dx_px, frame_shape=SHAPE)
+    difference = _difference(patch)
+    assert can_hold_candidates(difference, motion=motion, frame_shape=SHAPE, settings=SETTINGS) == can
+    assert bool(_candidates(difference, motion=motion)) == can
+
+
 patches = st.tuples(st.integers(0, 318), st.integers(0, 318), st.integers(1, 20), st.integers(1, 20))
 
 
@@ -89,6 +107,7 @@ def test_every_different_px_lies_in_exactly_one_candidate(drawn: list[tuple[int,
     difference = _difference(*((x, y, x + w, y + h) for x, y, w, h in drawn))
     everything = GoldenInspection(difference_threshold=100, minimum_area_px=0, max_candidates=10_000)
     found = _candidates(difference, everything)
+    assert can_hold_candidates(difference, motion=AT_REST, frame_shape=SHAPE, settings=everything) == bool(found)
     assert sum(candidate.area_px for candidate in found) == 4 * np.count_nonzero(difference)
     for candidate in found:
         x1, y1, x2, y2 = (side // 2 for side in candidate.box)
