@@ -48,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     console = Console(stderr=True)
     rounds = asked.rounds or (1 if asked.quick else 3)
-    options = Options(frames=300 if asked.quick else 900, rounds=rounds, say=console.log)
+    options = Options(frames=300 if asked.quick else 2400, rounds=rounds, say=console.log)
     kept = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"
     then = machine()
     rows: list[Row] = []

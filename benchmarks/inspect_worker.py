@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -18,7 +18,6 @@ from benchmarks.cpu_time import used_s
 from benchmarks.frames import Picture, as_frames, publish
 from benchmarks.results_file import WARM_SHARE, load, steady_rate
 from benchmarks.services import Services
-from cli.readiness import is_ready
 from ops.local.children import Child
 from ops.local.ports import free_ports
 from schemas.codec import decode
@@ -40,18 +39,20 @@ class NotInspected(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """One backlog worked off. `cpu_ms_per_frame` is of all workers together, in the middle of the run."""
+    """One backlog worked off. In the middle of the run: `cpu_ms_per_frame` of all workers together, `cores_used` by whom."""
 
     frames_per_s: float
     cpu_ms_per_frame: float
+    cores_used: Mapping[str, float]
     batch: float
     load_1_min: float
 
-    def as_json(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, Any]:
         """One round, as the results file keeps it."""
         return {
             "frames_per_s": round(self.frames_per_s, 1),
             "cpu_ms_per_frame": round(self.cpu_ms_per_frame, 3),
+            "cores_used": {name: round(cores, 2) for name, cores in self.cores_used.items()},
             "batch": round(self.batch, 2),
             "load_1_min": self.load_1_min,
         }
@@ -87,18 +88,17 @@ def work_off(
 ) -> Backlog:
     """Publishes `count` frames, starts the workers, and watches the inspections come. Raises NotInspected.
 
-    Several workers are started first: else the first one would have worked off what is the others' before they have joined.
+    The frames are there before the workers, for publishing them would take processor time from these. Several workers join
+    within a second or so of each other; that is before the middle of the run.
     """
     session = f"{bench_plant.plant.plant}-{next(_sessions)}"
     services.make_topics(bench_plant.plant)
     results = _Results(services, bench_plant, session=session, count=count)
     inline_limit_bytes, store = bench_plant.plant.kafka.inline_limit_bytes, services.folder / "objects"
     frames = as_frames(pictures, count=count, session=session, inline_limit_bytes=inline_limit_bytes, store=store)
-    send = partial(publish, frames, kafka=services.kafka, plant=bench_plant.plant, deal_out=deal_out)
     then = load()["load_1_min"]
     model = bench_plant.compare.name
-    if workers == 1:
-        send()
+    publish(frames, kafka=services.kafka, plant=bench_plant.plant, deal_out=deal_out)
     with ExitStack() as stack:
         ports = free_ports(workers)
         children = [
@@ -110,11 +110,17 @@ def work_off(
         for child in children:
             child.start()
             stack.callback(child.stop)
-        if workers > 1:
-            for child, port in zip(children, ports, strict=True):
-                child.wait_ready(partial(is_ready, port), deadline_s=READY_S, advice=f"See {child.log_path}.")
-            send()
         return results.watch(children, lambda: services.executions(model), load_1_min=then)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A moment of a run: frames inspected, processor time in s by name, images and runs of the model."""
+
+    at_s: float
+    frames: int
+    cpu_s: Mapping[str, float]
+    executions: tuple[int, int]
 
 
 class _Results:
@@ -130,6 +136,7 @@ class _Results:
         self._session = session
         self._count = count
         self._logs = services.folder / "logs"
+        self._pids = {**services.pids(), "benchmark": [os.getpid()]}
         self._done_at_s: list[float] = []
 
     def watch(
@@ -137,8 +144,8 @@ class _Results:
     ) -> Backlog:
         """Until all are there."""
         first, last = int(self._count * WARM_SHARE), int(self._count * (1 - WARM_SHARE)) - 1
-        pids = [worker.pid for worker in workers]
-        marks: list[tuple[int, float, tuple[int, int]]] = []
+        pids = {"workers": [worker.pid for worker in workers], **self._pids}
+        marks: list[_Mark] = []
         give_up_at = time.monotonic() + DEADLINE_S
         while len(self._done_at_s) < self._count:
             self._take_what_is_there()
@@ -146,19 +153,22 @@ class _Results:
                 if worker.poll() is not None:
                     raise NotInspected(f"{worker.name} ended; it said last:\n" + "\n".join(worker.last_lines()))
             if len(marks) < 2 and len(self._done_at_s) >= (first, last)[len(marks)]:
-                marks.append((len(self._done_at_s), used_s(pids), executions()))
+                cpu_s = {name: used_s(family) for name, family in pids.items()}
+                marks.append(_Mark(time.monotonic(), len(self._done_at_s), cpu_s, executions()))
             if time.monotonic() > give_up_at:
                 raise NotInspected(
                     f"only {len(self._done_at_s)} of {self._count} frames were inspected within {DEADLINE_S:g} s; "
                     f"see {self._logs}"
                 )
         self._consumer.close()
-        (from_frames, from_cpu_s, from_runs), (to_frames, to_cpu_s, to_runs) = marks
-        runs = to_runs[1] - from_runs[1]
+        began, ended = marks
+        runs = ended.executions[1] - began.executions[1]
+        used = {name: ended.cpu_s[name] - began.cpu_s[name] for name in pids}
         return Backlog(
             frames_per_s=steady_rate(self._done_at_s),
-            cpu_ms_per_frame=1000 * (to_cpu_s - from_cpu_s) / (to_frames - from_frames),
-            batch=(to_runs[0] - from_runs[0]) / runs if runs else 0.0,
+            cpu_ms_per_frame=1000 * used["workers"] / (ended.frames - began.frames),
+            cores_used={name: cpu_s / (ended.at_s - began.at_s) for name, cpu_s in used.items()},
+            batch=(ended.executions[0] - began.executions[0]) / runs if runs else 0.0,
             load_1_min=load_1_min,
         )
 

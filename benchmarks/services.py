@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from tritonclient.grpc import InferenceServerClient
 
 from benchmarks.bench_models import lay_out
@@ -28,6 +29,7 @@ class Services:
 
     folder: Path
     kafka: KafkaSettings
+    broker: LocalKafka
     triton_url: str
     triton: LocalTriton
     repository: Path
@@ -46,6 +48,14 @@ class Services:
     def make_topics(self, plant: Plant) -> None:
         """Makes the plant's topics."""
         asyncio.run(ensure_topics(plant, kafka=self.kafka))
+
+    def pids(self) -> dict[str, list[int]]:
+        """The processes of the broker and of Triton now, those of its models included."""
+        families = {"broker": self.broker.child.pid, "triton": self.triton.child.pid}
+        return {
+            name: [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+            for name, pid in families.items()
+        }
 
     def executions(self, model: str) -> tuple[int, int]:
         """Images that Triton has inferred with a model since it started, and the runs in which it did so."""
@@ -70,6 +80,7 @@ def services() -> Iterator[Services]:
         yield Services(
             folder=folder,
             kafka=KafkaSettings(bootstrap_servers=kafka.bootstrap_servers),
+            broker=kafka,
             triton_url=triton.url,
             triton=triton,
             repository=repository,
