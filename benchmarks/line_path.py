@@ -95,7 +95,7 @@ def line_path(services: Services, options: Options) -> Section:
     """Capacity, then latency at half of it beside the direct way, then the processor time of all processes."""
     one_view = services.plants.one_view()
     ladder: list[Run] = []
-    with _line(services, one_view, options) as line:
+    with bench_line(services, one_view) as line:
         line.feed(rate_per_s=RATES_PER_S[0], for_s=STEP_S)  # warms everything up
         for rate in RATES_PER_S:
             ladder.append(line.feed(rate_per_s=rate, for_s=STEP_S))
@@ -109,7 +109,7 @@ def line_path(services: Services, options: Options) -> Section:
         )
         direct_ms = line.direct_ms
     three_views = services.plants.three_views()
-    with _line(services, three_views, options) as line:
+    with bench_line(services, three_views) as line:
         line.feed(rate_per_s=capacity / 2, for_s=STEP_S)
         whole = line.feed(rate_per_s=capacity / 2, for_s=COST_S)
     pictures = board_pictures(three_views.plant, three_views.file.parent)
@@ -146,7 +146,7 @@ def line_path(services: Services, options: Options) -> Section:
 
 
 @contextmanager
-def _line(services: Services, plant: BenchPlant, options: Options) -> Iterator[_Line]:
+def bench_line(services: Services, plant: BenchPlant) -> Iterator[BenchLine]:
     """A line of its own on the shared services."""
     before = dict(os.environ)
     os.environ.update(services.environment())
@@ -155,13 +155,13 @@ def _line(services: Services, plant: BenchPlant, options: Options) -> Iterator[_
     try:
         with LocalLine(plant=plant.plant, plant_file=plant.file, run_dir=run_dir, say=lambda _: None) as local:
             local.start_services()
-            yield _Line(services, plant, local, run_dir)
+            yield BenchLine(services, plant, local, run_dir)
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
-class _Line:
+class BenchLine:
     """A running line that is fed for a while, again and again, each time by a simulated plant of its own."""
 
     def __init__(self, services: Services, plant: BenchPlant, local: LocalLine, run_dir: Path) -> None:
@@ -171,6 +171,11 @@ class _Line:
         self._run_dir = run_dir
         self.direct_ms: list[float] = []
         self.cpu_s_by_process: dict[str, float] = {}
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes of ours that are measured, by name. After the first `feed`, which starts them."""
+        return {name: child.pid for name, child in self._local.children.items()}
 
     def feed(self, *, rate_per_s: float, for_s: float, measures_direct: bool = False) -> Run:
         """Parts at a rate; with `measures_direct` also the direct way, on the same PLC, before the parts come."""
@@ -187,7 +192,7 @@ class _Line:
                 if measures_direct:
                     self.direct_ms = uvloop.run(_direct(self._services, self._plant))
                 spans = asyncio.run(self._spans())
-                then, pids = load()["load_1_min"], {name: child.pid for name, child in self._local.children.items()}
+                then, pids = load()["load_1_min"], self.pids
                 before_s = {name: used_s([pid]) for name, pid in pids.items()}
                 control.start()
                 self._until_finished(truth, give_up_at_s=time.monotonic() + 3 * for_s + READY_S)
