@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -18,6 +20,7 @@ from benchmarks.cpu_time import used_s
 from benchmarks.frames import Picture, as_frames, publish
 from benchmarks.results_file import WARM_SHARE, load, steady_rate
 from benchmarks.services import Services
+from cli.readiness import is_ready
 from ops.local.children import Child
 from ops.local.ports import free_ports
 from schemas.codec import decode
@@ -90,8 +93,8 @@ def work_off(
 ) -> Backlog:
     """Publishes `count` frames, starts the workers, and watches the inspections come. Raises NotInspected.
 
-    The frames are there before the workers, for publishing them would take processor time from these. Several workers join
-    within a second or so of each other; that is before the middle of the run.
+    The frames are there before the workers begin, for publishing them would take processor time from these. Several workers have joined
+    their group before, and are held still (SIGSTOP) while frames are published: else the first one would take what is the others'.
     """
     session = f"{bench_plant.plant.plant}-{next(_sessions)}"
     services.make_topics(bench_plant.plant)
@@ -100,7 +103,9 @@ def work_off(
     frames = as_frames(pictures, count=count, session=session, inline_limit_bytes=inline_limit_bytes, store=store)
     then = load()["load_1_min"]
     model = bench_plant.compare.name
-    publish(frames, kafka=services.kafka, plant=bench_plant.plant, deal_out=deal_out)
+    send = partial(publish, frames, kafka=services.kafka, plant=bench_plant.plant, deal_out=deal_out)
+    if workers == 1:
+        send()
     with ExitStack() as stack:
         ports = free_ports(workers)
         children = [
@@ -112,6 +117,14 @@ def work_off(
         for child in children:
             child.start()
             stack.callback(child.stop)
+        if workers > 1:
+            for child, port in zip(children, ports, strict=True):
+                child.wait_ready(partial(is_ready, port), deadline_s=READY_S, advice=f"See {child.log_path}.")
+            for child in children:
+                os.kill(child.pid, signal.SIGSTOP)
+            send()
+            for child in children:
+                os.kill(child.pid, signal.SIGCONT)
         return results.watch(children, lambda: services.executions(model), load_1_min=then)
 
 

@@ -98,8 +98,9 @@ def cnn(services: Services, options: Options) -> Section:
     turns = _Turns(services, services.plants.cnn(), options, share=0.5)
     for _ in range(options.rounds):
         turns.take(GRPC, turns.grpc_ceiling)
-        turns.take(REMOTE_WORKERS, lambda: turns.inspect(REMOTE_WORKERS, workers=2, remote=True))
+        # one worker first: the broker keeps the partitions of a second one for a while after it has left
         turns.take(ONE_WORKER, lambda: turns.inspect(ONE_WORKER))
+        turns.take(REMOTE_WORKERS, lambda: turns.inspect(REMOTE_WORKERS, workers=2, remote=True))
         turns.take("naive loop", lambda: turns.peer("naive_loop"))
     rates = turns.rates
     rows = [

@@ -32,7 +32,7 @@ def waiting_model(services: Services, options: Options) -> Section:
             shown = of_cameras(pictures[: len(pictures) // CAMERAS * CAMERAS], plant.plant)
             found.append(
                 work_off(
-                    services, plant, shown, count=options.frames // 3 * workers, workers=workers, deal_out=True,
+                    services, plant, shown, count=options.frames // 2 * workers, workers=workers, deal_out=True,
                     more={"TRITON_IN_FLIGHT": str(IN_FLIGHT)},
                 )
             )  # fmt: skip
