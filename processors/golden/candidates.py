@@ -39,7 +39,7 @@ def can_hold_candidates(
     reduction = round(frame_shape[0] / difference.shape[0])
     seen = _only_seen(difference, motion, reduction)
     different_px = np.count_nonzero(seen >= settings.difference_threshold) * reduction**2
-    return different_px > 0 and different_px >= settings.minimum_area_px
+    return bool(different_px > 0 and different_px >= settings.minimum_area_px)
 
 
 def find_candidates(
