@@ -15,7 +15,7 @@ import argparse
 import os
 import re
 import subprocess
-import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.bench_plants import CHECKOUT
@@ -63,9 +63,7 @@ def _worker(found: Services, out: Path, *, remote: bool) -> None:
     worker = worker_process(found, plant, more=more)
     worker.start()
     try:
-        give_up_at_s = time.monotonic() + READY_S
-        while not is_ready(port) and time.monotonic() < give_up_at_s:
-            time.sleep(0.05)
+        worker.wait_ready(partial(is_ready, port), deadline_s=READY_S, advice=f"See {worker.log_path}.")
         _finish(
             _watch(worker.pid, out, "--gil", for_s=WATCH_S),
             out,
@@ -91,11 +89,24 @@ def _line(found: Services, folder: Path) -> None:
 def _watch(pid: int, out: Path, *more: str, for_s: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
-            VENV / "bin" / "py-spy", "record", "--pid", str(pid), "--format", "flamegraph", "--threads",
-            "--duration", str(int(for_s)), "--rate", str(SAMPLES_PER_S), "--nonblocking", "--output", out, *more,
+            VENV / "bin" / "py-spy",
+            "record",
+            "--pid",
+            str(pid),
+            "--format",
+            "flamegraph",
+            "--threads",
+            "--duration",
+            str(int(for_s)),
+            "--rate",
+            str(SAMPLES_PER_S),
+            "--nonblocking",
+            "--output",
+            out,
+            *more,
         ],
         env={**os.environ, "TERM": "dumb"},
-    )  # fmt: skip
+    )
 
 
 def _finish(watch: subprocess.Popen[bytes], out: Path, title: str) -> None:

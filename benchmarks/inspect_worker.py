@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -120,12 +120,20 @@ def work_off(
         if workers > 1:
             for child, port in zip(children, ports, strict=True):
                 child.wait_ready(partial(is_ready, port), deadline_s=READY_S, advice=f"See {child.log_path}.")
-            for child in children:
-                os.kill(child.pid, signal.SIGSTOP)
-            send()
-            for child in children:
-                os.kill(child.pid, signal.SIGCONT)
+            with _held_still(children):
+                send()
         return results.watch(children, lambda: services.executions(model), load_1_min=then)
+
+
+@contextmanager
+def _held_still(children: Sequence[Child]) -> Iterator[None]:
+    for child in children:
+        os.kill(child.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for child in children:
+            os.kill(child.pid, signal.SIGCONT)
 
 
 @dataclass(frozen=True, slots=True)

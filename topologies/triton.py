@@ -56,7 +56,7 @@ ASK_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 2.0
 PROOF_TIMEOUT_S = 0.5  # for the first known input; each further one may take twice as long, for the machine may be slow
 PROOF_DOUBLINGS = 4
-PATIENCE = 1  # once it was well; none after a request that was itself answered too late: that one was waited for
+PATIENCE = 1  # known inputs that may be answered too late before the model counts as hung
 PATIENCE_AT_START = 4  # everything is cold, and everything else starts too
 UNLOAD_LOOKS = 100
 WARM_UPS = 4
@@ -112,7 +112,7 @@ class Triton:
         self._recovery: asyncio.Task[None] | None = None
         self._uses: dict[tuple[str, int], ModelUse] = {}
         self._well = self._was_well = False
-        self._was_late = False  # a request that was answered too late made it unwell
+        self._suspected = False  # a request failed, or was answered too late, though the server was there
 
     @property
     def ready(self) -> bool:
@@ -175,7 +175,7 @@ class Triton:
                 self._say(f"{pin.name}: {_text(error)}", attempt)
                 if not _is_busy(error):
                     self._well = False
-                    self._was_late = error.status() == _LATE
+                    self._suspected = not _is_away(error)
                     if not _is_away(error) and attempt > 1:  # the first try may have failed for a neighbour
                         failures += 1
                     if failures >= TRIES:
@@ -293,7 +293,7 @@ class Triton:
         await asyncio.shield(self._recovery)
 
     async def _recover(self) -> None:
-        attempt = 0
+        attempt = 1 if self._suspected else 0  # what failed counts as the first known input
         while True:
             try:
                 for model in self._models.values():
@@ -301,23 +301,17 @@ class Triton:
                     await self._prove(
                         model,
                         timeout_s=PROOF_TIMEOUT_S * 2 ** min(attempt, PROOF_DOUBLINGS),
-                        patient=attempt < self._patience(),
+                        patient=attempt < (PATIENCE if self._was_well else PATIENCE_AT_START),
                     )
                 if self._shared is not None:
                     await self._shared.settle()  # before it counts as well: what fails from now on makes it unwell
                 self._well = self._was_well = True
-                self._was_late = False
+                self._suspected = False
                 return
             except InferenceServerException as error:
                 attempt += 1
                 self._say(f"{self._settings.url}: {_text(error)}", attempt)
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
-
-    def _patience(self) -> int:
-        """Known inputs that may be answered too late before a model counts as hung."""
-        if not self._was_well:
-            return PATIENCE_AT_START
-        return 0 if self._was_late else PATIENCE
 
     async def _prove(self, model: Model, *, timeout_s: float, patient: bool) -> None:
         """An inference of the known input. A model that fails on it is unloaded, to be loaded by the next attempt."""

@@ -36,7 +36,7 @@ def can_hold_candidates(
     """
     if difference.max(initial=0) < settings.difference_threshold:
         return False
-    reduction = round(frame_shape[0] / difference.shape[0])
+    reduction = _reduction(difference, frame_shape)
     seen = _only_seen(difference, motion, reduction)
     different_px = np.count_nonzero(seen >= settings.difference_threshold) * reduction**2
     return bool(different_px > 0 and different_px >= settings.minimum_area_px)
@@ -56,7 +56,7 @@ def find_candidates(
     Returns:
         Candidates, largest first, at most `settings.max_candidates`.
     """
-    reduction = round(frame_shape[0] / difference.shape[0])
+    reduction = _reduction(difference, frame_shape)
     seen = _only_seen(difference, motion, reduction)
     different = np.asarray(seen >= settings.difference_threshold)
     y, x = np.nonzero(different)
@@ -85,6 +85,11 @@ def find_candidates(
         for i in largest[: settings.max_candidates]
         if areas[i] >= settings.minimum_area_px
     ]
+
+
+def _reduction(difference: npt.NDArray[np.uint8], frame_shape: tuple[int, int]) -> int:
+    """Px of the frame per px of the map."""
+    return round(frame_shape[0] / int(difference.shape[0]))
 
 
 def _only_seen(difference: npt.NDArray[np.uint8], motion: Motion, reduction: int) -> npt.NDArray[np.uint8]:
