@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from simulation.drawing import COPPER, SUPERSAMPLING, Mask
+from simulation.drawing import COPPER, SUPERSAMPLING, Mask, coverage
 
 Box = tuple[int, int, int, int]
 
@@ -319,6 +319,12 @@ def _grown(changed: npt.NDArray[np.bool_], by_px: int) -> npt.NDArray[np.bool_]:
     return np.asarray(cv2.dilate(changed.astype(np.uint8), kernel) > 0)
 
 
+def _mostly_copper(copper: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """bool [H, W] of bool [S*H, S*W]: the px of the frame that are more than half copper."""
+    share = coverage(copper.astype(np.uint8) * COPPER) / COPPER
+    return np.asarray(share > 0.6)  # half is rounded up a little
+
+
 def _joins(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> bool:
     """Fewer separate conductors than before, none of them cut off by the edge of the window being counted twice."""
     return _copper_parts(copper | changed) < _copper_parts(copper) and _empty_parts(copper | changed) >= _empty_parts(
@@ -349,7 +355,10 @@ def _sticks_out(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -
     if not touches or _copper_parts(after) != _copper_parts(copper):
         return False
     near = copper | _grown(changed, 2)
-    return _copper_parts(near) == _copper_parts(copper) and _empty_parts(near) == _empty_parts(copper)
+    if _copper_parts(near) != _copper_parts(copper) or _empty_parts(near) != _empty_parts(copper):
+        return False
+    # a thin tip can look cut off where the camera's px are only partly copper
+    return _copper_parts(_mostly_copper(after)) == _copper_parts(_mostly_copper(copper))
 
 
 def _stands_alone(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> bool:
