@@ -1,38 +1,20 @@
-"""The simulated PLC over OPC UA, asked by a real client: the mailbox contract, the rings, the fail-safe, fed parts."""
+"""The simulated PLC over OPC UA, asked by a real client: the mailbox contract, the rings, the fail-safe."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
-from asyncua import Client, ua
+from asyncua import ua
+from plc_peer import GATE_MS, INT64, STATION, STRING, UINT16, UINT32, WAIT_S, Peer, connected, until
 
 from ops.local.ports import free_ports
 from schemas.errors import ConfigurationError
-from schemas.plant import Camera, HttpSource, Plant, Plc, PlcNodes
-from schemas.plant_file import load_plant
-from schemas.reasons import PLC_CODES, PlcAnswer
-from schemas.recipes import View
-from simulation import plant as simulated_plant
+from schemas.plant import Plc, PlcNodes
+from schemas.reasons import PlcAnswer
 from simulation.plc import PlcServer
 from simulation.station import HOLDS_AT_MOST, Arrival, Departure, Request, Station
-
-STATION = "aoi-1"
-GATE_MS = 400
-WAIT_S = 10.0
-DEMO = Path(__file__).parents[2] / "plants" / "demo.yaml"
-
-STRING, UINT16, UINT32, INT64 = (
-    ua.VariantType.String,
-    ua.VariantType.UInt16,
-    ua.VariantType.UInt32,
-    ua.VariantType.Int64,
-)
 
 
 class Witness:
@@ -49,74 +31,9 @@ class Witness:
         self.departed.append(departure)
 
 
-class Peer:
-    """A client of the PLC that knows the nodes of the plant file."""
-
-    def __init__(self, client: Client, index: int) -> None:
-        self.client = client
-        self.index = index
-
-    def node(self, role: str) -> Any:
-        identifier = getattr(PlcNodes(), role).replace("{station}", STATION)
-        return self.client.get_node(f"ns={self.index};{identifier}")
-
-    async def read(self, *roles: str) -> list[Any]:
-        values: list[Any] = await self.client.read_values([self.node(role) for role in roles])
-        return values
-
-    async def write(self, sequence: int, **fields: Any) -> None:
-        """The payload in one write, the sequence in a second one."""
-        payload = {
-            "command_id": (f"c{sequence}", STRING),
-            "command_kind": ("verdict", STRING),
-            "command_part_id": ("p0", STRING),
-            "command_visit": (1, UINT16),
-            "command_verdict": ("OK", STRING),
-            "command_action": ("reject", STRING),
-            "command_reason": ("defect", STRING),
-            "command_valid_until_ns": (time.time_ns() + 60 * 10**9, INT64),
-        }
-        for role, value in fields.items():
-            payload[role] = (value, payload[role][1])
-        await self.client.write_values(
-            [self.node(role) for role in payload], [ua.Variant(value, kind) for value, kind in payload.values()]
-        )
-        await self.node("command_sequence").write_value(ua.Variant(sequence, UINT32))
-
-    async def command(self, sequence: int, **fields: Any) -> PlcAnswer:
-        await self.write(sequence, **fields)
-        await until(lambda: self._acknowledges(sequence))
-        (result,) = await self.read("ack_result")
-        return PLC_CODES[result]
-
-    async def _acknowledges(self, sequence: int) -> bool:
-        return await self.read("ack_sequence") == [sequence]
-
-    async def call(self, owner: str, method: str, *arguments: str | float) -> Any:
-        node = self.client.get_node(f"ns={self.index};s={owner}")
-        return await node.call_method(
-            ua.NodeId(f"{owner}.{method}", self.index),
-            *[ua.Variant(each, STRING if isinstance(each, str) else ua.VariantType.Double) for each in arguments],
-        )
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.005)
-
-
 @pytest.fixture
 def plc() -> Plc:
     return Plc(name="plc-1", endpoint=f"opc.tcp://127.0.0.1:{free_ports(1)[0]}/", security="none")
-
-
-@asynccontextmanager
-async def connected(plc: Plc) -> AsyncIterator[Peer]:
-    async with Client(plc.endpoint) as client:
-        yield Peer(client, await client.get_namespace_index(plc.namespace))
 
 
 class Bench:
@@ -292,201 +209,4 @@ async def test_a_taken_port_is_said_in_one_sentence(bench: Bench, plc: Plc) -> N
     station = Station(name=STATION, session="s2", gate_after_ms=GATE_MS)
     with pytest.raises(ConfigurationError, match="choose another one"):
         async with PlcServer(plc=plc, stations=[station], observer=Witness()):
-            pass
-
-
-# --- the whole simulated plant -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> Plant:
-    plc_port, camera_port = free_ports(2)
-    monkeypatch.setenv("LINESIGHT_SIM_PLC_PORT", str(plc_port))
-    monkeypatch.setenv("LINESIGHT_SIM_CAMERA_PORT", str(camera_port))
-    plant = load_plant(DEMO)
-    (line,) = plant.lines
-    (station,) = line.stations
-    quick = msgspec.structs.replace(station, gate_after_ms=GATE_MS)
-    return msgspec.structs.replace(plant, lines=(msgspec.structs.replace(line, stations=(quick,)),))
-
-
-@asynccontextmanager
-async def running(
-    plant: Plant, truth: Path, *, parts: int, fed: bool = False, live: bool = False
-) -> AsyncIterator[Peer]:
-    stop = asyncio.Event()
-    run = asyncio.create_task(
-        simulated_plant.run(plant, parts=parts, rate_per_s=20, seed=1, truth=truth, stop=stop, fed=fed, live=live)
-    )
-    try:
-
-        async def listening() -> bool:
-            if run.done():
-                run.result()
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", int(plant.plcs[0].endpoint[:-1].split(":")[-1]))
-            except OSError:
-                return False
-            writer.close()
-            return True
-
-        await until(listening)
-        async with connected(plant.plcs[0]) as peer:
-            yield peer
-    finally:
-        stop.set()
-        async with asyncio.timeout(WAIT_S):
-            await run
-
-
-def rows(truth: Path, event: str) -> list[dict[str, Any]]:
-    return [row for row in map(json.loads, truth.read_text().splitlines()) if row["event"] == event]
-
-
-async def test_parts_come_after_start_and_every_one_leaves(demo: Plant, tmp_path: Path) -> None:
-    truth = tmp_path / "truth.jsonl"
-    async with running(demo, truth, parts=25, fed=False) as peer:
-        assert await peer.call("Simulation", "Status") == [0, 0, False]
-        await peer.call("Simulation", "Start")
-
-        async def finished() -> bool:
-            status = await peer.call("Simulation", "Status")
-            return bool(status[2])
-
-        async with asyncio.timeout(30):
-            await until(finished)
-        fed, left, _ = await peer.call("Simulation", "Status")
-    # nobody judged them: every part was rejected, and one in five came back once
-    assert fed == left == 30
-    visits = [(row["part_id"], row["visit"]) for row in rows(truth, "part")]
-    assert sorted(visits) == sorted((row["part_id"], row["visit"]) for row in rows(truth, "left"))
-    assert len({part_id for part_id, visit in visits if visit == 1}) == 25
-    assert [row["defects"] for row in rows(truth, "part") if row["visit"] == 2] == [[]] * 5
-    assert any(row["defects"] for row in rows(truth, "part"))
-    assert rows(truth, "finished") == [{"event": "finished", "parts": 30}]
-
-
-async def test_a_live_plant_feeds_when_a_gateway_beats_and_does_not_end(demo: Plant, tmp_path: Path) -> None:
-    (plc,) = demo.plcs
-    quick = msgspec.structs.replace(demo, plcs=(msgspec.structs.replace(plc, heartbeat_ms=50),))
-    async with running(quick, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
-        assert await peer.call("Simulation", "Status") == [0, 0, False]
-        beat = 0
-
-        async def came(count: int) -> bool:
-            nonlocal beat
-            beat += 1
-            await peer.node("gateway_heartbeat").write_value(ua.Variant(beat, UINT32))
-            fed, _, finished = await peer.call("Simulation", "Status")
-            return bool(fed > count and not finished)
-
-        await until(lambda: came(3 * 7))
-
-
-async def test_a_live_plant_that_is_only_observed_feeds_at_once(demo: Plant, tmp_path: Path) -> None:
-    (plc,) = demo.plcs
-    observed = msgspec.structs.replace(demo, plcs=(msgspec.structs.replace(plc, observe=True),))
-    async with running(observed, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
-
-        async def came() -> bool:
-            return bool((await peer.call("Simulation", "Status"))[0] > 0)
-
-        await until(came)
-
-
-async def test_what_the_simulation_cannot_make_is_left_alone(demo: Plant, tmp_path: Path) -> None:
-    """A camera of somebody else, its view first in the recipe, and a recipe of a product that cannot be drawn."""
-    (line,) = demo.lines
-    (station,) = line.stations
-    extra = Camera(name="extra", views=("extra",), source=HttpSource(url="http://127.0.0.1:9/snapshot.jpg"))
-    wider = msgspec.structs.replace(station, cameras=(extra, *station.cameras))
-    board = demo.recipes[0]
-    bumper = msgspec.structs.replace(board, name="bumper")
-    seen_by_all = msgspec.structs.replace(board, views=(View(name="extra", required=False), *board.views))
-    plant = msgspec.structs.replace(
-        demo, lines=(msgspec.structs.replace(line, stations=(wider,)),), recipes=(bumper, seen_by_all)
-    )
-    truth = tmp_path / "truth.jsonl"
-    async with running(plant, truth, parts=10) as peer:
-        await peer.call("Simulation", "Start")
-
-        async def finished() -> bool:
-            return bool((await peer.call("Simulation", "Status"))[2])
-
-        async with asyncio.timeout(30):
-            await until(finished)
-    parts = rows(truth, "part")
-    assert {row["recipe"] for row in parts} == {board.key}
-    assert {defect["view"] for row in parts for defect in row["defects"]} <= {"left", "middle", "right"}
-
-
-async def test_a_fed_part_comes_when_it_is_asked_for_and_leaves_with_its_verdict(demo: Plant, tmp_path: Path) -> None:
-    truth = tmp_path / "truth.jsonl"
-    async with running(demo, truth, parts=1, fed=True) as peer:
-        assert await peer.call(STATION, "Feed", "img-1", "lot", "board-b@1") == 1
-        assert await peer.read("recipe", "arrival_part_ids") == ["board-b@1", ["img-1"]]
-        assert await peer.command(1, command_part_id="img-1", command_verdict="NOT_OK") is PlcAnswer.ACCEPTED
-
-        async def gone() -> bool:
-            return bool(await peer.call("Simulation", "Status") == [1, 1, False])
-
-        await until(gone)
-    (executed,) = rows(truth, "executed")
-    assert (executed["command_id"], executed["verdict"], executed["sequence"]) == ("c1", "NOT_OK", 1)
-    assert executed["at_ns"] < executed["valid_until_ns"]
-    (left,) = rows(truth, "left")
-    assert (left["part_id"], left["lane"], left["by_fail_safe"]) == ("img-1", "reject", False)
-    assert [row["defects"] for row in rows(truth, "part")] == [None]
-
-
-async def test_the_press_is_measured(demo: Plant, tmp_path: Path) -> None:
-    async with running(demo, tmp_path / "truth.jsonl", parts=60, fed=False) as peer:
-        vibration = peer.client.get_node(f"ns={peer.index};s=press.Vibration")
-        temperature = peer.client.get_node(f"ns={peer.index};s=press.Temperature")
-        limit = next(rule.high for rule in demo.alerts if rule.name == "press-vibration")
-
-        async def quiet() -> bool:
-            return 0 < await vibration.read_value() < limit
-
-        async def shaking() -> bool:
-            return bool(await vibration.read_value() > limit)
-
-        await until(quiet)
-        await peer.call("Simulation", "Start")
-        await until(shaking)
-        await until(quiet)
-        assert 20 < await temperature.read_value() < 60
-
-
-async def test_a_test_can_disturb_a_camera(demo: Plant, tmp_path: Path) -> None:
-    async with running(demo, tmp_path / "truth.jsonl", parts=1, fed=False) as peer:
-        assert await peer.call("Simulation", "SilenceCamera", "left", 1.0) is True
-        assert await peer.call("Simulation", "SetCameraClockAhead", "left", 600.0) is True
-        assert await peer.call("Simulation", "SilenceCamera", "nonesuch", 1.0) is False
-
-
-async def test_a_plant_that_cannot_be_simulated_is_refused(demo: Plant, tmp_path: Path) -> None:
-    recipe = msgspec.structs.replace(demo.recipes[0], name="bumper")
-    other = msgspec.structs.replace(demo, recipes=(recipe,))
-    with pytest.raises(ConfigurationError, match="bumper"):
-        await simulated_plant.run(
-            other, parts=1, rate_per_s=1, seed=1, truth=tmp_path / "truth.jsonl", stop=asyncio.Event()
-        )
-
-
-@pytest.mark.parametrize("fed", [False, True])
-async def test_a_full_disk_ends_the_simulation_with_one_sentence(demo: Plant, fed: bool) -> None:
-    """A truth with holes would make the summary lie."""
-    with pytest.raises(ConfigurationError, match="make room"):
-        await bring_one_part(demo, Path("/dev/full"), fed=fed)
-
-
-async def bring_one_part(plant: Plant, truth: Path, *, fed: bool) -> None:
-    """Lets a part come and waits until the PLC is gone."""
-    async with running(plant, truth, parts=3, fed=fed) as peer:
-        try:
-            await (peer.call(STATION, "Feed", "p", "b", "r@1") if fed else peer.call("Simulation", "Start"))
-            while True:
-                await peer.read("session")
-        except (ConnectionError, TimeoutError, ua.UaError):
             pass
