@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,13 +10,12 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
-import onnx
 import psutil
 import pytest
 from board_frames import PLANT_DIR, demo_plant, frame, pictures, reference_digest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
+from failing_models import model_that_fails_on_white
 from inspecting import inspecting
-from onnx import TensorProto, helper
 
 from ops.local.places import CHECKOUT
 from ops.local.ports import free_ports
@@ -344,35 +342,6 @@ async def test_killed_model_processes_cost_no_frame_while_the_server_says_it_is_
             await until(lambda: stage.ready and value(stage, "in_progress") == 0, "the stage is ready and idle")
     assert len(found) == len({each.id for each in found}) == 180
     assert all(each.outcome is FrameOutcome.INSPECTED for each in found)
-
-
-def model_that_fails_on_white(repository: Path) -> None:
-    """A model repository whose golden_compare fails on every image with a px of 255, and only on these."""
-    shutil.copytree(CHECKOUT / "triton_models", repository)
-    nodes = [
-        helper.make_node("Cast", ["image"], ["wide"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMax", ["wide"], ["brightest"], keepdims=0),
-        helper.make_node("Div", ["brightest", "white"], ["share"]),
-        helper.make_node("Floor", ["share"], ["is_white"]),
-        helper.make_node("Mul", ["is_white", "white"], ["where_as_float"]),
-        helper.make_node("Cast", ["where_as_float"], ["where"], to=TensorProto.INT64),
-        helper.make_node("Gather", ["nothing", "where"], ["zero"]),  # there is no element 255
-        helper.make_node("Mul", ["wide", "zero"], ["dark"]),
-        helper.make_node("Cast", ["dark"], ["difference"], to=TensorProto.UINT8),
-    ]
-    shape = ["batch", 1, "height", "width"]
-    graph = helper.make_graph(
-        nodes,
-        "fails_on_white",
-        [helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name in ("image", "reference")],
-        [helper.make_tensor_value_info("difference", TensorProto.UINT8, shape)],
-        [
-            helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
-            helper.make_tensor("nothing", TensorProto.FLOAT, [1], [0.0]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, str(repository / "golden_compare" / "2" / "model.onnx"))
 
 
 @pytest.mark.usefixtures("objects", "triton_installed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from pathlib import Path
 
 import cv2
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 from board_frames import PLANT_DIR, demo_plant, frame, pictures
 from broker import publish, read_to_end, read_until, until
+from failing_models import FAULTS, poisonable_models
 from inspecting import inspecting
 
-from ops.local.places import CHECKOUT
 from ops.local.triton import LocalTriton
 from schemas.frames import Frame, ImageEncoding
 from schemas.plant import Plant
@@ -27,47 +26,6 @@ ROUNDS = 12
 POISONED_ROUND = 5
 REQUEST_TIMEOUT_MS = 2_000
 DONE_WITHIN_S = 150.0
-CONFIG = """
-name: "golden_compare"
-backend: "python"
-max_batch_size: 8
-input [
-  { name: "image" data_type: TYPE_UINT8 dims: [ 1, -1, -1 ] },
-  { name: "reference" data_type: TYPE_UINT8 dims: [ 1, -1, -1 ] }
-]
-output [ { name: "difference" data_type: TYPE_UINT8 dims: [ 1, -1, -1 ] } ]
-instance_group [ { count: 1 kind: KIND_CPU } ]
-dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 1000 }
-version_policy { all { } }
-"""
-MODEL = """
-import os
-import time
-
-import numpy as np
-import triton_python_backend_utils as triton
-
-
-class TritonPythonModel:
-    def execute(self, requests):
-        answers = []
-        for request in requests:
-            image = triton.get_input_tensor_by_name(request, "image").as_numpy()
-            if (image == 255).any():
-                {fault}
-            answers.append(triton.InferenceResponse([triton.Tensor("difference", np.zeros_like(image))]))
-        return answers
-"""
-FAULTS = {"crashes": "os._exit(7)", "hangs": "time.sleep(3600)"}
-
-
-def poisonable_models(repository: Path, fault: str) -> None:
-    """A model repository whose golden_compare finds nothing anywhere, and comes to grief over a px of 255."""
-    shutil.copytree(CHECKOUT / "triton_models", repository)
-    model = repository / "golden_compare"
-    (model / "config.pbtxt").write_text(CONFIG)
-    for version in model.glob("*/model.onnx"):
-        version.with_name("model.py").write_text(MODEL.format(fault=fault))
 
 
 def frames_of(plant: Plant) -> list[Frame]:
