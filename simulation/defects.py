@@ -327,9 +327,11 @@ def _mostly_copper(copper: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 def _joins(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> bool:
     """Fewer separate conductors than before, none of them cut off by the edge of the window being counted twice."""
-    return _copper_parts(copper | changed) < _copper_parts(copper) and _empty_parts(copper | changed) >= _empty_parts(
-        copper
-    )
+    after = copper | changed
+    if _copper_parts(after) >= _copper_parts(copper) or _empty_parts(after) < _empty_parts(copper):
+        return False
+    # a thin joint can look open where the camera's px are only partly copper
+    return _copper_parts(_mostly_copper(after)) < _copper_parts(_mostly_copper(copper))
 
 
 def _cuts(copper: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]) -> bool:

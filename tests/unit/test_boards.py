@@ -87,6 +87,7 @@ def _parts(area: np.ndarray) -> int:
 
 @given(kind=st.sampled_from(DefectKind), seed=st.integers(0, 2**32), design=st.sampled_from(sorted(DESIGNS)))
 @example(kind=DefectKind.SPUR, seed=220, design="power")
+@example(kind=DefectKind.SHORT, seed=362879, design="power")
 @settings(max_examples=80, deadline=None)
 def test_a_kind_does_to_the_conductors_what_its_name_says(kind: DefectKind, seed: int, design: str) -> None:
     before, after = _around(*_with(kind, seed, design))
