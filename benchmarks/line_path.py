@@ -4,7 +4,8 @@ Everything runs: simulated plant (PLC and HTTP cameras), both gateways, inspect,
 sensors, Kafka, Triton; on this one machine.
 
     capacity     parts of one view at rising rates; the highest at which every part is acknowledged with a p99 of at most 500 ms
-    latency      parts of one view at half of that: from the PLC's trigger to its acknowledgement, as the topics have it
+    latency      parts of one view at half of that: from the PLC's trigger to its acknowledgement, as the topics have it, and
+                 step by step (`benchmarks/line_steps.py`)
     directly     the same frame decoded, compared and written to the same PLC in one process, one at a time, with nothing between
     all CPU      parts of three views, as many parts per s as for the latency: processor time of all stages and gateways from the
                  first part to the last, over the frames (Kafka, Triton and the simulated plant are not ours), less decoding and
@@ -31,6 +32,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from benchmarks.bench_plants import BenchPlant
 from benchmarks.cpu_time import preparation_cost, used_s
 from benchmarks.frames import board_pictures
+from benchmarks.line_steps import LineSteps
 from benchmarks.model_input import model_input
 from benchmarks.options import Options
 from benchmarks.results_file import Row, Section, load, steady_rate
@@ -40,7 +42,7 @@ from cli.readiness import is_ready
 from cli.simulated_plant import PlantControl, simulated_plant
 from cli.truth import TruthFile
 from gateways.opcua_session import OpcUaSession
-from gateways.station_nodes import mailbox_nodes, station_nodes
+from gateways.station_nodes import station_nodes, writable_nodes
 from processors.summary import SUMMARY_TOPICS, Summary
 from topologies.topic_reader import Place, Span, TopicReader
 
@@ -70,13 +72,14 @@ class Run:
     cpu_s: float
     frames: int
     load_1_min: float
+    steps_ms: dict[str, float]
 
     @property
     def keeps_up(self) -> bool:
         """Whether the line can go on like this."""
         return self.acknowledged == self.parts and self.p99_ms <= KEEPS_UP_P99_MS
 
-    def as_json(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, Any]:
         """One run, as the results file keeps it."""
         return {
             "asked_per_s": self.asked_per_s,
@@ -88,6 +91,7 @@ class Run:
             "cpu_s": round(self.cpu_s, 2),
             "frames": self.frames,
             "load_1_min": self.load_1_min,
+            "steps_ms": self.steps_ms,
         }
 
 
@@ -128,6 +132,7 @@ def line_path(services: Services, options: Options) -> Section:
         ),
         Row(name="capacity of the whole line, parts of one view", value=round(capacity, 1), unit="parts/s"),
         Row(name="trigger to PLC acknowledgement, p50 at half capacity", value=round(half.p50_ms, 1), unit="ms"),
+        *(Row(name=f"of it, {step}, p50", value=ms, unit="ms") for step, ms in half.steps_ms.items()),
         Row(name="decode + infer + OPC UA write directly, p50", value=round(direct, 2), unit="ms"),
         Row(name="CPU time per frame in all of our processes", value=round(all_ms, 3), unit="ms"),
         *(
@@ -187,26 +192,28 @@ class BenchLine:
         )  # fmt: skip
         simulated.start()
         try:
-            with PlantControl(self._plant.plant.plcs[0]) as control:
+            with PlantControl(self._plant.plant.plcs[0], plant_dir=self._plant.file.parent) as control:
                 self._await_gateways()
                 if measures_direct:
                     self.direct_ms = uvloop.run(_direct(self._services, self._plant))
                 spans = asyncio.run(self._spans())
                 then, pids = load()["load_1_min"], self.pids
                 before_s = {name: used_s([pid]) for name, pid in pids.items()}
-                control.start()
+                control.start(station=self._plant.plant.stations[0].name)
                 self._until_finished(truth, give_up_at_s=time.monotonic() + 3 * for_s + READY_S)
                 after_s = {name: used_s([pid]) for name, pid in pids.items()}
                 time.sleep(SETTLE_S)
                 truth.read_on()
             self.cpu_s_by_process = {name: round(after_s[name] - before_s[name], 2) for name in pids}
-            summary = asyncio.run(self._summary(spans))
+            summary, steps = asyncio.run(self._account(spans))
         finally:
             simulated.stop()
             self._await_no_plant()
-        return self._run(summary, truth, rate_per_s=rate_per_s, load_1_min=then)
+        return self._run(summary, steps, truth, rate_per_s=rate_per_s, load_1_min=then)
 
-    def _run(self, summary: Summary, truth: TruthFile, *, rate_per_s: float, load_1_min: float) -> Run:
+    def _run(
+        self, summary: Summary, steps: LineSteps, truth: TruthFile, *, rate_per_s: float, load_1_min: float
+    ) -> Run:
         latencies = summary.acknowledgement_latencies_ms or [float("inf")]
         left_s = [row["at_ns"] / 1e9 for row in truth.left]  # each part is on the belt for the same time
         return Run(
@@ -219,6 +226,7 @@ class BenchLine:
             cpu_s=sum(self.cpu_s_by_process.values()),
             frames=len(left_s) * len(self._plant.plant.recipes[0].views),
             load_1_min=load_1_min,
+            steps_ms=steps.medians_ms(),
         )
 
     def _await_gateways(self) -> None:
@@ -248,14 +256,15 @@ class BenchLine:
         async with TopicReader(plant=self._plant.plant, kafka=self._services.kafka) as reader:
             return await reader.spans(SUMMARY_TOPICS)
 
-    async def _summary(self, before: dict[Place, Span]) -> Summary:
-        summary = Summary(plant=self._plant.plant.plant)
+    async def _account(self, before: dict[Place, Span]) -> tuple[Summary, LineSteps]:
+        summary, steps = Summary(plant=self._plant.plant.plant), LineSteps()
         async with TopicReader(plant=self._plant.plant, kafka=self._services.kafka) as reader:
             now = await reader.spans(SUMMARY_TOPICS)
             added = {place: Span(before[place].end, span.end) for place, span in now.items()}
             async for stored in reader.read(SUMMARY_TOPICS, added):
                 summary.add(stored.topic, stored.message, at_ms=stored.at_ms)
-        return summary
+                steps.add(stored.message)
+        return summary, steps
 
 
 async def _direct(services: Services, bench_plant: BenchPlant) -> list[float]:
@@ -266,7 +275,7 @@ async def _direct(services: Services, bench_plant: BenchPlant) -> list[float]:
     reference = model_input(pictures[0].reference, version=pin.version)
     client = InferenceServerClient(services.triton_url)
     session = await OpcUaSession.open(
-        plant.plcs[0], plant_dir=bench_plant.file.parent, name="bench", writable=mailbox_nodes(nodes)
+        plant.plcs[0], plant_dir=bench_plant.file.parent, name="bench", writable=writable_nodes(nodes)
     )
     taken_ms = []
     try:
@@ -283,7 +292,7 @@ async def _direct(services: Services, bench_plant: BenchPlant) -> list[float]:
                 tensors.append(tensor)
             answer = client.infer(pin.name, tensors, model_version=str(pin.version))
             verdict = "NOT_OK" if int(answer.as_numpy("difference").max()) == 255 else "OK"
-            command: dict[str, Any] = {
+            command: dict[str | None, Any] = {
                 nodes.command_id: f"direct-{number}",
                 nodes.command_kind: "verdict",
                 nodes.command_part_id: f"part-{number}",
@@ -291,9 +300,13 @@ async def _direct(services: Services, bench_plant: BenchPlant) -> list[float]:
                 nodes.command_verdict: verdict,
                 nodes.command_action: "",
                 nodes.command_reason: "",
+                nodes.command_defect_class: "",
+                nodes.command_defect_view: "",
+                nodes.command_defect_x_px: 0.0,
+                nodes.command_defect_y_px: 0.0,
                 nodes.command_valid_until_ns: 0,
             }
-            await session.write(command)
+            await session.write({node: value for node, value in command.items() if node is not None})
             taken_ms.append(1000 * (time.perf_counter() - began_s))
     finally:
         await session.close()
