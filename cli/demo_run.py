@@ -78,8 +78,12 @@ class DemoRun:
         self._follower = Follower(plant=self._plant, settings=settings, topics=LiveCounts.TOPICS, gather_ms=GATHER_MS)
         self.line.start_stages()
         self.line.await_stages()
-        with PlantControl(self._plant.plcs[0]) as control:
-            control.start()
+        with self.control() as control:
+            control.start(station=self._plant.stations[0].name)
+
+    def control(self) -> PlantControl:
+        """A client of the simulated plant; to be connected."""
+        return PlantControl(self._plant.plcs[0], plant_dir=self._plant_file.resolve().parent)
 
     def step(self) -> None:
         """Looks after the processes and takes in what happened; call it often."""

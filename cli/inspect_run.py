@@ -137,7 +137,7 @@ class InspectRun:
     async def _feed(self) -> None:
         run_id = f"{time.time_ns():x}"
         station, camera, recipe = self._target.station.name, self._target.camera.name, self._target.recipe.key
-        control = PlantControl(self._target.plc)
+        control = PlantControl(self._target.plc, plant_dir=self._plant_file.resolve().parent)
         try:
             await asyncio.to_thread(control.connect)
             async with ImageFeed(plant=self._plant, camera=camera, stage=Stage("station_gateway")) as feed:

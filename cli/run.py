@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,9 @@ STAGE_MODULES: dict[str, str] = {
 
 NICENESS = {"statistics": 5, "alerts": 5, "retraining": 5, "sensors": 5, "record": 5, "backfill": 15}
 """Stages that a part does not wait for leave the processor to those that it waits for, where they share a machine."""
+
+BEFORE_A_VERDICT = ("station_gateway", "inspect", "judge")
+"""Stages that say on `readiness` whether they can work: without them a part gets no verdict in time."""
 
 StageRun = Callable[..., Awaitable[None]]
 
@@ -76,7 +80,12 @@ async def _until_stopped(run: StageRun, plant: Plant, plant_dir: Path, stage: St
     arguments: dict[str, Any] = {"plant_dir": plant_dir, "stage": stage, "stop": stop}
     stage.log.info("stage_started", plant=plant.plant)
     from cli.topic_check import TopicCheck
+    from topologies.readiness import ReadinessTeller
 
-    async with TopicCheck(plant=plant, stage=stage, kafka=KafkaSettings(), on_failure=stop.set):
+    kafka = KafkaSettings()
+    async with AsyncExitStack() as beside:
+        await beside.enter_async_context(TopicCheck(plant=plant, stage=stage, kafka=kafka, on_failure=stop.set))
+        if stage.name in BEFORE_A_VERDICT:
+            await beside.enter_async_context(ReadinessTeller(plant=plant, stage=stage, kafka=kafka))
         await run(plant, **arguments)
     stage.log.info("stage_stopped", plant=plant.plant)

@@ -33,12 +33,14 @@ def command(
     json: Json = False,
 ) -> None:
     """Serves the plant's PLC, sensors and cameras until Ctrl-C. Parts come with --start, or after OPC UA method Simulation.Start."""
+    from cli.simulated_certificates import commission
     from simulation.plant import run
 
     if start and fed:
         raise ConfigurationError("--start feeds parts and --fed waits for somebody who does: leave one of them out")
     log_as_json()
     description = load_plant(plant)
+    identity = commission(description, plant_dir=plant.resolve().parent) if description.plcs else None
     # the truth of a run without end would be a file without end
     book = truth or (Path(os.devnull) if start else TRUTH)
 
@@ -46,7 +48,17 @@ def command(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run(description, parts=parts, rate_per_s=rate, seed=seed, truth=book, stop=stop, fed=fed, live=start)
+        await run(
+            description,
+            parts=parts,
+            rate_per_s=rate,
+            seed=seed,
+            truth=book,
+            stop=stop,
+            identity=identity,
+            fed=fed,
+            live=start,
+        )
 
     if start:
         print(

@@ -11,6 +11,8 @@ from typing import Any, Self
 from asyncua import ua
 from asyncua.sync import Client
 
+from gateways.opcua_security import secure
+from gateways.station_nodes import station_nodes
 from ops.local.children import Child
 from ops.local.ports import HOST, answers, free_ports
 from schemas.errors import ServiceAway
@@ -43,8 +45,9 @@ def simulated_plant(  # what the verb `simulate` takes
 class PlantControl:
     """A client of the simulated PLC's own methods; a real plant has none of them."""
 
-    def __init__(self, plc: Plc) -> None:
+    def __init__(self, plc: Plc, *, plant_dir: Path) -> None:
         self._plc = plc
+        self._plant_dir = plant_dir
         self._client: Client | None = None
         self._index = 0
 
@@ -58,13 +61,32 @@ class PlantControl:
             time.sleep(0.05)
         client = Client(self._plc.endpoint, timeout=CALL_TIMEOUT_S)
         client.aio_obj.session_timeout = SESSION_MS
+        client.tloop.post(secure(client.aio_obj, self._plc, plant_dir=self._plant_dir))
         client.connect()
         self._client = client
         self._index = client.get_namespace_index(self._plc.namespace)
 
-    def start(self) -> None:
-        """Lets the first part come."""
+    def start(self, *, station: str) -> None:
+        """Lets the first part come, at the station's TriggerReady; raises `ServiceAway` with the gateway's reason without it."""
+        give_up_at = time.monotonic() + READY_S
+        while not self._is_ready(station):
+            if time.monotonic() > give_up_at:
+                why = self._value(station_nodes(self._plc.nodes, station).error_text)
+                raise ServiceAway(f"no TriggerReady at {station} within {READY_S:g} s: {why or 'no gateway writes it'}")
+            time.sleep(0.05)
         self._call("Simulation", "Start")
+
+    def _is_ready(self, station: str) -> bool:
+        node = station_nodes(self._plc.nodes, station).trigger_ready
+        return self._plc.observe or node is None or bool(self._value(node))
+
+    def _value(self, node: str | None) -> Any:
+        assert self._client is not None, "connect first"
+        return None if node is None else self._client.get_node(f"ns={self._index};{node}").read_value()
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Calls a method of `Simulation`, such as `SilenceCamera`; returns its result."""
+        return self._call("Simulation", method, *arguments)
 
     def feed(self, *, station: str, part_id: str, batch: str, recipe: str) -> None:
         """Lays a part into a station. Waits while the station is full; raises `ServiceAway` when it stays so."""
@@ -91,7 +113,7 @@ class PlantControl:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, owner: str, method: str, *arguments: str) -> Any:
+    def _call(self, owner: str, method: str, *arguments: Any) -> Any:
         assert self._client is not None, "connect first"
         node = self._client.get_node(ua.NodeId(owner, self._index))
         return node.call_method(ua.NodeId(f"{owner}.{method}", self._index), *arguments)

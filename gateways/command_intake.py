@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -53,19 +53,21 @@ class _Order:
 
 
 class CommandIntake(ConsumerRebalanceListener):
-    """The consumer of `commands` for all stations that have a mailbox."""
+    """The consumer of `commands` for all stations that have a mailbox. `told` gets each result, once it is durable."""
 
     def __init__(
         self,
         *,
         plant: Plant,
         mailboxes: Mapping[str, CommandMailbox],
+        told: Callable[[CommandResult], None],
         publisher: RecordPublisher,
         stage: Stage,
         kafka: KafkaSettings,
     ) -> None:
         self._plant = plant
         self._mailboxes = mailboxes
+        self._told = told
         self._publisher = publisher
         self._stage = stage
         self._kafka = kafka
@@ -217,6 +219,7 @@ class CommandIntake(ConsumerRebalanceListener):
             await self._publish(result, order.record)
             self._remember(result.id)
             self._count(result)
+            self._told(result)
         order.prefix.finish(order.record.offset)
 
     def _count(self, result: CommandResult) -> None:

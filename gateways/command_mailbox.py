@@ -215,18 +215,21 @@ class CommandMailbox:
     async def _write(self, session: OpcUaSession, command: Command, progress: _Progress, sequence: int) -> None:
         """Payload first, then the sequence in a write of its own: the PLC looks at the payload only after that."""
         nodes = self._nodes
-        await session.write(
-            {
-                nodes.command_id: command.id,
-                nodes.command_kind: command.kind.value,
-                nodes.command_part_id: command.part_id,
-                nodes.command_visit: command.visit,
-                nodes.command_verdict: command.verdict.value if command.verdict is not None else "",
-                nodes.command_action: command.action.value if command.action is not None else "",
-                nodes.command_reason: command.reason_code,
-                nodes.command_valid_until_ns: command.valid_until_ns,
-            }
-        )
+        payload = {
+            nodes.command_id: command.id,
+            nodes.command_kind: command.kind.value,
+            nodes.command_part_id: command.part_id,
+            nodes.command_visit: command.visit,
+            nodes.command_verdict: command.verdict.value if command.verdict is not None else "",
+            nodes.command_action: command.action.value if command.action is not None else "",
+            nodes.command_reason: command.reason_code,
+            nodes.command_defect_class: command.defect_class,
+            nodes.command_defect_view: command.defect_view,
+            nodes.command_defect_x_px: command.defect_x_px,
+            nodes.command_defect_y_px: command.defect_y_px,
+            nodes.command_valid_until_ns: command.valid_until_ns,
+        }
+        await session.write({node: value for node, value in payload.items() if node is not None})
         now_ns = time.time_ns()
         progress.sequence = sequence
         progress.attempts += 1

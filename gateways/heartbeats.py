@@ -1,18 +1,22 @@
-"""Heartbeats between gateway and PLC: ours goes up in a node of the PLC, its own must move."""
+"""Heartbeats between gateway and PLC: ours goes up in a node of the PLC, its own must move; the handshake goes with them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
+from gateways.handshake import StationHandshake
 from gateways.opcua_session import OpcUaSession
 from gateways.plc_report import StationReport
+from schemas.errors import Transient
 from schemas.plant import PlcNodes
 
 STILL_BEATS = 3
 """So many of our beats the PLC's may stand still before it counts as lost."""
 STILL_AT_LEAST_S = 1.0
 COUNTS = 2**32
+LAST_WORDS_S = 0.5
 
 
 class HeartbeatWatch:
@@ -32,17 +36,51 @@ class HeartbeatWatch:
 
 
 async def exchange_heartbeats(
-    session: OpcUaSession, *, nodes: PlcNodes, report: StationReport, heartbeat_ms: int, observe: bool
+    session: OpcUaSession,
+    *,
+    nodes: PlcNodes,
+    report: StationReport,
+    handshake: StationHandshake,
+    heartbeat_ms: int,
+    observe: bool,
 ) -> None:
-    """Beats and watches until the session is lost. Raises what the session raises."""
+    """Beats and watches until the session is lost, and shows the handshake at every beat and when it changes.
+
+    Cancelled, it takes TriggerReady back. Raises what the session raises.
+    """
     watch = HeartbeatWatch(lost_after_s=max(STILL_AT_LEAST_S, STILL_BEATS * heartbeat_ms / 1000))
     (own,) = await session.read([nodes.gateway_heartbeat])
     beat = own if isinstance(own, int) else 0
-    while True:
-        if not observe:
-            beat = (beat + 1) % COUNTS
-            await session.write({nodes.gateway_heartbeat: beat})
-        (value,) = await session.read([nodes.plc_heartbeat])
-        lost = watch.is_lost(value, now_s=time.monotonic())
-        report.fault("heartbeat_lost", f"the PLC's heartbeat stands at {value}" if lost else "", cleared=not lost)
-        await asyncio.sleep(heartbeat_ms / 1000)
+    heard = [node for node in (nodes.plc_heartbeat, nodes.reset_count) if node is not None]
+    try:
+        while True:
+            handshake.changed.clear()
+            if not observe:
+                beat = (beat + 1) % COUNTS
+                await session.write({nodes.gateway_heartbeat: beat, **handshake.values(nodes)})
+            value, *reset = await session.read(heard)
+            lost = watch.is_lost(value, now_s=time.monotonic())
+            report.fault("heartbeat_lost", f"the PLC's heartbeat stands at {value}" if lost else "", cleared=not lost)
+            handshake.reset(*reset or (None,))
+            await _first_of(handshake.changed, heartbeat_ms / 1000)
+    finally:
+        if not observe and not session.lost:
+            handshake.leave(now_s=time.monotonic())
+            await _last_words(session, handshake.values(nodes))
+
+
+async def _first_of(changed: asyncio.Event, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            await changed.wait()
+    except TimeoutError:
+        pass
+
+
+async def _last_words(session: OpcUaSession, values: dict[str, Any]) -> None:
+    """Written although the gateway is being cancelled; the PLC sees the heartbeat stop in any case."""
+    try:
+        async with asyncio.timeout(LAST_WORDS_S):
+            await session.write(values)
+    except (Transient, TimeoutError):
+        pass

@@ -14,11 +14,9 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from asyncua import Client, Node, ua
 from asyncua.client.ua_client import UaClientState
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
-from asyncua.crypto.uacrypto import CertProperties
 from asyncua.ua.ua_binary import variant_to_binary
 
-from gateways.certificates import application_uri_of, parse_certificate
+from gateways.opcua_security import secure
 from schemas.errors import ConfigurationError, Transient
 from schemas.plant import Plc
 
@@ -80,12 +78,12 @@ class OpcUaSession:
     async def open(cls, plc: Plc, *, plant_dir: Path, name: str, writable: Collection[str] = ()) -> Self:
         """Connects and reads the types of the `writable` nodes, within a few seconds.
 
-        Raises `PlcAway`, `NodeFault`, or `ConfigurationError` for files that cannot be read.
+        Raises `PlcAway`, `NodeFault`, or `CertificatesUnusable` for files that cannot be used.
         """
         client = Client(plc.endpoint, timeout=REQUEST_TIMEOUT_S)
         client.name = client.description = name
         client.session_timeout = SESSION_TIMEOUT_MS
-        await _secure(client, plc, plant_dir)
+        await secure(client, plc, plant_dir=plant_dir)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await client.connect()
@@ -271,41 +269,6 @@ class _Changes:
 
     def status_change_notification(self, status: Any) -> None:
         self._lose(f"subscription ended: {status}")
-
-
-async def _secure(client: Client, plc: Plc, plant_dir: Path) -> None:
-    """Basic256Sha256, signed and encrypted, with the server's certificate pinned; nothing where the plant file says so."""
-    if plc.security == "none":
-        return
-    if plc.certificate is None or plc.private_key is None or plc.server_certificate is None:
-        raise ConfigurationError(
-            f"PLC {plc.name}: security {plc.security} needs `certificate`, `private_key` and `server_certificate`"
-        )
-    try:
-        certificate, private_key, server_certificate = (
-            _key_file(plant_dir / name) for name in (plc.certificate, plc.private_key, plc.server_certificate)
-        )
-        # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
-        client.application_uri = (
-            application_uri_of(parse_certificate(certificate.path_or_content)) or client.application_uri
-        )
-        await client.set_security(
-            SecurityPolicyBasic256Sha256,
-            certificate=certificate,
-            private_key=private_key,
-            server_certificate=server_certificate,
-            mode=ua.MessageSecurityMode.SignAndEncrypt,
-        )
-    except (OSError, ValueError, TypeError, ua.UaError) as error:
-        raise ConfigurationError(
-            f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}"
-        ) from error
-
-
-def _key_file(path: Path) -> CertProperties:
-    """A certificate or key with its format, told by its content: names like `.key` and `.crt` are used for both."""
-    content = path.read_bytes()
-    return CertProperties(content, extension="pem" if content.startswith(b"-----BEGIN") else "der")
 
 
 async def _namespace_index(client: Client, plc: Plc) -> int:

@@ -7,6 +7,7 @@ side without the PLC (commands expire by their own validity).
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from gateways.arrivals import Arrival, Departure, RingFollower, RingTorn, arrival_ring, departure_ring
 from gateways.command_intake import CommandIntake
 from gateways.command_mailbox import CommandMailbox
+from gateways.handshake import StationHandshake
 from gateways.heartbeats import exchange_heartbeats
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.opcua_session import OpcUaSession
@@ -21,15 +23,19 @@ from gateways.plc_history import StationHistory
 from gateways.plc_link import PlcLink
 from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
-from gateways.station_nodes import mailbox_nodes, station_nodes, stations_of
+from gateways.readiness_watch import Presence, ReadinessWatch
+from gateways.station_nodes import station_nodes, stations_of, writable_nodes
 from gateways.topic_tail import read_tail
+from schemas.commands import CommandResult
 from schemas.patience import patiently
-from schemas.plant import Plant, Plc, PlcNodes
+from schemas.plant import ExternalSource, Plant, Plc, PlcNodes
+from schemas.reasons import CommandOutcome, HandshakeCode
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import PLC_EVENTS
 
 LOOK_ANYWAY_S = 1.0
+LOOK_AT_STAGES_S = 0.2
 FINISH_EVENTS_S = 1.0
 
 
@@ -46,9 +52,12 @@ class _ControlledStation:
 
     name: str
     nodes: PlcNodes
+    handshake: StationHandshake
     report: StationReport
     arrivals: RingFollower[Arrival]
     departures: RingFollower[Departure]
+    needs: tuple[str, ...]
+    selected_recipe: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     unread: set[str] = field(default_factory=set)
 
@@ -96,8 +105,10 @@ class _Gateway:
             if stations_of(plant, plc)
         ]
         self._history_known = False
+        self._watch = ReadinessWatch(plant=plant, stage=stage, kafka=kafka)
         self._intake = CommandIntake(
             plant=plant,
+            told=self._told_result,
             mailboxes={name: box for controller in self._controllers for name, box in controller.mailboxes().items()},
             publisher=publisher,
             stage=stage,
@@ -115,6 +126,8 @@ class _Gateway:
                 stop,
                 self._publisher.failed(),
                 show_ready(self._stage, self._is_ready),
+                self._watch.run(),
+                self._keep_handshakes(),
                 _shielded(links),
                 _shielded(report),
                 self._intake.run(),
@@ -126,6 +139,20 @@ class _Gateway:
             links.cancel()
             report.cancel()
             await asyncio.gather(links, report, return_exceptions=True)
+
+    async def _keep_handshakes(self) -> None:
+        while True:
+            now_s = time.monotonic()
+            heard = self._watch.presence.hears_anyone(now_s=now_s)
+            broker_away = not (heard and self._publisher.connected and self._intake.assigned)
+            for controller in self._controllers:
+                controller.look(self._watch.presence, broker_away=broker_away, now_s=now_s)
+            await asyncio.sleep(LOOK_AT_STAGES_S)
+
+    def _told_result(self, result: CommandResult) -> None:
+        if result.outcome is CommandOutcome.NOT_ACKNOWLEDGED:
+            for controller in self._controllers:
+                controller.result_not_taken(result)
 
     def _is_ready(self) -> bool:
         links_up = all(controller.link.up for controller in self._controllers)
@@ -169,7 +196,7 @@ class _Controller:
             stage=stage,
             writable=()
             if plc.observe
-            else [node for station in self.stations for node in mailbox_nodes(station.nodes)],
+            else [node for station in self.stations for node in writable_nodes(station.nodes)],
             came_up=lambda: self._tell_fault("", cleared=True),
             went_down=lambda reason: self._tell_fault(reason, cleared=False),
         )
@@ -187,6 +214,22 @@ class _Controller:
             for station in self.stations
         }
 
+    def look(self, presence: Presence, *, broker_away: bool, now_s: float) -> None:
+        """Keeps the handshakes of the stations at how things stand."""
+        for station in self.stations:
+            away = [stage for stage in station.needs if not presence.is_ready(stage, now_s=now_s)]
+            station.handshake.look(
+                broker_away=broker_away, stages_away=away, recipe=station.selected_recipe, now_s=now_s
+            )
+            if station.handshake.shown.trigger_ready:
+                station.report.early_trigger("", over=True)
+
+    def result_not_taken(self, result: CommandResult) -> None:
+        """The PLC did not take a result in time."""
+        for station in self.stations:
+            if station.name == result.station:
+                station.handshake.fail(HandshakeCode.RESULT_NOT_TAKEN, f"{result.id}: {result.detail}")
+
     async def follow(self, session: OpcUaSession) -> None:
         """Reads what the PLC says and exchanges heartbeats, while its session lasts."""
         by_node = {node: station for station in self.stations for node in station.watched}
@@ -198,6 +241,7 @@ class _Controller:
                     session,
                     nodes=station.nodes,
                     report=station.report,
+                    handshake=station.handshake,
                     heartbeat_ms=self._plc.heartbeat_ms,
                     observe=self._plc.observe,
                 )
@@ -213,13 +257,20 @@ class _Controller:
         nodes, report = station.nodes, station.report
         clock = asyncio.get_running_loop().time
         look_anyway_s = clock()
+        caught_up = False
         while True:
             news = await station.news(until_s=look_anyway_s)
             if news.issuperset(station.watched):
                 look_anyway_s = clock() + LOOK_ANYWAY_S
             try:
                 if nodes.trigger_count in news:
-                    await report.arrived(await station.arrivals.read(session))
+                    arrivals = await station.arrivals.read(session)
+                    if arrivals.entries:
+                        count = arrivals.entries[-1].count
+                        if station.handshake.triggered(count, live=caught_up, now_s=time.monotonic()):
+                            report.early_trigger(f"trigger {count} came while TriggerReady was false", over=False)
+                    caught_up = True
+                    await report.arrived(arrivals)
                 if nodes.departure_count in news:
                     await report.left(await station.departures.read(session))
             except RingTorn as error:
@@ -227,6 +278,7 @@ class _Controller:
                 station.unread.update((nodes.trigger_count, nodes.departure_count))  # with the next news
             if not news.isdisjoint(station.line):
                 mode, cause, recipe = await session.read(station.line)
+                station.selected_recipe = str(recipe or "")
                 await report.line(mode, cause)
                 await report.recipe(recipe)
 
@@ -237,13 +289,23 @@ class _Controller:
 
 def _station(plc: Plc, name: str, *, plant: Plant, stage: Stage, publisher: RecordPublisher) -> _ControlledStation:
     nodes = station_nodes(plc.nodes, name)
+    handshake = StationHandshake(station=name, recipes=[recipe.key for recipe in plant.recipes])
     return _ControlledStation(
         name=name,
         nodes=nodes,
-        report=StationReport(station=name, plant=plant, publisher=publisher, stage=stage),
+        needs=_needed_stages(plant, name),
+        handshake=handshake,
+        report=StationReport(station=name, plant=plant, publisher=publisher, stage=stage, handshake=handshake),
         arrivals=RingFollower(ring=arrival_ring(nodes), session_node=nodes.session),
         departures=RingFollower(ring=departure_ring(nodes), session_node=nodes.session),
     )
+
+
+def _needed_stages(plant: Plant, name: str) -> tuple[str, ...]:
+    """What a part at the station needs for its verdict, besides this gateway."""
+    cameras = next(station.cameras for station in plant.stations if station.name == name)
+    captured = any(not isinstance(camera.source, ExternalSource) for camera in cameras)
+    return (*(("station_gateway",) if captured else ()), "inspect", "judge")
 
 
 async def _shielded(task: asyncio.Task[None]) -> None:

@@ -16,7 +16,7 @@ from schemas.plc_events import (
 )
 
 REMEMBERED = 4096
-MOMENTARY = ("arrivals_missed", "departures_missed")
+MOMENTARY = ("arrivals_missed", "departures_missed", "double_trigger")
 """Faults that are no state: each says something of its own."""
 
 
@@ -27,7 +27,7 @@ class StationHistory:
     """
 
     def __init__(self) -> None:
-        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._session_of: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._last_arrival = ("", 0)
         self._line: tuple[str, str] | None = None
@@ -58,7 +58,7 @@ class StationHistory:
             if isinstance(event, PartArrived):
                 self._last_arrival = (event.plc_session, event.trigger_count)
                 _remember(self._session_of, (event.part_id, event.visit), event.plc_session)
-            _remember(self._told, self._key(event), None)
+            _remember(self._told, self._key(event), event.trigger_count if isinstance(event, PartArrived) else 0)
 
     def missed_before(self, event: PlcEvent) -> int:
         """How many arrivals of the same PLC session lie between the last one noted and `event`."""
@@ -68,6 +68,11 @@ class StationHistory:
         # a PLC that names no session may have begun anew
         follows = bool(event.plc_session) and event.plc_session == session
         return max(0, event.trigger_count - count - 1) if follows else 0
+
+    def is_double(self, event: PlcEvent) -> bool:
+        """Whether the PLC triggered a second time for a part and visit that are told already, in the same session."""
+        told = self._told.get(self._key(event)) if isinstance(event, PartArrived) else None
+        return told is not None and isinstance(event, PartArrived) and told != event.trigger_count
 
     def _key(self, event: PartArrived | PartLeft | RejectConfirmed) -> tuple[str, str]:
         if isinstance(event, PartArrived):

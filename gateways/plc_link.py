@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
+from gateways.opcua_security import CertificatesUnusable
 from gateways.opcua_session import OpcUaSession
 from schemas.errors import Transient
 from schemas.patience import pause_s
@@ -81,7 +82,7 @@ class PlcLink:
                     name=f"linesight {self._stage.name}",
                     writable=self._writable,
                 )
-            except Transient as error:
+            except (Transient, CertificatesUnusable) as error:  # a file can be put right while other PLCs are served
                 reason = str(error)
             else:
                 reason = await self._use(session, work)

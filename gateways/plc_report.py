@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from gateways.arrivals import Arrival, Departure, RingNews, part_id_of
+from gateways.handshake import StationHandshake
 from gateways.plc_history import StationHistory
 from gateways.publisher import RecordPublisher
 from schemas.plant import Plant
@@ -19,6 +20,7 @@ from schemas.plc_events import (
     RecipeChanged,
     RejectConfirmed,
 )
+from schemas.reasons import HandshakeCode
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import PLC_EVENTS
 
@@ -29,8 +31,17 @@ WAITING_EVENTS = 20_000
 class StationReport:
     """Events of one station on their way to Kafka. Its methods are called with what was read from the PLC."""
 
-    def __init__(self, *, station: str, plant: Plant, publisher: RecordPublisher, stage: Stage) -> None:
+    def __init__(
+        self,
+        *,
+        station: str,
+        plant: Plant,
+        publisher: RecordPublisher,
+        stage: Stage,
+        handshake: StationHandshake,
+    ) -> None:
         self._station = station
+        self._handshake = handshake
         self._plant = plant
         self._publisher = publisher
         self._stage = stage
@@ -41,11 +52,10 @@ class StationReport:
         """Publishes what is not in `history`; ends by cancellation."""
         while True:
             event = await self._events.get()
-            if history.is_news(event):
-                missed = history.missed_before(event)
-                if missed:
-                    await self._publisher.publish(PLC_EVENTS, self._station, self._missed("arrivals_missed", missed))
-                await self._publisher.publish(PLC_EVENTS, self._station, event)
+            news = self._news(history, event)
+            for told in news:
+                await self._publisher.publish(PLC_EVENTS, self._station, told)
+            if news:
                 history.note(event)
                 self._stage.last_processed.set_to_current_time()
             self._events.task_done()
@@ -56,6 +66,8 @@ class StationReport:
 
     async def arrived(self, news: RingNews[Arrival]) -> None:
         """Parts entered the station."""
+        if news.missed:
+            self._handshake.fail(HandshakeCode.LOST_TRIGGER, f"{news.missed} triggers left the ring unread")
         for arrival in news.entries:
             part_id = part_id_of(self._station, news.plc_session, arrival)
             recipe = self._plant.recipe(arrival.recipe)
@@ -160,15 +172,38 @@ class StationReport:
         self._said[what] = value
         return changed
 
+    def early_trigger(self, detail: str, *, over: bool) -> None:
+        """Parts come although TriggerReady is false; over when it is true again."""
+        self.fault("early_trigger", detail, cleared=over)
+
+    def _news(self, history: StationHistory, event: PlcEvent) -> list[PlcEvent]:
+        """What `event` gives to be told."""
+        if history.is_news(event):
+            missed = history.missed_before(event)
+            return [self._missed("arrivals_missed", missed), event] if missed else [event]
+        if isinstance(event, PartArrived) and history.is_double(event):
+            return [self._double(event)]
+        return []
+
     def _missed(self, code: str, count: int) -> PlcFault:
         """Entries that the PLC's ring dropped before they were read: said on the topic, for nobody else can know of them."""
-        self._stage.emit(Noticed(what=code, subject=self._station, detail=str(count)))
+        return self._moment(code, f"{count} dropped out of the PLC's ring before they were read")
+
+    def _double(self, event: PartArrived) -> PlcFault:
+        """A second trigger for a part that is told already: it gets no second verdict, and the PLC's fail-safe decides."""
+        detail = f"trigger {event.trigger_count} names {event.part_id}, visit {event.visit}, once more"
+        self._handshake.fail(HandshakeCode.DOUBLE_TRIGGER, detail)
+        return self._moment("double_trigger", detail)
+
+    def _moment(self, code: str, detail: str) -> PlcFault:
+        """A fault that is over when it is told."""
+        self._stage.emit(Noticed(what=code, subject=self._station, detail=detail))
         now_ns = time.time_ns()
         return PlcFault(
             id=f"{self._station}/fault/{code}/{now_ns}",
             station=self._station,
             code=code,
-            detail=f"{count} dropped out of the PLC's ring before they were read",
+            detail=detail,
             occurred_at_ns=now_ns,
             cleared=True,
         )

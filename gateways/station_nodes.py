@@ -8,9 +8,10 @@ from schemas.plant import Plant, Plc, PlcNodes, Station
 
 
 def station_nodes(nodes: PlcNodes, station: str) -> PlcNodes:
-    """`nodes` with `{station}` replaced."""
+    """`nodes` with `{station}` replaced; those that the PLC does not have stay None."""
+    named = {name: getattr(nodes, name) for name in nodes.__struct_fields__}
     return msgspec.structs.replace(
-        nodes, **{name: getattr(nodes, name).replace("{station}", station) for name in nodes.__struct_fields__}
+        nodes, **{name: node.replace("{station}", station) for name, node in named.items() if node is not None}
     )
 
 
@@ -19,10 +20,14 @@ def stations_of(plant: Plant, plc: Plc) -> tuple[Station, ...]:
     return tuple(station for station in plant.stations if station.plc == plc.name)
 
 
-def mailbox_nodes(nodes: PlcNodes) -> tuple[str, ...]:
+def writable_nodes(nodes: PlcNodes) -> tuple[str, ...]:
     """Every node that a gateway may ever write."""
-    return (
+    named = (
         nodes.gateway_heartbeat,
+        nodes.trigger_ready,
+        nodes.trigger_seen,
+        nodes.error_code,
+        nodes.error_text,
         nodes.command_id,
         nodes.command_kind,
         nodes.command_part_id,
@@ -30,6 +35,11 @@ def mailbox_nodes(nodes: PlcNodes) -> tuple[str, ...]:
         nodes.command_verdict,
         nodes.command_action,
         nodes.command_reason,
+        nodes.command_defect_class,
+        nodes.command_defect_view,
+        nodes.command_defect_x_px,
+        nodes.command_defect_y_px,
         nodes.command_valid_until_ns,
         nodes.command_sequence,
     )
+    return tuple(node for node in named if node is not None)

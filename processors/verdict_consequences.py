@@ -5,6 +5,8 @@ So what follows can be made again after a restart and is equal to what went out 
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas.commands import Command
 from schemas.message import NS_PER_MS
 from schemas.plant import Station
@@ -76,4 +78,20 @@ def command(verdict: Verdict, station: Station, *, now_ns: int) -> Command | Non
         verdict=verdict.verdict,
         action=verdict.action,
         arrived_at_ns=verdict.arrived_at_ns,
+        **_highest_scored(verdict),
     )
+
+
+def _highest_scored(verdict: Verdict) -> dict[str, Any]:
+    """What the machine is told of the verdict's defects."""
+    located = [(view, defect) for view in verdict.views for defect in view.defects]
+    if not located:
+        return {}
+    view, defect = max(located, key=lambda found: found[1].score)
+    left, top, right, bottom = defect.box
+    return {
+        "defect_class": defect.class_name,
+        "defect_view": view.view,
+        "defect_x_px": (left + right) / 2,
+        "defect_y_px": (top + bottom) / 2,
+    }

@@ -10,7 +10,8 @@ class Command(Message, frozen=True, kw_only=True):
     """A write to a PLC, as a transaction.
 
     `id` is `verdict/<verdict id>` or `alert/<episode>`. The PLC must not execute it after `valid_until_ns`.
-    For kind `verdict`, `part_id`, `visit`, `verdict` and `action` are set; `reason_code` is machine readable.
+    For kind `verdict`, `part_id`, `visit`, `verdict` and `action` are set; `reason_code` is machine readable. `defect_class`,
+    `defect_view` and the centre of its box in px of that view's picture tell the highest scored defect; empty where there is none.
     """
 
     station: str
@@ -23,6 +24,10 @@ class Command(Message, frozen=True, kw_only=True):
     verdict: VerdictValue | None = None
     action: FailSafe | None = None
     arrived_at_ns: int = 0
+    defect_class: str = ""
+    defect_view: str = ""
+    defect_x_px: float = 0.0
+    defect_y_px: float = 0.0
 
 
 class CommandResult(Message, frozen=True, kw_only=True):

@@ -62,7 +62,8 @@ class PlcNodes(Section, frozen=True, kw_only=True):
     """Node identifiers of one station in the PLC (`docs/connect-a-camera-and-a-plc.md` explains each).
 
     Given as OPC UA identifier without the namespace (`s=...` or `i=...`); the namespace comes by URI.
-    `{station}` is replaced by the station's name. Arrays of one group have equal length, newest entry last.
+    `{station}` is replaced by the station's name. Arrays of one group have equal length, newest entry last. A node that may be
+    `null` is left alone where the PLC does not have it.
     """
 
     plc_heartbeat: str = "s={station}.Heartbeat.Plc"
@@ -86,6 +87,11 @@ class PlcNodes(Section, frozen=True, kw_only=True):
     line_mode: str = "s={station}.Line.Mode"
     line_cause: str = "s={station}.Line.Cause"
     recipe: str = "s={station}.Recipe"
+    trigger_ready: str | None = "s={station}.Handshake.TriggerReady"
+    trigger_seen: str | None = "s={station}.Handshake.TriggerSeen"
+    error_code: str | None = "s={station}.Handshake.ErrorCode"
+    error_text: str | None = "s={station}.Handshake.ErrorText"
+    reset_count: str | None = "s={station}.Handshake.Reset"
     command_id: str = "s={station}.Mailbox.CommandId"
     command_kind: str = "s={station}.Mailbox.Kind"
     command_part_id: str = "s={station}.Mailbox.PartId"
@@ -93,6 +99,10 @@ class PlcNodes(Section, frozen=True, kw_only=True):
     command_verdict: str = "s={station}.Mailbox.Verdict"
     command_action: str = "s={station}.Mailbox.Action"
     command_reason: str = "s={station}.Mailbox.Reason"
+    command_defect_class: str | None = "s={station}.Mailbox.DefectClass"
+    command_defect_view: str | None = "s={station}.Mailbox.DefectView"
+    command_defect_x_px: str | None = "s={station}.Mailbox.DefectXPx"
+    command_defect_y_px: str | None = "s={station}.Mailbox.DefectYPx"
     command_valid_until_ns: str = "s={station}.Mailbox.ValidUntilNs"
     command_sequence: str = "s={station}.Mailbox.Sequence"
     ack_sequence: str = "s={station}.Mailbox.AckSequence"
@@ -101,10 +111,32 @@ class PlcNodes(Section, frozen=True, kw_only=True):
     ack_time_ns: str = "s={station}.Mailbox.AckTimeNs"
 
 
+class PasswordLogin(Section, tag_field="type", tag="password", frozen=True, kw_only=True):
+    """A user of the PLC with a password, which comes from the environment: `password: ${PLC_PASSWORD}`."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Without the password: descriptions end up in logs."""
+        return f"PasswordLogin(user={self.user!r}, password=...)"
+
+
+class CertificateLogin(Section, tag_field="type", tag="certificate", frozen=True, kw_only=True):
+    """A user of the PLC with a certificate of its own, beside the application's: files, PEM or DER."""
+
+    certificate: str
+    private_key: str
+
+
+Login = PasswordLogin | CertificateLogin
+
+
 class Plc(Section, frozen=True, kw_only=True):
     """One PLC, reached over OPC UA. `observe: true` reads everything and writes nothing (commissioning).
 
     `security: none` is unencrypted and must be said; the default needs `certificate`, `private_key` and `server_certificate`.
+    Without `login` the session is anonymous: the PLC knows the application by its certificate.
     """
 
     name: str
@@ -114,6 +146,7 @@ class Plc(Section, frozen=True, kw_only=True):
     certificate: str | None = None
     private_key: str | None = None
     server_certificate: str | None = None
+    login: Login | None = None
     observe: bool = False
     publishing_interval_ms: int = 20
     heartbeat_ms: int = 500

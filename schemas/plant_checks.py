@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from schemas.alert_rules import DefectRateRule, SensorLimitRule
-from schemas.plant import Asset, ExternalSource, FolderSource, HttpSource, Plant, PlcNodes
+from schemas.plant import Asset, ExternalSource, FolderSource, HttpSource, PasswordLogin, Plant, PlcNodes
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
@@ -112,8 +112,11 @@ def _machines(plant: Plant) -> Iterator[Finding]:
         if plc.security != "none" and absent:
             files = ", ".join(f"`{key}`" for key in absent)
             yield ("plcs", i), f"{files} (files) for security {plc.security}, or `security: none` said openly", None
+        if plc.security == "none" and isinstance(plc.login, PasswordLogin):
+            yield ("plcs", i, "login"), "no password where the PLC is not encrypted: everybody could read it", None
         for node in PlcNodes.__struct_fields__:
-            if not getattr(plc.nodes, node).startswith(NODE_KINDS):
+            identifier = getattr(plc.nodes, node)
+            if identifier is not None and not identifier.startswith(NODE_KINDS):
                 yield ("plcs", i, "nodes", node), "an OPC UA identifier such as s=Station.Value or i=1001", None
     lines = [line.name for line in plant.lines]
     for i, asset in enumerate(plant.assets):

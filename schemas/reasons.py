@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class RefusalReason(StrEnum):
@@ -100,6 +100,22 @@ class PlcAnswer(StrEnum):
     EXPIRED = "expired"
     WRONG_STATE = "wrong_state"
     INVALID = "invalid"
+
+
+class HandshakeCode(IntEnum):
+    """What stands in a station's ErrorCode: 1 to 9 while TriggerReady is false, 20 and above until the PLC resets it."""
+
+    NONE = 0
+    STARTING = 1
+    BROKER_AWAY = 2
+    CAMERAS_AWAY = 3
+    INSPECT_AWAY = 4
+    JUDGE_AWAY = 5
+    UNKNOWN_RECIPE = 6
+    EARLY_TRIGGER = 20
+    LOST_TRIGGER = 21
+    DOUBLE_TRIGGER = 22
+    RESULT_NOT_TAKEN = 23
 
 
 PLC_CODES: dict[int, PlcAnswer] = {

@@ -14,6 +14,7 @@ from schemas.commands import Command, CommandResult
 from schemas.frames import Frame, Manifest
 from schemas.inspections import Inspection
 from schemas.plc_events import PlcEvent
+from schemas.readiness import StageReadiness
 from schemas.records import AuditEvent, DeadLetter, ModelEvent, Review
 from schemas.sensors import SensorReading
 from schemas.statistics import Pane, WindowStatistics
@@ -200,6 +201,15 @@ DEAD_LETTERS = Topic(
     retention_ms=90 * DAY_MS,
     max_message_bytes=FRAME_LIMIT_BYTES + MIB_BYTES,
 )
+READINESS = Topic(
+    name="readiness",
+    message=StageReadiness,
+    schema="StageReadiness",
+    key="stage",
+    description="Which processes can work, said once a second by those that a verdict needs: what a station's TriggerReady follows.",
+    retention_ms=HOUR_MS,
+    partitions=1,
+)
 AUDIT = Topic(
     name="audit",
     message=AuditEvent,
@@ -227,6 +237,7 @@ CATALOGUE: tuple[Topic, ...] = (
     RETRAINING,
     MODELS,
     DEAD_LETTERS,
+    READINESS,
     AUDIT,
 )
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in CATALOGUE}

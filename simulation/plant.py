@@ -25,13 +25,11 @@ from simulation.cameras import CameraServer, simulated_cameras
 from simulation.feeder import Feeder, status
 from simulation.pictures import PRODUCTS, PhotoStudio
 from simulation.plc import Method, PlcServer
+from simulation.plc_security import PlcIdentity
 from simulation.scenario import endless_plan, plan
 from simulation.sensors import measure, simulated_channels
 from simulation.station import Station
 from simulation.truth import Truth
-
-BEATS_BEFORE_START = 6
-"""The PLC gateway beats as soon as it is connected; the others look for the PLC every two seconds."""
 
 _STRING, _UINT32, _BOOLEAN, _DOUBLE = (
     ua.VariantType.String,
@@ -49,6 +47,7 @@ async def run(
     seed: int,
     truth: Path,
     stop: asyncio.Event,
+    identity: PlcIdentity | None = None,
     fed: bool = False,
     live: bool = False,
 ) -> None:
@@ -59,6 +58,7 @@ async def run(
         rate_per_s: parts per second.
         seed: 0 or more; the same seed gives the same parts, defects and pictures.
         truth: file for the JSON lines of `simulation.truth`; replaced.
+        identity: the PLC's certificates, where the plant file asks for security.
         fed: no part comes by itself, the cameras are the caller's, and a part leaves when its verdict was accepted.
         live: parts come as soon as a gateway is there, without being asked for, and when all have come it begins again.
 
@@ -73,10 +73,19 @@ async def run(
     station = Station(name=place.name, session=uuid4().hex[:8], gate_after_ms=place.gate_after_ms, gate_waits=fed)
     with Truth(truth) as book:
         if fed:
-            await _run_fed(plant, station, book, stop)
+            await _run_fed(plant, station, book, stop, identity=identity)
         else:
             await _run_by_itself(
-                plant, place, station, book, stop, parts=parts, rate_per_s=rate_per_s, seed=seed, live=live
+                plant,
+                place,
+                station,
+                book,
+                stop,
+                identity=identity,
+                parts=parts,
+                rate_per_s=rate_per_s,
+                seed=seed,
+                live=live,
             )
 
 
@@ -87,6 +96,7 @@ async def _run_by_itself(
     book: Truth,
     stop: asyncio.Event,
     *,
+    identity: PlcIdentity | None,
     parts: int,
     rate_per_s: float,
     seed: int,
@@ -117,6 +127,7 @@ async def _run_by_itself(
             stations=[station],
             observer=belt,
             channels=channels,
+            identity=identity,
             methods={**_belt_methods(belt), **_camera_methods(cameras)},
         )
         await stack.enter_async_context(cameras)
@@ -130,9 +141,11 @@ async def _run_by_itself(
         await _until(stop, works)
 
 
-async def _run_fed(plant: Plant, station: Station, book: Truth, stop: asyncio.Event) -> None:
+async def _run_fed(
+    plant: Plant, station: Station, book: Truth, stop: asyncio.Event, *, identity: PlcIdentity | None
+) -> None:
     feeder = Feeder(station, book)
-    plc = PlcServer(plc=plant.plcs[0], stations=[station], observer=feeder, methods=feeder.methods())
+    plc = PlcServer(plc=plant.plcs[0], stations=[station], observer=feeder, identity=identity, methods=feeder.methods())
     feeder.plc = plc
     async with plc:
         await _until(stop, [*plc.works, feeder.failed])
@@ -154,12 +167,9 @@ async def _until(stop: asyncio.Event, works: Sequence[asyncio.Future[None]]) -> 
 
 
 async def _start_with_gateways(plc: PlcServer, settings: Plc, belt: Belt) -> None:
-    """Starts the belt when the gateway's heartbeat has moved `BEATS_BEFORE_START` times; at once where none will."""
-    beats, seen = 0, plc.gateway_heartbeat(belt.station.name)
-    while not settings.observe and beats < BEATS_BEFORE_START:
-        await asyncio.sleep(settings.heartbeat_ms / 1000)
-        now = plc.gateway_heartbeat(belt.station.name)
-        beats, seen = beats + (now != seen), now
+    """Starts the belt at TriggerReady; at once where the gateway only observes and never says it."""
+    if not settings.observe:
+        await plc.until_trigger_ready(belt.station.name)
     belt.started.set()
 
 

@@ -14,6 +14,7 @@ from asyncua import Server, ua
 
 from schemas.errors import ConfigurationError
 from schemas.plant import Channel, Plc
+from simulation.plc_security import PlcIdentity
 from simulation.station import Answer, Arrival, Departure, Request, Scan, Station
 
 CYCLE_S = 0.010
@@ -35,6 +36,7 @@ _SCALARS: dict[str, Any] = {
     "line_mode": _STRING,
     "line_cause": _STRING,
     "recipe": _STRING,
+    "reset_count": _UINT32,
     "ack_sequence": _UINT32,
     "ack_command_id": _STRING,
     "ack_result": _INT16,
@@ -42,6 +44,10 @@ _SCALARS: dict[str, Any] = {
 }
 _WRITABLE: dict[str, Any] = {
     "gateway_heartbeat": _UINT32,
+    "trigger_ready": _BOOLEAN,
+    "trigger_seen": _UINT32,
+    "error_code": _UINT16,
+    "error_text": _STRING,
     "command_id": _STRING,
     "command_kind": _STRING,
     "command_part_id": _STRING,
@@ -49,6 +55,10 @@ _WRITABLE: dict[str, Any] = {
     "command_verdict": _STRING,
     "command_action": _STRING,
     "command_reason": _STRING,
+    "command_defect_class": _STRING,
+    "command_defect_view": _STRING,
+    "command_defect_x_px": _DOUBLE,
+    "command_defect_y_px": _DOUBLE,
     "command_valid_until_ns": _INT64,
     "command_sequence": _UINT32,
 }
@@ -86,7 +96,8 @@ class PlcServer:
     """An OPC UA server with the nodes of these stations and channels. Use as an async context manager.
 
     `methods` are OPC UA methods by identifier (`Simulation.Start`) with the types of their arguments and results.
-    Raises `ConfigurationError` where the port is taken or the plant file asks for security.
+    `identity` is needed where the plant file asks for security. Raises `ConfigurationError` where the port is taken, or for
+    certificates that cannot be used.
     """
 
     def __init__(
@@ -96,16 +107,18 @@ class PlcServer:
         stations: Sequence[Station],
         observer: Observer,
         channels: Sequence[Channel] = (),
+        identity: PlcIdentity | None = None,
         methods: Mapping[str, tuple[Method, Sequence[ua.VariantType], Sequence[ua.VariantType]]] | None = None,
     ) -> None:
-        if plc.security != "none":
+        if plc.security != "none" and identity is None:
             raise ConfigurationError(
-                f"PLC {plc.name}: the simulated PLC is unencrypted; say `security: none` in its plant file"
+                f"PLC {plc.name}: security {plc.security} needs the certificates of a simulated PLC"
             )
         self._plc = plc
         self._stations = {station.name: station for station in stations}
         self._observer = observer
         self._channel_nodes = [channel.node for channel in channels if channel.node is not None]
+        self._identity = identity
         self._methods = methods or {}
         self._server = Server()
         self._nodes: dict[tuple[str, str], ua.NodeId] = {}
@@ -115,7 +128,10 @@ class PlcServer:
         self._server.set_endpoint(self._plc.endpoint)
         await self._server.init()
         self._server.set_server_name("Linesight simulated PLC")
-        self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        if self._identity is None:
+            self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        else:
+            await self._identity.give_to(self._server)
         await self._build()
         try:
             await self._server.start()
@@ -152,9 +168,12 @@ class PlcServer:
         await self._publish_arrivals(program)
         return arrival
 
-    def gateway_heartbeat(self, station: str) -> object:
-        """What the gateway wrote last as its heartbeat; nobody vouches for its type."""
-        return self._read(station, "gateway_heartbeat")
+    async def until_trigger_ready(self, station: str) -> None:
+        """Returns when the gateway says that parts may come; at once where the plant file has no node for it."""
+        while (station, "trigger_ready") in self._nodes:
+            if self._read(station, "trigger_ready"):
+                return
+            await asyncio.sleep(CYCLE_S)
 
     async def measure(self, node: str, value: float) -> None:
         """Sets a channel's node."""
@@ -168,7 +187,10 @@ class PlcServer:
         for station in self._stations.values():
             parent = await objects.add_object(ua.NodeId(station.name, index), ua.QualifiedName(station.name, index))
             for role, kind in {**_SCALARS, **_WRITABLE, **_RINGS}.items():
-                identifier = getattr(self._plc.nodes, role).replace("{station}", station.name)
+                identifier = getattr(self._plc.nodes, role)
+                if identifier is None:
+                    continue
+                identifier = identifier.replace("{station}", station.name)
                 await self._add((station.name, role), identifier, index, parent, kind, is_ring=role in _RINGS)
                 if role in _WRITABLE:
                     await self._server.get_node(self._nodes[station.name, role]).set_writable()

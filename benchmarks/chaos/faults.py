@@ -9,17 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from asyncua import ua
-from asyncua.sync import Client
 
 from benchmarks.chaos.next_version import lay_out
 from benchmarks.chaos.owner import owner_of_station
 from benchmarks.chaos.scene import Course, Fault, Scene, after
+from cli.demo_run import DemoRun
 from cli.readiness import is_ready
-from cli.simulated_plant import PlantControl
 from ops.local.children import Child, DidNotStart
 from ops.local.triton import LocalTriton
-from schemas.plant import Plant
 
 HANG_S = 20.0
 FULL_S = 12.0
@@ -118,14 +115,14 @@ def kill_plc(scene: Scene) -> Course:
     plant.kill()
     scene.demo.truth.read_on()
     yield lambda: _pid(plant) not in (None, killed)
-    starting = threading.Thread(target=_start_parts, args=(scene.demo.plant,), daemon=True)
+    starting = threading.Thread(target=_start_parts, args=(scene.demo,), daemon=True)
     starting.start()
     yield lambda: not starting.is_alive()
 
 
-def _start_parts(plant: Plant) -> None:
-    with PlantControl(plant.plcs[0]) as control:
-        control.start()
+def _start_parts(demo: DemoRun) -> None:
+    with demo.control() as control:
+        control.start(station=demo.plant.stations[0].name)
 
 
 def hang_owning_judge(scene: Scene) -> Course:
@@ -216,14 +213,9 @@ def _fill(filler: Path) -> None:
 
 def camera_clock_jump(scene: Scene) -> Course:
     """The clocks of all cameras are an hour ahead from their next picture on."""
-    plant = scene.demo.plant
-    plc = plant.plcs[0]
-    with Client(plc.endpoint) as client:
-        index = client.get_namespace_index(plc.namespace)
-        simulation = client.get_node(ua.NodeId("Simulation", index))
-        for camera in plant.lines[0].stations[0].cameras:
-            method = ua.NodeId("Simulation.SetCameraClockAhead", index)
-            if not simulation.call_method(method, camera.name, CLOCK_JUMP_S):
+    with scene.demo.control() as control:
+        for camera in scene.demo.plant.lines[0].stations[0].cameras:
+            if not control.ask("SetCameraClockAhead", camera.name, CLOCK_JUMP_S):
                 scene.missed.append(f"the simulated plant did not set the clock of camera {camera.name}")
     yield after(BETWEEN_S)
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import ua
-from asyncua.sync import Client
 from intruder import SESSION, Intruder
 
 from benchmarks.chaos.disturbed_line import PLANT_FILE, DisturbedLine, assert_nothing_lost
@@ -64,11 +62,8 @@ class Heard:
 
 
 def _ask_simulation(demo: DemoRun, method: str, camera: str, seconds: float) -> None:
-    plc = load_plant(PLANT_FILE).plcs[0]
-    with Client(plc.endpoint) as client:
-        index = client.get_namespace_index(plc.namespace)
-        simulation = client.get_node(ua.NodeId("Simulation", index))
-        assert simulation.call_method(ua.NodeId(f"Simulation.{method}", index), camera, seconds)
+    with demo.control() as control:
+        assert control.ask(method, camera, seconds)
 
 
 def _patient_plant(folder: Path) -> Path:

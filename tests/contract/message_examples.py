@@ -19,6 +19,7 @@ from schemas.plc_events import (
     RecipeChanged,
     RejectConfirmed,
 )
+from schemas.readiness import StageReadiness
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, FrameOutcome, VerdictReason, VerdictValue
 from schemas.records import AuditEvent, DeadLetter, ModelChange, ModelEvent, Review
 from schemas.sensors import SensorReading
@@ -36,6 +37,7 @@ from schemas.topics import (
     MODELS,
     PANES,
     PLC_EVENTS,
+    READINESS,
     RETRAINING,
     REVIEWS,
     SENSORS,
@@ -327,6 +329,10 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
             ),
         ),
         (
+            READINESS,
+            StageReadiness(id=f"inspect/1/{AT_NS}", stage="inspect", instance="1", ready=True, said_at_ns=AT_NS),
+        ),
+        (
             COMMANDS,
             Command(
                 id="verdict/aoi-1/SN-000123/2/1",
@@ -340,6 +346,10 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 verdict=VerdictValue.NOT_OK,
                 action=FailSafe.REJECT,
                 arrived_at_ns=AT_NS,
+                defect_class="short",
+                defect_view="left",
+                defect_x_px=120.5,
+                defect_y_px=88.0,
             ),
         ),
         (

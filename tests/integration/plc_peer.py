@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from asyncua import Client, ua
 
+from gateways.opcua_security import secure
 from schemas.plant import Plc, PlcNodes
 from schemas.reasons import PLC_CODES, PlcAnswer
 
@@ -83,6 +85,8 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def connected(plc: Plc) -> AsyncIterator[Peer]:
-    async with Client(plc.endpoint) as client:
+async def connected(plc: Plc, *, plant_dir: Path = Path()) -> AsyncIterator[Peer]:
+    client = Client(plc.endpoint)
+    await secure(client, plc, plant_dir=plant_dir)
+    async with client:
         yield Peer(client, await client.get_namespace_index(plc.namespace))

@@ -23,8 +23,6 @@ from ops.local.ports import free_ports
 from schemas.plant import Plc
 from schemas.plant_file import load_unfinished_plant
 
-FILES = "certificate: certs/linesight.der\n    private_key: certs/linesight.key\n    server_certificate: certs/plc.der"
-
 
 class TrustingPlc:
     """An encrypted server; clients are let in once their certificate lies in `trusted`."""
@@ -67,7 +65,8 @@ class TrustingPlc:
 
 def plant_file(folder: Path, port: int) -> Path:
     text = (CHECKOUT / "plants" / "demo.yaml").read_text()
-    text = re.sub(r"security: none.*", FILES, text).replace("${LINESIGHT_SIM_PLC_PORT:-4840}", str(port))
+    text = text.replace("${LINESIGHT_CERTIFICATES:-certificates}", "certs").replace("plc-1.der", "plc.der")
+    text = text.replace("${LINESIGHT_SIM_PLC_PORT:-4840}", str(port))
     path = folder / "plant.yaml"
     path.write_text(text)
     return path

@@ -17,7 +17,7 @@ from plant_floor import STATION, Floor
 
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from gateways.plc_link import PlcLink
-from gateways.station_nodes import mailbox_nodes, station_nodes
+from gateways.station_nodes import station_nodes, writable_nodes
 from ops.local.ports import free_ports
 from schemas.errors import ConfigurationError
 from schemas.plant import Plc
@@ -91,7 +91,7 @@ async def test_certificate_files_that_cannot_be_used_are_a_matter_of_configurati
 
 async def test_only_the_nodes_it_was_opened_for_can_be_written_and_each_in_its_type(tmp_path: Path) -> None:
     async with Floor() as floor:
-        session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test", writable=mailbox_nodes(NODES))
+        session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test", writable=writable_nodes(NODES))
         await session.write({NODES.command_visit: 3, NODES.command_id: "c", NODES.command_valid_until_ns: 2**62})
         assert (floor.value("command_visit"), floor.value("command_id")) == (3, "c")
         with pytest.raises(ValueError, match="not among the nodes"):

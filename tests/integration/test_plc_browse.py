@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -20,11 +19,14 @@ from ops.local.ports import free_ports
 from schemas.plant import Plc, PlcNodes
 
 
-async def browse(port: int, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, output and errors of the command, on the demo plant with its PLC at `port`."""
+async def browse(folder: Path, port: int, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of the command, on the demo plant with its PLC unencrypted at `port`."""
+    plant = folder / "plant.yaml"
+    endpoint = "127.0.0.1:${LINESIGHT_SIM_PLC_PORT:-4840}/"
+    text = (CHECKOUT / "plants" / "demo.yaml").read_text()
+    plant.write_text(text.replace(endpoint, f"127.0.0.1:{port}/\n    security: none"))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli.main", "plc", "browse", "--plant", "plants/demo.yaml", *arguments,
-        cwd=CHECKOUT, env={**os.environ, "LINESIGHT_SIM_PLC_PORT": str(port)},
+        sys.executable, "-m", "cli.main", "plc", "browse", "--plant", str(plant), *arguments, cwd=CHECKOUT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)
@@ -35,9 +37,9 @@ def port_of(plc: Plc) -> int:
     return int(plc.endpoint.rstrip("/").rpartition(":")[2])
 
 
-async def test_every_node_of_the_simulated_plc_is_found_and_nothing_is_left_behind() -> None:
+async def test_every_node_of_the_simulated_plc_is_found_and_nothing_is_left_behind(tmp_path: Path) -> None:
     async with Floor() as floor:
-        code, out, err = await browse(port_of(floor.plc), "--json")
+        code, out, err = await browse(tmp_path, port_of(floor.plc), "--json")
         assert (code, err) == (0, "")
         answer = json.loads(out)
         defaults = station_nodes(PlcNodes(), STATION)
@@ -79,7 +81,7 @@ async def test_a_plc_with_a_layout_of_its_own_gives_a_map_that_the_plant_file_ta
         assert getattr(station_nodes(nodes, STATION), key) == f"s={dotted}"
 
 
-async def test_what_a_station_needs_and_the_plc_has_not_is_named() -> None:
+async def test_what_a_station_needs_and_the_plc_has_not_is_named(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     server = Server()
     await server.init()
@@ -87,12 +89,12 @@ async def test_what_a_station_needs_and_the_plc_has_not_is_named() -> None:
     index = await server.register_namespace("urn:linesight:station")
     await server.nodes.objects.add_variable(ua.NodeId(f"{STATION}.Session", index), "Session", "s")
     async with server:
-        code, out, err = await browse(port)
+        code, out, err = await browse(tmp_path, port)
     assert code == 1
     assert "# session: 's={station}.Session'  # String, the default" in out
     assert f"{len(PlcNodes.__struct_fields__) - 1} of {len(PlcNodes.__struct_fields__)} nodes were not found" in err
-    code, _, err = await browse(port)
+    code, _, err = await browse(tmp_path, port)
     assert code == 3
     assert f"127.0.0.1:{port}" in err
-    code, _, err = await browse(port, "--station", "nowhere")
+    code, _, err = await browse(tmp_path, port, "--station", "nowhere")
     assert (code, "expected one of aoi-1" in err) == (2, True)

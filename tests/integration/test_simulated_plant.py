@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 from asyncua import ua
-from plc_peer import GATE_MS, STATION, UINT32, WAIT_S, Peer, connected, until
+from plc_peer import GATE_MS, STATION, WAIT_S, Peer, connected, until
 
+from cli.simulated_certificates import commission
 from ops.local.ports import free_ports
 from schemas.errors import ConfigurationError
 from schemas.plant import Camera, HttpSource, Plant
@@ -20,15 +21,16 @@ from schemas.reasons import PlcAnswer
 from schemas.recipes import View
 from simulation import plant as simulated_plant
 
-DEMO = Path(__file__).parents[2] / "plants" / "demo.yaml"
+PLANTS = Path(__file__).parents[2] / "plants"
 
 
 @pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> Plant:
+def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plant:
+    monkeypatch.setenv("LINESIGHT_CERTIFICATES", str(tmp_path / "certificates"))
     plc_port, camera_port = free_ports(2)
     monkeypatch.setenv("LINESIGHT_SIM_PLC_PORT", str(plc_port))
     monkeypatch.setenv("LINESIGHT_SIM_CAMERA_PORT", str(camera_port))
-    plant = load_plant(DEMO)
+    plant = load_plant(PLANTS / "demo.yaml")
     (line,) = plant.lines
     (station,) = line.stations
     quick = msgspec.structs.replace(station, gate_after_ms=GATE_MS)
@@ -40,8 +42,11 @@ async def running(
     plant: Plant, truth: Path, *, parts: int, fed: bool = False, live: bool = False
 ) -> AsyncIterator[Peer]:
     stop = asyncio.Event()
+    identity = commission(plant, plant_dir=PLANTS)
     run = asyncio.create_task(
-        simulated_plant.run(plant, parts=parts, rate_per_s=20, seed=1, truth=truth, stop=stop, fed=fed, live=live)
+        simulated_plant.run(
+            plant, parts=parts, rate_per_s=20, seed=1, truth=truth, stop=stop, identity=identity, fed=fed, live=live
+        )
     )
     try:
 
@@ -56,7 +61,7 @@ async def running(
             return True
 
         await until(listening)
-        async with connected(plant.plcs[0]) as peer:
+        async with connected(plant.plcs[0], plant_dir=PLANTS) as peer:
             yield peer
     finally:
         stop.set()
@@ -91,17 +96,12 @@ async def test_parts_come_after_start_and_every_one_leaves(demo: Plant, tmp_path
     assert rows(truth, "finished") == [{"event": "finished", "parts": 30}]
 
 
-async def test_a_live_plant_feeds_when_a_gateway_beats_and_does_not_end(demo: Plant, tmp_path: Path) -> None:
-    (plc,) = demo.plcs
-    quick = msgspec.structs.replace(demo, plcs=(msgspec.structs.replace(plc, heartbeat_ms=50),))
-    async with running(quick, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
+async def test_a_live_plant_feeds_at_trigger_ready_and_does_not_end(demo: Plant, tmp_path: Path) -> None:
+    async with running(demo, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
         assert await peer.call("Simulation", "Status") == [0, 0, False]
-        beat = 0
+        await peer.node("trigger_ready").write_value(ua.Variant(True, ua.VariantType.Boolean))
 
         async def came(count: int) -> bool:
-            nonlocal beat
-            beat += 1
-            await peer.node("gateway_heartbeat").write_value(ua.Variant(beat, UINT32))
             fed, _, finished = await peer.call("Simulation", "Status")
             return bool(fed > count and not finished)
 

@@ -31,6 +31,10 @@ PAYLOAD = {
     "command_verdict": "",
     "command_action": "",
     "command_reason": "",
+    "command_defect_class": "",
+    "command_defect_view": "",
+    "command_defect_x_px": 0.0,
+    "command_defect_y_px": 0.0,
     "command_valid_until_ns": 0,
 }
 STAGE = Stage("plc_gateway")

@@ -10,7 +10,7 @@ from gateways.heartbeats import HeartbeatWatch
 from gateways.opcua_session import Reading
 from gateways.plc_history import REMEMBERED, StationHistory
 from gateways.sensor_gateway import why_unusable
-from gateways.station_nodes import mailbox_nodes, station_nodes
+from gateways.station_nodes import station_nodes, writable_nodes
 from schemas.plant import PlcNodes
 from schemas.plc_events import (
     LineMode,
@@ -161,10 +161,11 @@ def test_only_finite_numbers_that_the_plc_vouches_for_are_samples(reading: Readi
     assert why_unusable(reading) == why
 
 
-def test_only_mailbox_and_heartbeat_are_ever_written() -> None:
+def test_only_mailbox_handshake_and_heartbeat_are_ever_written() -> None:
     nodes = station_nodes(PlcNodes(), "aoi-1")
-    written = set(mailbox_nodes(nodes))
+    written = set(writable_nodes(nodes))
     assert "s=aoi-1.Heartbeat.Gateway" in written
-    assert all(node.startswith(("s=aoi-1.Mailbox.", "s=aoi-1.Heartbeat.Gateway")) for node in written)
-    assert not any("Ack" in node for node in written)
+    groups = ("s=aoi-1.Mailbox.", "s=aoi-1.Handshake.", "s=aoi-1.Heartbeat.Gateway")
+    assert all(node.startswith(groups) for node in written)
+    assert not any("Ack" in node or "Reset" in node for node in written)
     assert "{station}" not in "".join(getattr(nodes, role) for role in nodes.__struct_fields__)

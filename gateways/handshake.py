@@ -1,0 +1,116 @@
+"""The handshake of a station, on our side: when the PLC may trigger, and what went wrong with its triggers.
+
+    TriggerReady   false -> true   broker, cameras, inspect and judge are there, the PLC's recipe is known
+                   true -> false   one of them is gone; ErrorCode 1 to 9 says which, and ends with its cause
+    ErrorCode      20 and above    a trigger that was early, lost or double, a result that the PLC did not take:
+                                   stays until the PLC counts Reset up
+
+A part's own way (trigger, pictures, result, acknowledgement) is told by the arrivals' ring and the mailbox; parts overlap, so it
+is no state of the station. docs/connect-a-camera-and-a-plc.md draws both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from schemas.plant import PlcNodes
+from schemas.reasons import HandshakeCode
+
+EARLY_GRACE_S = 1.0
+"""A trigger so soon after TriggerReady fell is not early: the PLC could not know."""
+
+_AWAY = {
+    "station_gateway": HandshakeCode.CAMERAS_AWAY,
+    "inspect": HandshakeCode.INSPECT_AWAY,
+    "judge": HandshakeCode.JUDGE_AWAY,
+}
+
+
+class Shown(NamedTuple):
+    """What the PLC is shown."""
+
+    trigger_ready: bool
+    trigger_seen: int
+    error_code: HandshakeCode
+    error_text: str
+
+
+class StationHandshake:
+    """One station. `changed` is set when what the PLC is shown changes, but for the trigger count. Times are monotonic s."""
+
+    def __init__(self, *, station: str, recipes: Collection[str]) -> None:
+        self.changed = asyncio.Event()
+        self._station = station
+        self._recipes = frozenset(recipes)
+        self._not_ready, self._not_ready_text = HandshakeCode.STARTING, "the gateway has just started"
+        self._not_ready_since_s = 0.0
+        self._fault, self._fault_text = HandshakeCode.NONE, ""
+        self._reset: object = None
+        self._trigger_seen = 0
+
+    @property
+    def shown(self) -> Shown:
+        """A fault is shown before the reason why TriggerReady is false: it waits for a person."""
+        ready = self._not_ready is HandshakeCode.NONE
+        code, text = (self._fault, self._fault_text) if self._fault else (self._not_ready, self._not_ready_text)
+        return Shown(ready, self._trigger_seen, code, text)
+
+    def look(self, *, broker_away: bool, stages_away: Sequence[str], recipe: str, now_s: float) -> None:
+        """Takes in how things stand. `recipe` is what the PLC has selected, "" where it selects none."""
+        code, text = HandshakeCode.NONE, ""
+        if broker_away:
+            code, text = HandshakeCode.BROKER_AWAY, "Kafka does not answer, or no stage runs"
+        elif stages_away:
+            code, text = _AWAY[stages_away[0]], f"not ready: {', '.join(stages_away)}"
+        elif recipe and recipe not in self._recipes:
+            code, text = HandshakeCode.UNKNOWN_RECIPE, f"{recipe} is none of {', '.join(sorted(self._recipes))}"
+        self._stand_at(code, text, now_s)
+
+    def leave(self, *, now_s: float) -> None:
+        """The gateway is about to stop."""
+        self._stand_at(HandshakeCode.STARTING, "the gateway stops", now_s)
+
+    def triggered(self, count: int, *, live: bool, now_s: float) -> bool:
+        """A trigger was seen; True where it came although TriggerReady had been false for a while.
+
+        `live`: it came while the session lasted, so that the PLC could know.
+        """
+        self._trigger_seen = count
+        early = live and self._not_ready is not HandshakeCode.NONE and now_s - self._not_ready_since_s > EARLY_GRACE_S
+        if early:
+            self.fail(HandshakeCode.EARLY_TRIGGER, f"trigger {count} came while TriggerReady was false")
+        return early
+
+    def fail(self, code: HandshakeCode, text: str) -> None:
+        """Keeps the first fault until it is reset."""
+        if not self._fault:
+            self._fault, self._fault_text = code, text
+            self.changed.set()
+
+    def reset(self, count: object) -> None:
+        """Takes the PLC's reset counter; any change of it forgets the fault."""
+        if self._reset is not None and count != self._reset and self._fault:
+            self._fault, self._fault_text = HandshakeCode.NONE, ""
+            self.changed.set()
+        self._reset = count
+
+    def values(self, nodes: PlcNodes) -> dict[str, Any]:
+        """What is to be written, by node; without the nodes that the PLC does not have."""
+        shown = self.shown
+        told = {
+            nodes.trigger_ready: shown.trigger_ready,
+            nodes.trigger_seen: shown.trigger_seen,
+            nodes.error_code: int(shown.error_code),
+            nodes.error_text: shown.error_text,
+        }
+        return {node: value for node, value in told.items() if node is not None}
+
+    def _stand_at(self, code: HandshakeCode, text: str, now_s: float) -> None:
+        if (code, text) == (self._not_ready, self._not_ready_text):
+            return
+        if code and not self._not_ready:
+            self._not_ready_since_s = now_s
+        self._not_ready, self._not_ready_text = code, text
+        self.changed.set()

@@ -1,0 +1,67 @@
+"""How a client of a PLC proves who it is, and how it knows the PLC: Basic256Sha256, signed and encrypted, certificates pinned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncua import Client, ua
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.crypto.uacrypto import CertProperties
+
+from gateways.certificates import application_uri_of, files_of, parse_certificate
+from schemas.errors import ConfigurationError
+from schemas.plant import CertificateLogin, PasswordLogin, Plc
+
+
+class CertificatesUnusable(ConfigurationError):
+    """A certificate or key of a PLC is missing or damaged. A person puts the file right; nothing has to be started again."""
+
+
+async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
+    """Prepares `client`, not yet connected, for the PLC's security and its login, as the plant file says.
+
+    Raises `CertificatesUnusable`, or `ConfigurationError` where the plant file names no certificates.
+    """
+    if plc.security != "none":
+        await _encrypt(client, plc, plant_dir)
+    match plc.login:
+        case PasswordLogin(user=user, password=password):
+            client.set_user(user)
+            client.set_password(password)
+        case CertificateLogin(certificate=certificate, private_key=private_key):
+            try:
+                shown, key = _key_file(plant_dir / certificate), _key_file(plant_dir / private_key)
+                await client.load_client_certificate(shown.path_or_content, extension=shown.extension)
+                await client.load_private_key(key.path_or_content, extension=key.extension)
+            except (OSError, ValueError, TypeError, ua.UaError) as error:
+                raise CertificatesUnusable(f"PLC {plc.name}: certificate or key of its login: {error}") from error
+
+
+async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
+    files = files_of(plc, plant_dir=plant_dir)
+    try:
+        certificate, private_key, server_certificate = map(
+            _key_file, (files.own.certificate, files.own.private_key, files.server_certificate)
+        )
+        # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
+        client.application_uri = (
+            application_uri_of(parse_certificate(certificate.path_or_content)) or client.application_uri
+        )
+        await client.set_security(
+            SecurityPolicyBasic256Sha256,
+            certificate=certificate,
+            private_key=private_key,
+            server_certificate=server_certificate,
+            mode=ua.MessageSecurityMode.SignAndEncrypt,
+        )
+    except (OSError, ValueError, TypeError, ua.UaError) as error:
+        raise CertificatesUnusable(
+            f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}; "
+            "`linesight certificates show` lists what is missing"
+        ) from error
+
+
+def _key_file(path: Path) -> CertProperties:
+    """A certificate or key with its format, told by its content: names like `.key` and `.crt` are used for both."""
+    content = path.read_bytes()
+    return CertProperties(content, extension="pem" if content.startswith(b"-----BEGIN") else "der")
