@@ -58,7 +58,7 @@ class Signals:
 
 
 def exit_code(problem: LinesightError) -> int:
-    """2 for what a person has to change, 3 for a service that is not reachable, 1 otherwise."""
+    """2 for what a person has to change, 3 for a service that is not reachable, 1 otherwise: a supervisor starts it again."""
     if isinstance(problem, NotSo):
         return 1
     if isinstance(problem, Fatal | Refused):

@@ -71,12 +71,17 @@ def decode_grey(content: bytes, header: ImageHeader) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _check_bytes(frame: Frame, content: bytes, camera: Camera) -> None:
-    if len(content) > camera.max_image_bytes:
+def check_limit_bytes(size_bytes: int, camera: Camera) -> None:
+    """Raises Refused `image_too_large` for an image that the camera may not send."""
+    if size_bytes > camera.max_image_bytes:
         raise Refused(
             RefusalReason.IMAGE_TOO_LARGE,
-            f"{len(content)} bytes; camera {camera.name} may send {camera.max_image_bytes} (max_image_bytes)",
+            f"{size_bytes} bytes; camera {camera.name} may send {camera.max_image_bytes} (max_image_bytes)",
         )
+
+
+def _check_bytes(frame: Frame, content: bytes, camera: Camera) -> None:
+    check_limit_bytes(len(content), camera)
     if len(content) != frame.size_bytes:
         raise Refused(RefusalReason.SIZE_MISMATCH, f"{len(content)} bytes, the frame says {frame.size_bytes}")
     found = hashlib.sha256(content).hexdigest()
@@ -97,6 +102,8 @@ def check_limits_px(size_px: tuple[int, int], camera: Camera) -> None:
 def _check_px(frame: Frame, size_px: tuple[int, int], camera: Camera) -> None:
     check_limits_px(size_px, camera)
     width_px, height_px = size_px
+    if width_px < 1 or height_px < 1:
+        raise Refused(RefusalReason.SIZE_MISMATCH, f"{width_px}x{height_px} px; expected at least 1x1 px")
     if size_px != (frame.width_px, frame.height_px):
         raise Refused(
             RefusalReason.SIZE_MISMATCH,
@@ -110,7 +117,7 @@ def _raw(frame: Frame, content: bytes, camera: Camera) -> Image:
     if frame.channels not in (1, 3):
         raise Refused(RefusalReason.UNDECODABLE_IMAGE, f"raw image of {frame.channels} channels; expected 1 or 3 (RGB)")
     expected = frame.width_px * frame.height_px * frame.channels
-    if expected < 1 or len(content) != expected:
+    if len(content) != expected:
         raise Refused(
             RefusalReason.SIZE_MISMATCH,
             f"{len(content)} bytes; {frame.width_px}x{frame.height_px} px of {frame.channels} channels are {expected}",

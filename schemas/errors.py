@@ -4,6 +4,7 @@ LinesightError
 ├── Transient            try again: the broker, Triton, the PLC or the object store is away
 │   └── ServiceAway      ... and it stayed away past the deadline (exit code 3)
 ├── Refused              this message can never succeed: dead letter with `reason`
+├── StageFailed          a defect of the program or of a library: the process ends, and is started again (exit code 1)
 └── Fatal                the process must stop
     ├── ConfigurationError   wrong usage or configuration (exit code 2)
     └── TopicMismatch        the broker's topics differ from the catalogue (exit code 2)
@@ -39,6 +40,10 @@ class Refused(LinesightError):
         super().__init__(f"{reason.value}: {detail[:DETAIL_LIMIT]}")
         self.reason = reason
         self.detail = detail[:DETAIL_LIMIT]
+
+
+class StageFailed(LinesightError):
+    """A defect of the program or of a library stopped a stage. What was not finished is not committed: the next start reads it again."""
 
 
 class Fatal(LinesightError):

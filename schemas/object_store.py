@@ -47,8 +47,8 @@ class ObjectStore(Protocol):
     def put(self, key: str, content: bytes) -> None:
         """Keeps `content` under `key`."""
 
-    def get(self, key: str) -> bytes:
-        """The bytes of `key`; raises `ObjectMissing`."""
+    def get(self, key: str, *, limit_bytes: int = MAX_OBJECT_BYTES) -> bytes:
+        """The bytes of `key`; raises `ObjectMissing`, also where they are more than `limit_bytes`."""
 
     def exists(self, key: str) -> bool:
         """Whether `key` is there."""
@@ -105,12 +105,12 @@ class FolderStore:
                 temporary.unlink()
             raise Transient(f"object store: {path} cannot be written: {error.strerror}") from error
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, limit_bytes: int = MAX_OBJECT_BYTES) -> bytes:
         """The bytes of `key`; raises `ObjectMissing`."""
         path = self._path(key)
         try:
-            if path.stat().st_size > MAX_OBJECT_BYTES:
-                raise ObjectMissing(f"{key} is larger than {MAX_OBJECT_BYTES} bytes")
+            if path.stat().st_size > limit_bytes:
+                raise ObjectMissing(f"{key} is larger than {limit_bytes} bytes")
             return path.read_bytes()
         except OSError as error:
             if error.errno in _NO_SUCH_NAME:
@@ -161,12 +161,12 @@ class BucketStore:
         except _AWAY as error:
             raise Transient(f"object store: {key} cannot be written: {error}") from error
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, limit_bytes: int = MAX_OBJECT_BYTES) -> bytes:
         """The bytes of `key`; raises `ObjectMissing`."""
         try:
             response = self._client.get_object(self._bucket, key)
             try:
-                content = bytes(response.read(MAX_OBJECT_BYTES + 1))
+                content = bytes(response.read(limit_bytes + 1))
             finally:
                 response.close()
                 response.release_conn()
@@ -178,8 +178,8 @@ class BucketStore:
             raise Transient(f"object store: {key} cannot be read: {error}") from error
         except _AWAY as error:
             raise Transient(f"object store: {key} cannot be read: {error}") from error
-        if len(content) > MAX_OBJECT_BYTES:
-            raise ObjectMissing(f"{key} is larger than {MAX_OBJECT_BYTES} bytes")
+        if len(content) > limit_bytes:
+            raise ObjectMissing(f"{key} is larger than {limit_bytes} bytes")
         return content
 
     def exists(self, key: str) -> bool:

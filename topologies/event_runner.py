@@ -25,7 +25,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 
 from schemas.codec import decode
 from schemas.commits import FinishedPrefix
-from schemas.errors import ConfigurationError, Fatal, Refused
+from schemas.errors import ConfigurationError, Fatal, Refused, StageFailed
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import Stage
@@ -81,7 +81,7 @@ class EventRunner:
     async def run(self, stop: asyncio.Event) -> None:
         """Returns when `stop` is set and everything is drained, within 10 s.
 
-        Raises Fatal when the handler or Faust fails, or topics are missing.
+        Raises StageFailed when the handler or Faust fails, ConfigurationError where topics are missing.
         """
         self._work = Background()
         async with (
@@ -264,7 +264,7 @@ class EventRunner:
             raise
         except Exception as error:
             self._stage.log.error("handler_failed", exc_info=error)
-            raise Fatal(
+            raise StageFailed(
                 f"{self._stage.name} stopped: {error!r}. What was not finished is not committed; it is read again at the next start"
             ) from error
 
@@ -272,7 +272,7 @@ class EventRunner:
         """Faust's own services: it says by a flag that one of them broke down."""
         while not (app.should_stop or app.crashed):  # noqa: ASYNC110  Faust only has flags
             await asyncio.sleep(0.25)
-        raise Fatal(f"{self._stage.name} stopped: Faust broke down: {app.crash_reason!r}. Start it again")
+        raise StageFailed(f"{self._stage.name} stopped: Faust broke down: {app.crash_reason!r}")
 
     async def _ticks(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from processors.decoding import decode_frame
+from processors.decoding import check_limit_bytes, decode_frame
 from processors.frame_checks import FrameChecks
 from processors.golden.alignment import AlignmentFailed
 from processors.golden.candidates import Candidate
@@ -22,7 +22,7 @@ from processors.golden.comparison import GoldenComparison, LaidFrame
 from processors.golden.crops import CROP_PX
 from processors.golden.findings import anomaly_score
 from processors.inspection import Examination, FramePlace
-from schemas.errors import Refused
+from schemas.errors import LinesightError, Refused
 from schemas.frames import Frame
 from schemas.inspections import Timings
 from schemas.object_store import ObjectMissing, ObjectStore
@@ -36,6 +36,9 @@ from topologies.byte_budget import ByteBudget
 from topologies.job_batches import JobBatches
 from topologies.references import References
 from topologies.triton import Model, ModelFailed, Triton
+
+MOST_PX_ON_THE_LOOP = 500_000
+"""A difference map larger than this is looked at in a thread: below, moving there costs more than the look."""
 
 BYTES_PER_PX = 4
 """Decoded, laid over, in the request, and its difference map, with room."""
@@ -90,10 +93,14 @@ class FrameExaminer:
         store: ObjectStore,
         stage: Stage,
         executor: Executor,
+        fetching: Executor,
         threads: int,
         limit_count: int,
     ) -> None:
-        """`threads`: how many of the executor's are for preparing frames. `limit_count`: how many frames are open at most."""
+        """`threads`: how many of the executor's are for preparing frames. `limit_count`: how many frames are open at most.
+
+        `fetching`: threads of their own for the object store, so that one that is slow holds up only frames that lie there.
+        """
         self._plant = plant
         self._checks = FrameChecks(plant)
         self._triton = triton
@@ -101,6 +108,7 @@ class FrameExaminer:
         self._store = store
         self._stage = stage
         self._executor = executor
+        self._fetching = fetching
         self._preparing = JobBatches(executor=executor, threads=threads)
         limit_bytes = BudgetSettings().decoded_bytes
         self._room = ByteBudget(
@@ -141,9 +149,10 @@ class FrameExaminer:
         camera, recipe = assignment.camera, assignment.recipe
         # a frame that lies about its size is refused before it is decoded, so its claim may be trusted here
         claimed_px = min(frame.width_px, camera.max_width_px) * min(frame.height_px, camera.max_height_px)
-        async with self._room.hold(BYTES_PER_PX * max(0, claimed_px)):
+        fetched_bytes = 0 if frame.uri is None else min(frame.size_bytes, camera.max_image_bytes)
+        async with self._room.hold(BYTES_PER_PX * max(0, claimed_px) + max(0, fetched_bytes)):
             begin()
-            content = await self._content(frame)
+            content = await self._content(frame, camera)
             reference = await self._references.get(
                 file=assignment.view.reference,
                 digest=frame.reference,
@@ -151,15 +160,16 @@ class FrameExaminer:
                 camera=camera,
             )
             comparison = reference.comparison
-            prepared = await self._preparing.run(partial(_prepare, frame, content, camera, comparison))
+            prepared = await self._preparing.run(partial(self._working, _prepare, frame, content, camera, comparison))
             inferring = time.perf_counter()
             difference = await self._compare(recipe.inspection.compare, comparison, prepared.laid)
             infer_s = time.perf_counter() - inferring
-            found = (
-                await self._in_thread(_search, comparison, prepared.laid, difference)
-                if comparison.differs(prepared.laid, difference)
-                else _Found((), _NO_CROPS, anomaly_score(difference, _NOTHING))
-            )
+            if difference.size > MOST_PX_ON_THE_LOOP:
+                found = await self._in_thread(self._working, _look, frame, comparison, prepared.laid, difference)
+            elif comparison.differs(prepared.laid, difference):
+                found = await self._in_thread(self._working, _search, frame, comparison, prepared.laid, difference)
+            else:
+                found = _Found((), _NO_CROPS, anomaly_score(difference, _NOTHING))
             inferring = time.perf_counter()
             probabilities = await self._classify(recipe.inspection.classifier, found.crops)
             infer_s += time.perf_counter() - inferring
@@ -180,16 +190,20 @@ class FrameExaminer:
                 ),
             )
 
-    async def _content(self, frame: Frame) -> bytes:
+    async def _content(self, frame: Frame, camera: Camera) -> bytes:
         if frame.image is not None:
             return frame.image
         if frame.uri is None:
             raise Refused(RefusalReason.OBJECT_MISSING, "the frame has neither an image nor a uri")
-        read = partial(self._in_thread, self._store.get, frame.uri)
+        check_limit_bytes(frame.size_bytes, camera)
+        get = partial(self._store.get, limit_bytes=camera.max_image_bytes)
+        read = partial(asyncio.get_running_loop().run_in_executor, self._fetching, get, frame.uri)
         try:
             return await patiently(read, stage=self._stage, service="store")
         except ObjectMissing as error:
-            raise Refused(RefusalReason.OBJECT_MISSING, f"the object store has no {frame.uri}") from error
+            raise Refused(
+                RefusalReason.OBJECT_MISSING, f"the object store has no usable {frame.uri}: {error}"
+            ) from error
 
     async def _compare(self, pin: ModelPin, comparison: GoldenComparison, laid: LaidFrame) -> Image:
         inputs = {"image": laid.image[None, None], "reference": comparison.half_reference[None, None]}
@@ -199,14 +213,26 @@ class FrameExaminer:
     async def _classify(self, pin: ModelPin, crops: Image) -> npt.NDArray[np.float32]:
         if len(crops) == 0:
             return _NOTHING
-        answer = await self._infer(pin, {"crops": crops})
-        return np.asarray(answer["probabilities"], np.float32)
+        rows = self._triton.most_rows(pin) or 1
+        slices = [crops[first : first + rows] for first in range(0, len(crops), rows)]
+        answers = await asyncio.gather(*(self._infer(pin, {"crops": some}) for some in slices))
+        return np.concatenate([np.asarray(answer["probabilities"], np.float32) for answer in answers])
 
     async def _infer(self, pin: ModelPin, inputs: dict[str, Image]) -> dict[str, npt.NDArray[np.generic]]:
         try:
             return await self._triton.infer(pin, inputs)
         except ModelFailed as error:
             raise Refused(RefusalReason.MODEL_FAILED, str(error)) from error
+
+    def _working(self, work: Callable[..., Result], frame: Frame, *arguments: object) -> Result:
+        """What `work` makes of the frame. A defect that only this picture brings out costs this picture, not the line."""
+        try:
+            return work(frame, *arguments)
+        except (LinesightError, MemoryError):
+            raise
+        except Exception as error:
+            self._stage.log.error("inspection_failed", frame=frame.id, exc_info=error)
+            raise Refused(RefusalReason.INSPECTION_FAILED, f"our code failed on this picture: {error!r}") from error
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
@@ -230,7 +256,13 @@ def _prepare(frame: Frame, content: bytes, camera: Camera, comparison: GoldenCom
     return _Prepared(laid, (decoded - started) * 1000, (aligned - decoded) * 1000)
 
 
-def _search(comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
+def _look(frame: Frame, comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
+    if comparison.differs(laid, difference):
+        return _search(frame, comparison, laid, difference)
+    return _Found((), _NO_CROPS, anomaly_score(difference, _NOTHING))
+
+
+def _search(_frame: Frame, comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
     candidates = comparison.candidates(laid, difference)
     # of a frame without candidates the whole map is looked at: too much for the event loop
     unusual = 0.0 if candidates else anomaly_score(difference, _NOTHING)

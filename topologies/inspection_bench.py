@@ -25,6 +25,7 @@ from topologies.references import References
 from topologies.triton import Triton
 
 MOST_THREADS = 4  # alignment holds the interpreter most of its time: more threads only wait for it
+FETCHING_THREADS = 4
 FRAMES_PER_REQUEST = 16
 """How many frames may be open for each request in flight: as many again as a full batch holds, while it is under way."""
 
@@ -48,6 +49,7 @@ class InspectionBench:
         self._triton = Triton(settings=settings, stage=stage, models=models_of(plant), owner=owner)
         threads = 1 if in_the_background else max(2, min(MOST_THREADS, os.cpu_count() or 2))
         self._executor = ThreadPoolExecutor(threads, "decode", _yield_to_all if in_the_background else None)
+        self._fetching = ThreadPoolExecutor(FETCHING_THREADS, "fetch")
         self._examiner = FrameExaminer(
             plant=plant,
             triton=self._triton,
@@ -55,6 +57,7 @@ class InspectionBench:
             store=store,
             stage=stage,
             executor=self._executor,
+            fetching=self._fetching,
             threads=threads,
             limit_count=1 if in_the_background else FRAMES_PER_REQUEST * settings.in_flight,
         )
@@ -89,7 +92,8 @@ class InspectionBench:
         """Ends every task and closes the connections."""
         await self._services.cancel()
         await self._triton.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._executor, self._fetching):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     async def _warm_up(self) -> None:
         await self._examiner.warm_up()

@@ -23,7 +23,7 @@ from aiokafka.errors import (
 )
 
 from schemas.codec import decode
-from schemas.errors import ConfigurationError, Fatal, Refused
+from schemas.errors import ConfigurationError, Fatal, Refused, StageFailed
 from schemas.patience import pause_s
 from schemas.plant import Plant
 from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
@@ -103,7 +103,7 @@ class LineRunner:
         self._at = "nothing"  # what the handler works on, for the message of a fatal error
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Returns when `stop` is set and everything is drained, within 10 s. Raises Fatal when the handler fails."""
+        """Returns when `stop` is set and everything is drained, within 10 s. Raises StageFailed when the handler fails."""
         self._assigned = asyncio.get_running_loop().create_future()
         self._refusals = Background()
         work = asyncio.create_task(self._work())
@@ -129,7 +129,7 @@ class LineRunner:
                 raise
             except Exception as error:
                 self._stage.log.error("handler_failed", at=self._at, exc_info=error)
-                raise Fatal(
+                raise StageFailed(
                     f"{self._stage.name} stopped at {self._at}: {error!r}. Nothing of it is committed; it is read again at the next start"
                 ) from error
             finally:

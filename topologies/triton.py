@@ -2,8 +2,9 @@
 
     away        no answer, or one that says so: wait until it is back, load the models again, repeat without end
     busy        its queue is full: repeat later, without end
-    failed      it answers, but not this request: repeat a few times, each time after an inference of a known image showed
-                that the server is well; then it is this image's fault (`ModelFailed`)
+    failed      it answers, but not this request, or its process ends while it works on this one alone: repeat a few times,
+                each time after an inference of a known image showed that the server is well; then it is this image's
+                fault (`ModelFailed`)
 
 "Ready" as the server says it tells nothing about a dead or hung model process; the known image does. A model that fails on
 it is taken out and loaded again: the server does not start a dead model process by itself.
@@ -73,8 +74,9 @@ CHANNEL = [
 ]
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 _LATE = "StatusCode.DEADLINE_EXCEEDED"
-_AWAY = ("StatusCode.UNAVAILABLE", "StatusCode.NOT_FOUND", "StatusCode.CANCELLED")
-_AWAY_WORDS = ("not ready", "unknown model", "not found", "has no available versions")
+_CUT_OFF = "StatusCode.UNAVAILABLE"
+_AWAY = (_CUT_OFF, "StatusCode.NOT_FOUND", "StatusCode.CANCELLED")
+_AWAY_WORDS = ("request for unknown model",)
 _BUSY_WORDS = ("maximum queue size", "timeout expired")
 
 
@@ -150,6 +152,10 @@ class Triton:
             for name, version in self._models:
                 await self.infer(ModelPin(name=name, version=version), self._known[name, version])
 
+    def most_rows(self, pin: ModelPin) -> int:
+        """How many rows the model takes in one request (its `max_batch_size`); 0 where its rows cannot be batched."""
+        return self._most_rows[pin.name, pin.version]
+
     def use(self, pin: ModelPin) -> ModelUse:
         """Version and digest of a loaded model, as an inspection carries them."""
         return self._uses[pin.name, pin.version]
@@ -176,7 +182,8 @@ class Triton:
                 if not _is_busy(error):
                     self._well = False
                     self._suspected = not _is_away(error)
-                    if not _is_away(error) and attempt > 1:  # the first try may have failed for a neighbour
+                    # the first try may have failed for a neighbour; later ones are alone, and the server was well before
+                    if attempt > 1 and (not _is_away(error) or error.status() == _CUT_OFF):
                         failures += 1
                     if failures >= TRIES:
                         raise ModelFailed(
@@ -314,16 +321,27 @@ class Triton:
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
     async def _prove(self, model: Model, *, timeout_s: float, patient: bool) -> None:
-        """An inference of the known input. A model that fails on it is unloaded, to be loaded by the next attempt."""
+        """An inference of the known input. A model that fails on it, or hangs, is unloaded, to be loaded by the next attempt.
+
+        One that answers too late and has executed others meanwhile does not hang: it has much to do.
+        """
+        executed = await self._executions(model.pin)
         try:
             known = self._known[model.pin.name, model.pin.version]
             await self._infer(model, known, timeout_s=timeout_s)
         except InferenceServerException as error:
-            slow = error.status() == _LATE
-            if not (_is_away(error) or _is_busy(error) or (slow and patient)):
+            spared = _is_away(error) or _is_busy(error)
+            if error.status() == _LATE:
+                spared = patient or await self._executions(model.pin) > executed
+            if not spared:
                 await self._client.unload_model(model.pin.name, client_timeout=LOAD_TIMEOUT_S)
                 await self._unloaded(model.pin)
             raise
+
+    async def _executions(self, pin: ModelPin) -> int:
+        """How many requests or batches the server has executed with the model since it was loaded."""
+        answer = await self._client.get_inference_statistics(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
+        return sum(int(model.execution_count) for model in answer.model_stats)
 
     async def _unloaded(self, pin: ModelPin) -> None:
         """Returns when the server has taken the model out: it answers before, and a load in between would do nothing."""
@@ -340,7 +358,7 @@ class Triton:
         try:
             await self._client.load_model(pin.name, client_timeout=LOAD_TIMEOUT_S)
         except InferenceServerException as error:
-            if _is_away(error) and "failed to load" not in _text(error):
+            if error.status() == _LATE or (_is_away(error) and "failed to load" not in _text(error)):
                 raise
             raise ConfigurationError(
                 f"Triton at {self._settings.url} cannot load {pin.name}: {_text(error)}"

@@ -41,7 +41,7 @@ class TritonPythonModel:
             answers.append(triton.InferenceResponse([triton.Tensor("difference", np.zeros_like(image))]))
         return answers
 """
-FAULTS = {"crashes": "os._exit(7)", "hangs": "time.sleep(3600)"}
+FAULTS = {"crashes": "os._exit(7)", "hangs": "time.sleep(3600)", "kills the server": "os.kill(os.getppid(), 9)"}
 
 
 def poisonable_models(repository: Path, fault: str) -> None:

@@ -20,7 +20,7 @@ from echo_stage import Echo, plant_named, review
 
 from ops.local.kafka import LocalKafka
 from schemas.codec import encode
-from schemas.errors import ConfigurationError, Fatal
+from schemas.errors import ConfigurationError, StageFailed
 from schemas.plant import Plant
 from schemas.records import Review
 from schemas.settings import KafkaSettings
@@ -174,7 +174,7 @@ async def test_an_error_in_the_handler_ends_the_process_and_skips_nothing(
                 raise KeyError("a defect of the program")
             await super().take(record)
 
-    with pytest.raises(Fatal, match="a defect of the program"):
+    with pytest.raises(StageFailed, match="a defect of the program"):
         async with running(Broken(), plant, settings):
             await asyncio.sleep(30)
     assert await committed(settings, f"{plant.plant}.alerts") <= 5

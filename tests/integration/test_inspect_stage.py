@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,19 +21,21 @@ from inspecting import inspecting
 from ops.local.places import CHECKOUT
 from ops.local.ports import free_ports
 from ops.local.triton import LocalTriton
+from processors.decoding import Image
 from processors.scoring import overlap_ratio
 from schemas.codec import encode
 from schemas.errors import ConfigurationError
 from schemas.frames import Frame, ImageEncoding
 from schemas.inspections import Inspection
 from schemas.object_store import FolderStore, frame_key, reference_key, sha256_hex
-from schemas.plant import Plant
+from schemas.plant import Camera, Plant
 from schemas.reasons import FrameOutcome
 from schemas.recipes import ModelPin
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import DEAD_LETTERS, FRAMES, INSPECTIONS
 from simulation.defects import DefectKind
+from topologies import frame_examiner
 from topologies.inspect_stage import run
 from topologies.topic_admin import ensure_topics
 
@@ -147,11 +150,17 @@ def bad_frames(image: bytes) -> dict[str, Frame]:
         ("size_mismatch/sha256", image, {"sha256": "0" * 64}),
         ("size_mismatch/px", image, {"width_px": 639}),
         ("size_mismatch/reference", half, {}),
+        (
+            "size_mismatch/negative",
+            grey.tobytes(),
+            {"encoding": ImageEncoding.RAW, "width_px": -640, "height_px": -640},
+        ),
+        ("image_too_large/object", image, {"image": None, "uri": frame_key("ab" * 32), "size_bytes": 10**12}),
         ("object_missing", image, {"image": None, "uri": frame_key("ab" * 32)}),
         ("object_missing/no_uri", image, {"image": None}),
         ("object_missing/outside", image, {"image": None, "uri": "../../etc/passwd"}),
         ("unknown_station", image, {"station": "aoi-9"}),
-        ("unknown_camera", image, {"camera": "ceiling", "id": "ceiling/s1/13"}),
+        ("unknown_camera", image, {"camera": "ceiling", "id": "ceiling/s1/15"}),
         ("unknown_camera/view", image, {"view": "middle"}),
         ("unknown_recipe", image, {"recipe": "board-z@1"}),
         ("unknown_part", image, {"part_id": ""}),
@@ -193,27 +202,69 @@ async def test_a_frame_that_cannot_be_inspected_is_a_dead_letter_a_dropped_inspe
 async def test_a_body_that_cannot_be_read_is_accounted_for_by_its_headers(
     settings: KafkaSettings, plant: Plant, services: FolderStore
 ) -> None:
-    encoded = encode(FRAMES, frame(pictures(plant, seed=1).jpegs["left"], sequence=0))
-    long = encode(FRAMES, frame(b"", sequence=1, part_id="x" * 2_000_000))
+    image = pictures(plant, seed=1).jpegs["left"]
+    encoded, second = (encode(FRAMES, frame(image, sequence=number)) for number in (0, 1))
+    long = encode(FRAMES, frame(b"", sequence=2, part_id="x" * 2_000_000))
     records = [
         ("left", encoded.value[:1000], encoded.headers),
-        ("left", encoded.value, [("schema", b"Frame/9"), *encoded.headers[1:]]),
+        ("left", second.value, [("schema", b"Frame/9"), *second.headers[1:]]),
         ("left", encoded.value, [("schema", b"Nonsense/1")]),
+        # frame 0 once more: it has its inspection, and a second one would contradict it
+        ("left", encoded.value[:500], encoded.headers),
         # what would not fit into the messages that follow from it
         ("left", encoded.value, [("schema", b"\xff" * 1_500_000)]),
         ("left", long.value, long.headers),
     ]
     await publish_raw(settings, plant, FRAMES, records)
     async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
-        letters = await read_until(settings, plant, DEAD_LETTERS, 5)
+        letters = await read_until(settings, plant, DEAD_LETTERS, 6)
         await until(lambda: value(stage, "in_progress") == 0, "everything is finished")
     found = await read_to_end(settings, plant, INSPECTIONS)
-    reasons = ["truncated", "unknown_version", "unknown_schema", "unknown_schema", "wrong_type"]
+    reasons = ["truncated", "unknown_version", "unknown_schema", "truncated", "unknown_schema", "wrong_type"]
     assert Counter(letter.reason for letter in letters) == Counter(reasons)
     assert [(each.id, each.reason, each.part_id, each.station) for each in found] == [
         ("left/s1/0", "truncated", "part-0", "aoi-1"),
-        ("left/s1/0", "unknown_version", "part-0", "aoi-1"),
+        ("left/s1/1", "unknown_version", "part-1", "aoi-1"),
     ]
+
+
+async def test_a_picture_that_our_own_code_fails_on_costs_itself_alone(
+    settings: KafkaSettings, plant: Plant, services: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = frame_examiner.decode_frame
+
+    def with_a_defect(taken: Frame, content: bytes, *, camera: Camera) -> Image:
+        if taken.sequence == 1:
+            raise ZeroDivisionError("a defect of the program")
+        return right(taken, content, camera=camera)
+
+    monkeypatch.setattr(frame_examiner, "decode_frame", with_a_defect)
+    image = pictures(plant, seed=1).jpegs["left"]
+    await publish(settings, plant, FRAMES, keyed([frame(image, sequence=number) for number in range(3)]))
+    async with inspecting(plant, plant_dir=PLANT_DIR):
+        found = await read_until(settings, plant, INSPECTIONS, 3)
+    assert [each.reason for each in found] == [None, "inspection_failed", None]
+    (letter,) = await read_to_end(settings, plant, DEAD_LETTERS)
+    assert "a defect of the program" in letter.detail
+
+
+async def test_more_candidates_than_the_classifier_takes_at_once_are_all_classified(
+    settings: KafkaSettings, plant: Plant, services: FolderStore
+) -> None:
+    recipe = plant.recipes[0]
+    many = msgspec.structs.replace(
+        recipe, inspection=msgspec.structs.replace(recipe.inspection, max_candidates=1000, merge_distance_px=1)
+    )
+    plant = msgspec.structs.replace(plant, recipes=(many, *plant.recipes[1:]))
+    picture = cv2.imdecode(np.frombuffer(pictures(plant, seed=1).jpegs["left"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    for x, y in itertools.product(range(110, 530, 30), range(110, 530, 30)):
+        picture[y : y + 8, x : x + 8] = 255 - picture[y : y + 8, x : x + 8]
+    spotted = cv2.imencode(".png", picture)[1].tobytes()
+    await publish(settings, plant, FRAMES, keyed([frame(spotted, sequence=0, encoding=ImageEncoding.PNG)]))
+    async with inspecting(plant, plant_dir=PLANT_DIR):
+        (found,) = await read_until(settings, plant, INSPECTIONS, 1)
+    assert found.outcome is FrameOutcome.INSPECTED
+    assert len(found.defects) > 64
 
 
 async def test_duplicates_gaps_and_wrong_clocks_are_noticed_and_survived(

@@ -18,7 +18,7 @@ from echo_stage import Echo, plant_named, review, runner_of
 
 from ops.local.kafka import LocalKafka
 from schemas.codec import encode
-from schemas.errors import Fatal
+from schemas.errors import StageFailed
 from schemas.plant import Plant
 from schemas.records import Review
 from schemas.settings import KafkaSettings
@@ -219,7 +219,7 @@ async def test_an_unexpected_error_of_the_handler_stops_the_process_and_skips_no
                 raise KeyError("a defect of the program")
             await super().take(record)
 
-    with pytest.raises(Fatal, match=r"reviews/\d/5.*a defect of the program"):
+    with pytest.raises(StageFailed, match=r"reviews/\d/5.*a defect of the program"):
         await asyncio.wait_for(runner_of(Broken(), plant, settings, Stage("judge")).run(asyncio.Event()), 60)
     assert await committed(settings, f"{plant.plant}.judge") <= 5
     async with running(Echo(), plant, settings):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import cv2
@@ -42,8 +45,25 @@ def frames_of(plant: Plant) -> list[Frame]:
     return sorted(found, key=lambda each: each.sequence)
 
 
+@asynccontextmanager
+async def kept_running(server: LocalTriton) -> AsyncIterator[None]:
+    """Starts the server again whenever it has ended, as the supervisor of a line does."""
+
+    async def keep() -> None:
+        while True:
+            await until(lambda: server.poll() is not None, "the server has ended", within_s=DONE_WITHIN_S)
+            await asyncio.to_thread(server.start)
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait({keeping})
+
+
 @pytest.mark.usefixtures("triton_installed")
-@pytest.mark.parametrize("fault", ["crashes", pytest.param("hangs", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("fault", ["crashes", "kills the server", pytest.param("hangs", marks=pytest.mark.soak)])
 async def test_a_poisoned_frame_costs_only_itself(
     fault: str, kafka: str, unique_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,7 +77,7 @@ async def test_a_poisoned_frame_costs_only_itself(
     poisoned = f"left/s1/{POISONED_ROUND}"
     with LocalTriton(tmp_path, tmp_path / "models", models=()) as server:
         monkeypatch.setenv("TRITON_URL", server.url)
-        async with inspecting(plant, plant_dir=PLANT_DIR) as stage:
+        async with kept_running(server), inspecting(plant, plant_dir=PLANT_DIR) as stage:
             await until(lambda: stage.ready, "the stage is ready")
             await publish(settings, plant, FRAMES, [(each.camera, each) for each in frames])
             found = await read_until(settings, plant, INSPECTIONS, len(frames), within_s=DONE_WITHIN_S)

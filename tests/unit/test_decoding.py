@@ -154,6 +154,11 @@ def test_raw_pixels_must_fill_the_picture_exactly() -> None:
     assert refusal(content, **raw, channels=2) is RefusalReason.UNDECODABLE_IMAGE
     assert refusal(content, **raw, width_px=10**6, height_px=10**6) is RefusalReason.IMAGE_TOO_LARGE
     assert refusal(b"", **raw, width_px=0, height_px=0) is RefusalReason.SIZE_MISMATCH
+    # the product is right all the same
+    assert (
+        refusal(content, **raw, width_px=-picture().shape[1], height_px=-picture().shape[0])
+        is RefusalReason.SIZE_MISMATCH
+    )
 
 
 def test_another_encoding_than_the_frame_says_is_refused() -> None:
