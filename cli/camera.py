@@ -15,29 +15,35 @@ import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from schemas.errors import ConfigurationError, Refused
-from schemas.plant import Camera
+from schemas.plant import Camera, GenicamSource, VideoSource
 from schemas.plant_file import load_unfinished_plant
 
 if TYPE_CHECKING:
+    from gateways.picture_source import CameraSource
     from processors.image_health import ImageHealth
 
 app = typer.Typer(help="Cameras.", no_args_is_help=True, rich_markup_mode=None)
 
 RETRY_S = 0.1
+CONNECT_S = 10.0  # a camera that has to be connected first may take this long until its first picture
 LISTED = 5  # reasons: a url with the trigger in it makes each one different
 
 
 class CameraReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen. Times and sizes are medians unless their names say otherwise; health is that of the last picture.
 
-    `interval_jitter_ms` is the standard deviation of the time between pictures. `failures` counts by what was wrong.
+    `interval_jitter_ms` is the standard deviation of the time between pictures, `stream_rate_per_s` the rate of a stream by its own time
+    stamps: not all of its frames are asked for. `failures` counts by what was wrong, `noticed` what the source said on its own.
     """
 
     camera: str
     view: str
     pictures: int
     failures: dict[str, int]
+    noticed: dict[str, int] = {}
+    trigger: str = ""
     rate_per_s: float = 0.0
+    stream_rate_per_s: float = 0.0
     interval_ms: float = 0.0
     interval_jitter_ms: float = 0.0
     image_bytes: int = 0
@@ -72,7 +78,8 @@ def try_out(
 ) -> None:
     """Takes pictures for a while and says how they come and what they look like; saves the last one.
 
-    Needs neither Kafka nor a PLC. Exit code 1 where no picture could be used.
+    Needs neither Kafka nor a PLC: a camera with a hardware trigger is triggered by software here. Exit code 1 where no picture
+    could be used.
     """
     from cli.exits import NotSo
 
@@ -99,7 +106,8 @@ class _Test:
     """Asks one camera for pictures, one after the other."""
 
     def __init__(self, camera: Camera, *, view: str, plant_dir: Path) -> None:
-        self._camera = camera
+        self._camera = _triggered_here(camera)
+        self._by_software = self._camera is not camera
         self._view = view
         self._plant_dir = plant_dir
         self._arrived_s: list[float] = []
@@ -107,6 +115,8 @@ class _Test:
         self._sizes: Counter[str] = Counter()
         self._encodings: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._noticed: Counter[str] = Counter()
+        self._stream_rate_per_s = 0.0
         self._last: bytes = b""
         self._health: ImageHealth | None = None
 
@@ -114,31 +124,55 @@ class _Test:
         """Takes pictures for `seconds` (the last request may take its own timeout longer), then saves the last."""
         import aiohttp
 
-        from gateways.camera_sources import CaptureFailed, open_source
+        from gateways.camera_sources import open_source
 
         async with aiohttp.ClientSession() as http:
-            source = open_source(self._camera, plant_dir=self._plant_dir, http=http)
+            source = open_source(self._camera, plant_dir=self._plant_dir, http=http, tell=self._notice)
             if source is None:
                 raise ConfigurationError(
                     f"camera {self._camera.name} is `external`: its frames come over Kafka, see `linesight tail`"
                 )
+            if trigger is None and isinstance(self._camera.source, VideoSource):
+                trigger = 1
             if source.keeps_triggers and trigger is None:
                 raise ConfigurationError(
                     f"camera {self._camera.name} keeps its pictures by trigger count: say from which on with --trigger N"
                 )
-            count, until_s = trigger or 0, time.monotonic() + seconds
-            while time.monotonic() < until_s:
-                try:
-                    picture = await source.capture(view=self._view, trigger_count=count)
-                    self._take(picture.image)
-                    count += 1
-                except CaptureFailed as error:
-                    self._fail(str(error))
-                    await asyncio.sleep(RETRY_S)
-                except Refused as error:
-                    self._fail(str(error))
-                    count += 1
+            running = asyncio.create_task(source.run())
+            try:
+                await self._ask(source, first=trigger or 0, seconds=seconds)
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
         return self._report(_save(self._last, self._camera.name, out) if self._last else "")
+
+    async def _ask(self, source: CameraSource, *, first: int, seconds: float) -> None:
+        from gateways.camera_process import CameraProcess
+        from gateways.picture_source import CaptureFailed
+
+        connecting = isinstance(source, CameraProcess)
+        count, until_s = first, time.monotonic() + (max(seconds, CONNECT_S) if connecting else seconds)
+        while time.monotonic() < until_s:
+            try:
+                picture = await source.capture(view=self._view, trigger_count=count)
+                if connecting:
+                    # what went wrong until then is no news
+                    connecting = False
+                    self._failures.clear()
+                    until_s = time.monotonic() + seconds
+                self._take(picture.image)
+                count += 1
+            except CaptureFailed as error:
+                self._fail(str(error))
+                await asyncio.sleep(RETRY_S)
+            except Refused as error:
+                self._fail(str(error))
+                count += 1
+        if isinstance(source, CameraProcess) and source.figures is not None and source.figures.stamped_s > 0:
+            self._stream_rate_per_s = (source.figures.connection_frames - 1) / source.figures.stamped_s
+
+    def _notice(self, what: str, detail: str) -> None:
+        self._noticed[what] += 1
 
     def _take(self, content: bytes) -> None:
         """Counts a picture that inspect would take. Raises `Refused` with its reason where it would not."""
@@ -165,6 +199,9 @@ class _Test:
             view=self._view,
             pictures=len(self._arrived_s),
             failures=dict(self._failures),
+            noticed=dict(self._noticed),
+            trigger="software, for this test" if self._by_software else "",
+            stream_rate_per_s=round(self._stream_rate_per_s, 2),
             picture=saved,
         )
         if self._health is None:
@@ -184,6 +221,14 @@ class _Test:
             saturated_ratio=round(self._health.saturated_ratio, 4),
             black_ratio=round(self._health.black_ratio, 4),
         )
+
+
+def _triggered_here(camera: Camera) -> Camera:
+    """The camera with a software trigger in place of the PLC's: nothing comes from the machine while it is tried out."""
+    source = camera.source
+    if not isinstance(source, GenicamSource) or source.trigger == "software":
+        return camera
+    return msgspec.structs.replace(camera, source=msgspec.structs.replace(source, trigger="software"))
 
 
 def _save(content: bytes, name: str, out: Path | None) -> str:
@@ -208,4 +253,9 @@ def _lines(report: CameraReport) -> list[str]:
             f"saturated {report.saturated_ratio:.2%}, black {report.black_ratio:.2%}",
             f"  last picture: {report.picture}",
         ]
+    if report.stream_rate_per_s:
+        lines.append(f"  the stream itself: {report.stream_rate_per_s:g} frames per s")
+    if report.trigger:
+        lines.append(f"  trigger: {report.trigger}")
+    lines += [f"  noticed {number} times: {what}" for what, number in report.noticed.items()]
     return lines + [f"  failed {number} times: {why}" for why, number in report.failures.items()]

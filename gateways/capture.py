@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateways.camera_sources import CameraSource, CaptureFailed, Picture
 from gateways.framing import Framer, Subject
 from gateways.manifests import ManifestBook
+from gateways.picture_source import CameraSource, CaptureFailed, Picture
 from gateways.publisher import Fate, RecordPublisher
 from schemas.errors import Transient
 from schemas.reasons import DropReason
@@ -118,11 +118,14 @@ class CameraCapture:
             self._drop(shot, DropReason.CAPTURE_FAILED, "the gateway stopped")
 
     async def _shoot(self, shot: _Shot) -> Picture:
+        waits = self._slots.locked()
         await self._slots.acquire()
         if time.monotonic() - shot.began_s > self._useful_for_s:
             raise _TooLate(f"more than {self._useful_for_s:g} s after the arrival")
         if not (shot.live or self._source.keeps_triggers):
             raise _TooLate("the camera exposes when asked, and the part has moved on")
+        if waits and not self._source.keeps_triggers:
+            raise _TooLate(f"{PICTURES_AT_ONCE} pictures were on their way already, and the part has moved on")
         trigger_count = shot.subject.trigger_count
         assert trigger_count is not None, "an arrival always has its trigger count"
         try:

@@ -22,6 +22,7 @@ from gateways.framing import Framer, Subject
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.manifests import ManifestBook, new_session
 from gateways.opcua_session import OpcUaSession
+from gateways.picture_source import CameraSource
 from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
 from gateways.station_nodes import station_nodes, stations_of
@@ -56,6 +57,7 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
 class _WatchedCamera:
     camera: Camera
     book: ManifestBook
+    source: CameraSource
     capture: CameraCapture
 
 
@@ -96,7 +98,9 @@ class _Gateway:
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop`, then finishes the pictures that are owed and closes the books."""
         cameras = [camera for stations in self._stations.values() for station in stations for camera in station.cameras]
-        capturing = asyncio.create_task(together(*(camera.capture.run() for camera in cameras)))
+        capturing = asyncio.create_task(
+            together(*(camera.source.run() for camera in cameras), *(camera.capture.run() for camera in cameras))
+        )
         try:
             await until_stopped(
                 stop,
@@ -131,7 +135,9 @@ class _Gateway:
         return watched
 
     def _watched_camera(self, station: Station, camera: Camera) -> _WatchedCamera | None:
-        source = open_source(camera, plant_dir=self._plant_dir, http=self._http)
+        source = open_source(
+            camera, plant_dir=self._plant_dir, http=self._http, tell=partial(self._camera_tells, camera.name)
+        )
         if source is None:
             return None
         book = ManifestBook(station=station.name, camera=camera.name, session=self._session)
@@ -152,7 +158,10 @@ class _Gateway:
             stage=self._stage,
             useful_for_s=station.gate_after_ms / 1000,
         )
-        return _WatchedCamera(camera=camera, book=book, capture=capture)
+        return _WatchedCamera(camera=camera, book=book, source=source, capture=capture)
+
+    def _camera_tells(self, camera: str, what: str, detail: str) -> None:
+        self._stage.emit(Noticed(what=what, subject=camera, detail=detail))
 
     async def _follow(self, plc_name: str, session: OpcUaSession) -> None:
         """Follows all stations of a PLC while its session lasts."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from schemas.addresses import without_password
 from schemas.alert_rules import Rule
 from schemas.recipes import Recipe
 from schemas.section import Section
@@ -37,11 +38,60 @@ class FolderSource(Section, tag_field="type", tag="folder", frozen=True, kw_only
     timeout_ms: int = 1000
 
 
+class VideoSource(Section, tag_field="type", tag="video", frozen=True, kw_only=True):
+    """A video file, shown frame by frame: trigger count n is frame `(n - 1) * frames_per_part`, counted from 0, plus the place of the
+    view among the camera's. `repeat: true` begins again at its end. Pictures travel as PNG, or as JPEG of `jpeg_quality` (1 to 100).
+    Relative to the plant file."""
+
+    path: str
+    frames_per_part: int = 1
+    repeat: bool = False
+    jpeg_quality: int | None = None
+    timeout_ms: int = 1000
+
+
+class RtspSource(Section, tag_field="type", tag="rtsp", frozen=True, kw_only=True):
+    """A free-running stream. A part's picture is the first frame that was exposed after its trigger was seen: within `window_ms`, and
+    before the next trigger. `latency_ms` is what a frame takes from the exposure until it arrives here. Without a frame for
+    `stall_after_ms` the camera is connected anew. A password in `url` comes from the environment: `rtsp://user:${PASSWORD}@host/path`.
+    Pictures travel as PNG, or as JPEG of `jpeg_quality` (1 to 100)."""
+
+    url: str
+    window_ms: int = 200
+    latency_ms: int = 0
+    stall_after_ms: int = 2000
+    jpeg_quality: int | None = None
+
+    def __repr__(self) -> str:
+        """Without the password: descriptions end up in logs."""
+        return f"RtspSource(url={without_password(self.url)!r})"
+
+
+class GenicamSource(Section, tag_field="type", tag="genicam", frozen=True, kw_only=True):
+    """A GigE Vision or USB3 Vision camera through Aravis. `device` is its id as `arv-tool-0.8` lists it, or its address.
+
+    `trigger: hardware`: the input `trigger_source` (SFNC TriggerSource) exposes; frames are bound to parts by the counters of PLC
+    and camera, and refused where trigger and exposure lie more than `window_ms` apart (less than half the time between two parts).
+    `trigger: software`: the gateway fires TriggerSoftware, and waits `timeout_ms` for the frame. `exposure_time_us` (ExposureTime),
+    `gain_db` (Gain) and `pixel_format` (PixelFormat) are set where they are given. Pictures travel as PNG, or as JPEG of
+    `jpeg_quality` (1 to 100)."""
+
+    device: str
+    trigger: Literal["hardware", "software"] = "hardware"
+    trigger_source: str = "Line1"
+    window_ms: int = 100
+    timeout_ms: int = 1000
+    exposure_time_us: float | None = None
+    gain_db: float | None = None
+    pixel_format: str | None = None
+    jpeg_quality: int | None = None
+
+
 class ExternalSource(Section, tag_field="type", tag="external", frozen=True, kw_only=True):
     """The plant publishes this camera's frames to Kafka itself (`linesight publish`, `linesight inspect`, own gateways)."""
 
 
-CameraSource = HttpSource | FolderSource | ExternalSource
+CameraSource = HttpSource | FolderSource | VideoSource | RtspSource | GenicamSource | ExternalSource
 
 
 class Camera(Section, frozen=True, kw_only=True):

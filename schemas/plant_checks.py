@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from schemas.alert_rules import DefectRateRule, SensorLimitRule
-from schemas.plant import Asset, ExternalSource, FolderSource, HttpSource, PasswordLogin, Plant, PlcNodes
+from schemas.camera_checks import camera_findings, is_http
+from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, PlcNodes
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
@@ -92,13 +93,7 @@ def _places(plant: Plant) -> Iterator[Finding]:
             for view in sorted({view for view in views if views.count(view) > 1}):
                 yield (*where, "cameras"), f"view `{view}` at one camera of the station only", None
             for k, camera in enumerate(station.cameras):
-                if not camera.views:
-                    yield (*where, "cameras", k, "views"), "at least one view", None
-                source = (*where, "cameras", k, "source")
-                if isinstance(camera.source, FolderSource) and not camera.source.path:
-                    yield (*source, "path"), "a folder", None
-                if isinstance(camera.source, HttpSource) and not _is_http(camera.source.url):
-                    yield (*source, "url"), "an address that begins with http:// or https://", None
+                yield from camera_findings(camera, (*where, "cameras", k))
                 if station.plc is None and not isinstance(camera.source, ExternalSource):
                     yield where, f"the key `plc`: camera `{camera.name}` waits for its trigger", None
 
@@ -193,7 +188,7 @@ def _rules(plant: Plant) -> Iterator[Finding]:
             if rule.low is not None and rule.high is not None and rule.low >= rule.high:
                 yield (*where, "low"), f"a value below `high` ({rule.high})", None
     for index, webhook in enumerate(plant.webhooks):
-        if not _is_http(webhook.url):
+        if not is_http(webhook.url):
             yield ("webhooks", index, "url"), "an address that begins with http:// or https://", None
 
 
@@ -203,7 +198,3 @@ def _unique(names: Iterable[tuple[Place, str]]) -> Iterator[Finding]:
         if name in seen:
             yield path, f"a name of its own; `{name}` stands twice", None
         seen.add(name)
-
-
-def _is_http(address: str) -> bool:
-    return address.startswith(("http://", "https://"))

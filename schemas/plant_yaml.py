@@ -84,7 +84,9 @@ class Document:
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
                 continue
-            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            key = "?"
+            if isinstance(key_node, yaml.ScalarNode):
+                key = _characters(str(key_node.value), line=key_node.start_mark.line + 1)
             where = (*place, key)
             self._lines[where] = key_node.start_mark.line + 1
             if key in own:
@@ -110,13 +112,23 @@ class Document:
         except (ValueError, yaml.YAMLError):
             self.findings.append((place, f"a value that is what its tag says; `{node.value}` is not", None))
             return None
-        return self._from_environment(value, place) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return _characters(self._from_environment(value, place), line=node.start_mark.line + 1)
 
     def _from_environment(self, text: str, place: Place) -> str:
         for name in _unset(text):
             expected = f"environment variable {name} to be set, or a default: ${{{name}:-value}}"
             self.findings.append((place, expected, None))
         return _VARIABLE.sub(lambda found: os.environ.get(found["name"], found["default"] or ""), text)
+
+
+def _characters(text: str, *, line: int) -> str:
+    """`text`, whose characters beyond U+FFFF may be written as JSON writes them, in two halves. Raises `NotYaml` for half a one."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise NotYaml(line, "whole characters; half a surrogate pair is none") from None
 
 
 def _unset(text: str) -> Iterator[str]:

@@ -106,6 +106,10 @@ def test_a_plant_file_is_read_or_complained_about(file: Path, edits: list[tuple[
 @example(content=b"plant: !!python/object/apply:os.system ['true']")
 @example(content=b"a: 2001-99-99\nb: 1e999\nc: 0x" + b"f" * 5_000)
 @example(content=b"? [a]\n: 1\n? {b: 1}\n: 2")
+@example(content=b'plant: "\\ud800"')
+@example(content=b'"\\ud800": 1')
+@example(content=b'plant: "\\ud800\\udc00"')
+@example(content=b'lines: "\\ud800\\udc00"')
 def test_any_bytes_are_no_plant_file_or_complained_about(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigurationError):

@@ -16,7 +16,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.camera_sources import CaptureFailed, FolderCamera, HttpCamera, is_whole, open_source
+from gateways.camera_sources import open_source
+from gateways.folder_camera import FolderCamera, is_whole
+from gateways.http_camera import HttpCamera
+from gateways.picture_source import CaptureFailed
 from schemas.errors import ConfigurationError
 from schemas.plant import Camera, CameraSource, ExternalSource, FolderSource, HttpSource
 
@@ -194,10 +197,10 @@ def test_only_whole_images_are_whole(suffix: str, cut: int) -> None:
 async def test_two_views_in_one_place_are_refused_at_the_start(source: CameraSource, said: str, tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as http:
         with pytest.raises(ConfigurationError, match=said):
-            open_source(Camera(name="c", views=("a", "b"), source=source), plant_dir=tmp_path, http=http)
+            open_source(Camera(name="c", views=("a", "b"), source=source), plant_dir=tmp_path, http=http, tell=print)
 
 
 async def test_an_external_camera_has_no_source_here(tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as http:
         camera = Camera(name="c", views=("a",), source=ExternalSource())
-        assert open_source(camera, plant_dir=tmp_path, http=http) is None
+        assert open_source(camera, plant_dir=tmp_path, http=http, tell=print) is None

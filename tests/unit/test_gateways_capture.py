@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from gateways import capture
-from gateways.camera_sources import CaptureFailed, Picture
 from gateways.capture import CameraCapture
 from gateways.framing import Framer, Subject
 from gateways.manifests import ManifestBook
+from gateways.picture_source import CaptureFailed, Picture
 from gateways.publisher import Fate
 from schemas.errors import Transient
 from schemas.frames import Frame
@@ -209,6 +209,17 @@ async def test_a_camera_that_exposes_when_asked_is_not_asked_for_a_part_that_has
         bench.eye.give(2)
     assert bench.eye.asked == [2]
     assert bench.fates() == {0: "expired", 1: None}
+
+
+async def test_a_camera_that_exposes_when_asked_is_not_asked_late_because_others_were_slow() -> None:
+    async with at_work(Bench(Eye(keeps_triggers=False), Publisher())) as bench:
+        for trigger in range(capture.PICTURES_AT_ONCE + 1):
+            bench.arrive(trigger)
+            await asyncio.sleep(0)
+        for trigger in range(capture.PICTURES_AT_ONCE):
+            bench.eye.give(trigger)
+    assert bench.eye.asked == list(range(capture.PICTURES_AT_ONCE))
+    assert bench.fates()[capture.PICTURES_AT_ONCE] == "expired"
 
 
 async def test_what_is_owed_when_the_gateway_stops_is_named() -> None:

@@ -97,13 +97,14 @@ SHAPE_MISTAKES = [
     (
         "a kind of source that there is not",
         ("type: external", "type: extern"),
-        ["13: lines[0].stations[0].cameras[1].source.type: expected one of `http`, `folder`, `external`, "
-         "not the text `extern`; did you mean `external`?"],
+        ["13: lines[0].stations[0].cameras[1].source.type: expected one of `http`, `folder`, `video`, `rtsp`, "
+         "`genicam`, `external`, not the text `extern`; did you mean `external`?"],
     ),
     (
         "a source without its kind",
         ("{ type: external }", "{ path: frames }"),
-        ["13: lines[0].stations[0].cameras[1].source: expected the key `type`: one of `http`, `folder`, `external`"],
+        ["13: lines[0].stations[0].cameras[1].source: expected the key `type`: one of `http`, `folder`, `video`, "
+         "`rtsp`, `genicam`, `external`"],
     ),
     (
         "a setting of another kind",

@@ -1,0 +1,75 @@
+"""The process of one camera: `python -m gateways.camera_child`, started by `gateways.camera_process`.
+
+Reads what is asked from its standard input and ends with it; answers on its standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from gateways.camera_wire import Ask, FromCamera, Setup, Told, next_to_camera, packed
+from schemas.plant import Camera, GenicamSource, RtspSource
+
+Send = Callable[[FromCamera], None]
+
+
+class Reader(Protocol):
+    """What a kind of camera does in its process. Both methods return at once; threads of its own do the work."""
+
+    def start(self) -> None:
+        """Begins to connect."""
+
+    def ask(self, ask: Ask) -> None:
+        """Takes a question, which gets one `Answer` or `Failure`."""
+
+
+def main() -> None:
+    """Serves one camera until its standard input ends."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # libraries that print must not end up between the messages
+    guard = threading.Lock()
+
+    def send(message: FromCamera) -> None:
+        rest = memoryview(packed(message))
+        with guard:
+            try:
+                while rest:
+                    rest = rest[os.write(answers, rest) :]
+            except BrokenPipeError:
+                os._exit(0)
+
+    def give_up(failed: threading.ExceptHookArgs) -> None:
+        send(Told(what="camera_process_failed", detail=repr(failed.exc_value)))
+        os._exit(1)
+
+    threading.excepthook = give_up
+    setup = next_to_camera(sys.stdin.buffer)
+    if isinstance(setup, Setup):
+        reader = _reader(setup.camera, send)
+        reader.start()
+        while isinstance(ask := next_to_camera(sys.stdin.buffer), Ask):
+            reader.ask(ask)
+    # threads may be inside a library that waits for a camera; there is nothing to put in order
+    os._exit(0)
+
+
+def _reader(camera: Camera, send: Send) -> Reader:
+    if isinstance(camera.source, RtspSource):
+        from gateways.rtsp_reader import RtspReader  # noqa: PLC0415 - each process loads its own driver only
+
+        return RtspReader(camera=camera, source=camera.source, send=send)
+    assert isinstance(camera.source, GenicamSource)
+    from gateways.genicam_reader import GenicamReader  # noqa: PLC0415 - see above
+
+    return GenicamReader(camera=camera, source=camera.source, send=send)
+
+
+if __name__ == "__main__":
+    # Ctrl-C reaches the whole group; the gateway still finishes the pictures that are owed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    main()

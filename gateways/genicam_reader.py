@@ -1,0 +1,211 @@
+"""A GigE Vision or USB3 Vision camera in its process: one thread receives frames, another binds them to parts.
+
+Hardware trigger: every frame is received and bound by counters (`gateways.trigger_binding`). Software trigger: each question fires
+one exposure; after one that did not come, the acquisition is started anew, so that a late frame is never taken for the next.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+
+from gateways.aravis import BAYER_8, RGB_8, AravisCamera, AravisError, RawFrame
+from gateways.camera_child import Send
+from gateways.camera_wire import Answer, Ask, Failure, Told
+from gateways.picture_encoding import encoded, refuse_size
+from gateways.picture_source import CaptureFailed
+from gateways.stream_clock import StreamClock
+from gateways.trigger_binding import Bound, TriggerBinding
+from schemas.patience import pause_s
+from schemas.plant import Camera, GenicamSource
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LONGEST_PAUSE_S = 5.0
+LOOK_EVERY_S = 0.01
+CHECK_EVERY_S = 1.0
+"""How often a silent camera is asked whether it is there: without a trigger, silence is normal."""
+WAITING_FRAMES = 8
+
+
+class _Shown(NamedTuple):
+    frame: RawFrame
+    exposed_s: float
+
+
+class _Connected(NamedTuple):
+    """Frame ids begin anew."""
+
+
+class GenicamReader:
+    """One camera; see `gateways.camera_child.Reader`."""
+
+    def __init__(self, *, camera: Camera, source: GenicamSource, send: Send) -> None:
+        self._camera = camera
+        self._source = source
+        self._send = send
+        self._device: AravisCamera | None = None
+        self._away = "it is being connected"
+        self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        # bounded: frames that nobody binds in time are lost ones, which the binding finds out by their ids
+        self._frames: queue.Queue[_Shown | _Connected] = queue.Queue(WAITING_FRAMES)
+        self._binding: TriggerBinding[_Shown] = TriggerBinding(window_s=source.window_ms / 1000)
+
+    def start(self) -> None:
+        """Begins to connect."""
+        work = self._bind if self._source.trigger == "hardware" else self._fire
+        for loop in (self._receive, work):
+            threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
+
+    def ask(self, ask: Ask) -> None:
+        """Takes a question."""
+        self._asks.put(ask)
+
+    # --- the connection ----------------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        for attempt in itertools.count(1):
+            began_s = time.monotonic()
+            try:
+                self._receive_once()
+            except AravisError as error:
+                self._away = str(error)
+                self._send(Told(what="camera_away", detail=f"{self._source.device}: {error}"))
+            lived = time.monotonic() - began_s > LONGEST_PAUSE_S
+            time.sleep(pause_s(1 if lived else attempt, longest_s=LONGEST_PAUSE_S))
+
+    def _receive_once(self) -> None:
+        device = AravisCamera(self._source.device)
+        try:
+            self._configure(device)
+            device.start()
+            clock = StreamClock()
+            self._hand_over(_Connected())
+            self._device = device
+            checked_s = time.monotonic()
+            while True:
+                frame = device.next_frame(within_s=0.1)
+                if frame is not None:
+                    exposed_s = clock.exposed_s(stamp_s=frame.stamp_s, received_s=frame.received_s)
+                    self._hand_over(_Shown(frame, exposed_s))
+                    checked_s = frame.received_s
+                elif time.monotonic() - checked_s > CHECK_EVERY_S:
+                    device.check()
+                    checked_s = time.monotonic()
+        finally:
+            self._device = None
+            device.close()
+
+    def _configure(self, device: AravisCamera) -> None:
+        source = self._source
+        if source.pixel_format is not None:
+            device.send_as(source.pixel_format)
+        if source.exposure_time_us is not None:
+            device.expose_for(source.exposure_time_us)
+        if source.gain_db is not None:
+            device.amplify(source.gain_db)
+        device.trigger_by("Software" if source.trigger == "software" else source.trigger_source)
+
+    def _hand_over(self, event: _Shown | _Connected) -> None:
+        try:
+            self._frames.put_nowait(event)
+        except queue.Full:
+            self._send(Told(what="camera_frame_lost", detail=f"{WAITING_FRAMES} frames wait already"))
+
+    # --- hardware trigger --------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        synchronised = False
+        while True:
+            self._take_frame()
+            while not self._asks.empty():
+                ask = self._asks.get()
+                self._binding.trigger(ask.number, trigger_count=ask.trigger_count, seen_s=ask.seen_s)
+            for outcome in self._binding.outcomes(now_s=time.monotonic()):
+                if isinstance(outcome, Bound):
+                    self._answer(outcome.part, outcome.shown)
+                else:
+                    self._fail(outcome.part, outcome.why)
+            if synchronised and not self._binding.synchronised:
+                self._send(Told(what="camera_out_of_step", detail=self._binding.lost_because))
+            synchronised = self._binding.synchronised
+
+    def _take_frame(self) -> None:
+        try:
+            event = self._frames.get(timeout=LOOK_EVERY_S)
+        except queue.Empty:
+            return
+        if isinstance(event, _Connected):
+            self._binding.restart("the camera was connected anew")
+            return
+        whole = event if event.frame.pixels is not None else None
+        if whole is None:
+            self._send(
+                Told(what="camera_frame_damaged", detail=f"frame id {event.frame.frame_id}: {event.frame.damage}")
+            )
+        self._binding.frame(event.frame.frame_id, whole, exposed_s=event.exposed_s)
+
+    # --- software trigger --------------------------------------------------------------------------------------------
+
+    def _fire(self) -> None:
+        while True:
+            ask = self._asks.get()
+            try:
+                self._answer(ask.number, self._exposed_for(ask))
+            except (CaptureFailed, AravisError) as error:
+                self._fail(ask.number, str(error))
+
+    def _exposed_for(self, ask: Ask) -> _Shown:
+        device = self._device
+        ends_s = ask.seen_s + self._source.timeout_ms / 1000
+        if device is None:
+            raise CaptureFailed(f"the camera is away: {self._away}")
+        if time.monotonic() > ends_s:
+            raise CaptureFailed("its turn came too late: the picture would show another part")
+        while not self._frames.empty():
+            self._frames.get()
+        device.fire()
+        while (left_s := ends_s - time.monotonic()) > 0:
+            try:
+                event = self._frames.get(timeout=left_s)
+            except queue.Empty:
+                break
+            if isinstance(event, _Shown):
+                return event
+        device.stop()
+        device.start()
+        raise CaptureFailed(f"no frame within {self._source.timeout_ms} ms of TriggerSoftware")
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def _answer(self, number: int, shown: _Shown) -> None:
+        frame = shown.frame
+        taken_at_ns = time.time_ns() - int(1e9 * (time.monotonic() - shown.exposed_s))
+        try:
+            if frame.pixels is None:
+                raise CaptureFailed(f"frame id {frame.frame_id} arrived damaged: {frame.damage}")
+            refuse_size(frame.pixels.shape[1], frame.pixels.shape[0], camera=self._camera)
+            image = encoded(_viewable(frame), camera=self._camera, jpeg_quality=self._source.jpeg_quality)
+        except CaptureFailed as error:
+            self._fail(number, str(error))
+            return
+        self._send(Answer(number=number, image=image, captured_at_ns=taken_at_ns))
+
+    def _fail(self, number: int, why: str) -> None:
+        self._send(Failure(number=number, why=f"{self._source.device}: {why}"))
+
+
+def _viewable(frame: RawFrame) -> NDArray[np.uint8]:
+    """uint8 [H, W] grey or [H, W, 3] BGR."""
+    assert frame.pixels is not None
+    if frame.pixel_format in BAYER_8:
+        code: int = getattr(cv2, f"COLOR_Bayer{BAYER_8[frame.pixel_format]}2BGR")
+        return cv2.cvtColor(frame.pixels, code)  # type: ignore[no-any-return]
+    return frame.pixels[..., ::-1] if frame.pixel_format == RGB_8 else frame.pixels
