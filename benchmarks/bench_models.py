@@ -17,8 +17,6 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.model_input import HALF_SIZE_SINCE
-
 CNN, WAIT = "bench_cnn", "bench_wait"
 CHANNELS = (24, 32, 32)
 """Chosen so that Triton alone runs about 150 frames/s of it on 2 cores, as the first shapes that the targets came from did."""
@@ -34,17 +32,16 @@ def lay_out(repository: Path, *, models: Path, version: int) -> None:
     config = (models / "golden_compare" / "config.pbtxt").read_text()
     cnn = repository / CNN
     (cnn / str(version)).mkdir(parents=True)
-    onnx.save(cnn_graph(version), cnn / str(version) / "model.onnx")
+    onnx.save(cnn_graph(), cnn / str(version) / "model.onnx")
     (cnn / "config.pbtxt").write_text(config.replace('"golden_compare"', f'"{CNN}"'))
     wait = repository / WAIT
     (wait / str(version)).mkdir(parents=True)
-    shrink = 1 if version >= HALF_SIZE_SINCE else 2
-    (wait / str(version) / "model.py").write_text(_WAIT_MODEL.format(wait_s=WAIT_MS / 1000, shrink=shrink))
+    (wait / str(version) / "model.py").write_text(_WAIT_MODEL.format(wait_s=WAIT_MS / 1000))
     (wait / "config.pbtxt").write_text(_wait_config(config))
 
 
-def cnn_graph(version: int) -> onnx.ModelProto:
-    """uint8 [B, 1, H, W] `image` and `reference` -> uint8 [B, 1, h, w] `difference`, as golden_compare of that version."""
+def cnn_graph() -> onnx.ModelProto:
+    """uint8 [B, 1, H, W] `image` and `reference` -> uint8 [B, 1, H, W] `difference`, as golden_compare."""
     rng = np.random.default_rng(4)
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
@@ -65,8 +62,6 @@ def cnn_graph(version: int) -> onnx.ModelProto:
     pair = []
     for name in ("image", "reference"):
         picture = node("Mul", node("Cast", name, to=TensorProto.FLOAT), constant(np.asarray(1 / 255)))
-        if version < HALF_SIZE_SINCE:
-            picture = node("AveragePool", picture, kernel_shape=[2, 2], strides=[2, 2])
         pair.append(picture)
     features = node("Concat", *pair, axis=1)
     inputs = 2
@@ -112,7 +107,7 @@ class TritonPythonModel:
         answers = []
         for request in requests:
             rows, channels, height, width = triton.get_input_tensor_by_name(request, "image").shape()
-            nothing = np.zeros((rows, channels, height // {shrink}, width // {shrink}), np.uint8)
+            nothing = np.zeros((rows, channels, height, width), np.uint8)
             answers.append(triton.InferenceResponse([triton.Tensor("difference", nothing)]))
         return answers
 '''

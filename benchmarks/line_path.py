@@ -272,7 +272,7 @@ async def _direct(services: Services, bench_plant: BenchPlant) -> list[float]:
     plant, pin = bench_plant.plant, bench_plant.compare
     nodes = station_nodes(plant.plcs[0].nodes, plant.stations[0].name)
     pictures = board_pictures(plant, bench_plant.file.parent)
-    reference = model_input(pictures[0].reference, version=pin.version)
+    reference = model_input(pictures[0].reference)
     client = InferenceServerClient(services.triton_url)
     session = await OpcUaSession.open(
         plant.plcs[0], plant_dir=bench_plant.file.parent, name="bench", writable=writable_nodes(nodes)
@@ -284,7 +284,7 @@ async def _direct(services: Services, bench_plant: BenchPlant) -> list[float]:
             began_s = time.perf_counter()
             tensors = []
             for name, array in (
-                ("image", model_input(picture.decoded(), version=pin.version)),
+                ("image", model_input(picture.decoded())),
                 ("reference", reference),
             ):
                 tensor = InferInput(name, array.shape, "UINT8")

@@ -2,8 +2,8 @@
 
 For parts of one view. All moments are of one machine's clock.
 
-    trigger to capture          the PLC's trigger until the camera's picture: publishing interval, gateway, HTTP request
-    capture to inspect          picture fetched, published, and fetched from Kafka by the inspect stage
+    trigger to capture          the PLC's trigger until the moment at which the camera dates its picture (a simulated one: the trigger)
+    capture to inspect          from there: OPC UA notice and HTTP request, picture published, fetched from Kafka by the inspect stage
     inspection                  waiting for its turn, decoding, alignment, Triton, findings
     inspection to verdict       published, fetched by the judge, decided
     verdict to PLC              published, fetched by the PLC gateway, written (payload, then sequence)

@@ -22,7 +22,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.frames import Picture
-from benchmarks.model_input import model_input, output_shape
+from benchmarks.model_input import model_input
 from schemas.recipes import ModelPin
 
 SHAPES = ((1, 4), (1, 8), (4, 2), (4, 4), (8, 2), (8, 3))
@@ -97,9 +97,8 @@ async def _rate(
     in_flight: int,
 ) -> float:
     regions = _Regions(client)
-    batches, references = _batches(pictures, pin, batch)
-    shape = batches[0].images.shape
-    difference = (batch, 1, *output_shape((shape[2], shape[3]), version=pin.version))
+    batches, references = _batches(pictures, batch)
+    difference = batches[0].images.shape
     try:
         for name, array in references.items():
             await regions.make(name, array.nbytes)
@@ -138,13 +137,13 @@ def _input(name: str, region: str, array: Image) -> InferInput:
     return tensor
 
 
-def _batches(pictures: Sequence[Picture], pin: ModelPin, batch: int) -> tuple[list[_Batch], dict[str, Image]]:
+def _batches(pictures: Sequence[Picture], batch: int) -> tuple[list[_Batch], dict[str, Image]]:
     """Images of one view each; and by region the reference of a view, as often as a batch has images."""
     of_view: dict[str, list[Image]] = {}
     references: dict[str, Image] = {}
     for picture in pictures:
-        of_view.setdefault(picture.view, []).append(model_input(picture.decoded(), version=pin.version))
-        reference = model_input(picture.reference, version=pin.version)
+        of_view.setdefault(picture.view, []).append(model_input(picture.decoded()))
+        reference = model_input(picture.reference)
         references[f"reference-{picture.view}"] = np.repeat(reference, batch, axis=0)
     batches = [
         _Batch(images=np.concatenate(images[at : at + batch]), reference=f"reference-{view}")

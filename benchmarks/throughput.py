@@ -5,7 +5,6 @@ counts. What is in each:
 
     inspect stage         everything: checks, decoding, alignment, comparison, classification, order, acknowledged results, commits
     ceilings              the comparison alone, of tensors that were decoded before; best of several concurrencies (and batches).
-                          Once more of whole frames: what the model would have to do without the stage's reduction
     naive loop            decode, compare, one frame at a time, each result acknowledged and committed
     Faust, quixstreams    decode and compare, results and commits as these do them by themselves
 
@@ -41,7 +40,6 @@ ONE_WORKER = "inspect, co-located"
 TWO_WORKERS = "inspect, co-located, two workers"
 REMOTE_WORKERS = "inspect, remote, two workers"
 GRPC = "Triton over gRPC"
-GRPC_WHOLE = "Triton over gRPC, whole frames"
 SHARED_MEMORY = "Triton in shared memory"
 CEILING_SHARE = 1 / 3
 """Of the frames of a candidate: a ceiling is measured for several concurrencies."""
@@ -61,7 +59,6 @@ def golden(services: Services, options: Options) -> Section:
         turns.take(ONE_WORKER, lambda: turns.inspect(ONE_WORKER))
         turns.take(TWO_WORKERS, lambda: turns.inspect(TWO_WORKERS, workers=2))
         turns.take(SHARED_MEMORY, turns.memory_ceiling)
-        turns.take(GRPC_WHOLE, lambda: turns.grpc_ceiling(whole=True))
         turns.take(REMOTE_WORKERS, lambda: turns.inspect(REMOTE_WORKERS, workers=2, remote=True))
         turns.take("naive loop", lambda: turns.peer("naive_loop"))
         turns.take("Faust agent", lambda: turns.peer("faust_agent", more={"FAUST_CONCURRENCY": "1"}))
@@ -73,7 +70,6 @@ def golden(services: Services, options: Options) -> Section:
     rows = [
         ratio(f"inspect, two workers / {GRPC}, golden comparison, co-located", two, rates[GRPC], at_least=1.0),
         ratio(f"inspect, two workers / {SHARED_MEMORY}, golden comparison, co-located", two, rates[SHARED_MEMORY], at_least=0.90),
-        ratio(f"inspect, two workers / {GRPC_WHOLE}, golden comparison, co-located", two, rates[GRPC_WHOLE]),
         ratio(f"inspect, two workers / {GRPC}, golden comparison, remote", remote, rates[GRPC], at_least=0.85),
         ratio("inspect, one worker / naive loop, golden comparison", one, rates["naive loop"], at_least=2.2),
         ratio("inspect, one worker / plain Faust agent", one, rates["Faust agent"], at_least=2.0),
@@ -131,11 +127,11 @@ class _Turns:
         self.rates.setdefault(name, []).append(round(rate, 1))
         self._say(f"{self._plant.plant.plant}: {name} {rate:.0f} frames/s")
 
-    def grpc_ceiling(self, *, whole: bool = False) -> float:
+    def grpc_ceiling(self) -> float:
         """The best of all concurrencies."""
         url, pin, count = self._services.triton_url, self._plant.compare, int(self._count * CEILING_SHARE)
-        found = ceiling(url, pin, self._pictures, count=count, whole=whole)
-        self._shapes.append({f"gRPC{', whole frames' if whole else ''}, by requests in flight": found})
+        found = ceiling(url, pin, self._pictures, count=count)
+        self._shapes.append({"gRPC, by requests in flight": found})
         return max(found.values())
 
     def memory_ceiling(self) -> float:

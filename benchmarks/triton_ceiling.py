@@ -19,14 +19,9 @@ CONCURRENCIES = (2, 4, 8, 16)
 WARM_UP = 32
 
 
-def ceiling(
-    url: str, pin: ModelPin, pictures: Sequence[Picture], *, count: int, whole: bool = False
-) -> dict[int, float]:
-    """Frames per s of a compare model by the number of requests in flight, `count` frames each, one frame a request.
-
-    `whole`: the frames as they were decoded, also where the model version takes them at half size.
-    """
-    requests = [_inputs(picture, version=0 if whole else pin.version) for picture in pictures]
+def ceiling(url: str, pin: ModelPin, pictures: Sequence[Picture], *, count: int) -> dict[int, float]:
+    """Frames per s of a compare model by the number of requests in flight, `count` frames each, one frame a request."""
+    requests = [_inputs(picture) for picture in pictures]
     return uvloop.run(_measure(url, pin, requests, count))
 
 
@@ -41,10 +36,10 @@ async def _measure(url: str, pin: ModelPin, requests: list[list[InferInput]], co
         return rates
 
 
-def _inputs(picture: Picture, *, version: int) -> list[InferInput]:
+def _inputs(picture: Picture) -> list[InferInput]:
     inputs = []
     for name, pixels in (("image", picture.decoded()), ("reference", picture.reference)):
-        array = model_input(pixels, version=version)
+        array = model_input(pixels)
         tensor = InferInput(name, array.shape, "UINT8")
         tensor.set_data_from_numpy(array)
         inputs.append(tensor)

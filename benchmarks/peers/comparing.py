@@ -51,16 +51,16 @@ def read_references(task: Assignment) -> dict[str, Image]:
     """The references of the recipe by view, as the model takes them."""
     return {
         path.stem.removeprefix(f"{task.recipe}-"): model_input(
-            np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8), version=int(task.version)
+            np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
         )
         for path in sorted(task.references.glob(f"{task.recipe}-*.png"))
     }
 
 
-def compare_inputs(image: Image, reference: Image, task: Assignment) -> list[InferInput]:
+def compare_inputs(image: Image, reference: Image) -> list[InferInput]:
     """The request's tensors: the frame, uint8 [H, W], and a reference of `read_references`."""
     inputs = []
-    for name, array in (("image", model_input(image, version=int(task.version))), ("reference", reference)):
+    for name, array in (("image", model_input(image)), ("reference", reference)):
         tensor = InferInput(name, array.shape, "UINT8")
         tensor.set_data_from_numpy(array)
         inputs.append(tensor)

@@ -45,7 +45,7 @@ async def inspect(stream: AsyncIterable[bytes]) -> None:
     async for value in stream:
         frame = msgpack.unpackb(value)
         image = cv2.imdecode(np.frombuffer(frame["image"], np.uint8), cv2.IMREAD_GRAYSCALE)
-        inputs = compare_inputs(np.asarray(image, np.uint8), golden[frame["view"]], task)
+        inputs = compare_inputs(np.asarray(image, np.uint8), golden[frame["view"]])
         answer = await clients[0].infer(task.model, inputs, model_version=task.version)
         result = {"id": frame["id"], "boxes": boxes_of(answer.as_numpy("difference"))}
         await results.send(key=frame["station"].encode(), value=msgpack.packb(result))

@@ -37,7 +37,7 @@ def main(task: Assignment) -> None:
     for record in consumer:
         frame = msgpack.unpackb(record.value)
         image = cv2.imdecode(np.frombuffer(frame["image"], np.uint8), cv2.IMREAD_GRAYSCALE)
-        inputs = compare_inputs(np.asarray(image, np.uint8), golden[frame["view"]], task)
+        inputs = compare_inputs(np.asarray(image, np.uint8), golden[frame["view"]])
         answer = client.infer(task.model, inputs, model_version=task.version)
         result = {"id": frame["id"], "boxes": boxes_of(answer.as_numpy("difference"))}
         producer.send(task.results, key=frame["station"].encode(), value=msgpack.packb(result)).get(timeout=10)

@@ -40,7 +40,7 @@ def main(task: Assignment) -> None:
     def inspect(value: bytes) -> dict[str, Any]:
         frame = msgpack.unpackb(value)
         image = cv2.imdecode(np.frombuffer(frame["image"], np.uint8), cv2.IMREAD_GRAYSCALE)
-        inputs = compare_inputs(np.asarray(image, np.uint8), golden[frame["view"]], task)
+        inputs = compare_inputs(np.asarray(image, np.uint8), golden[frame["view"]])
         answer = client.infer(task.model, inputs, model_version=task.version)
         done.append(time.time())
         return {"id": frame["id"], "boxes": boxes_of(answer.as_numpy("difference"))}

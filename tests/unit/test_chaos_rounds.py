@@ -117,8 +117,8 @@ def test_a_fault_that_reset_nothing_did_not_take_place(proxy: Proxy, tmp_path: P
 
 def round_of(*faults: str, **figures: Any) -> dict[str, Any]:
     """What a round wrote in which everything held, but for `figures`."""
-    held = {"lost": 0, "contradicted": 0, "repeated": 0, "broken": [], "in_flight": 9, "gap_ms": 400, "first_s": 1.5}
-    return {"faults": list(faults), **held, **figures}
+    held = {"lost": 0, "contradicted": 0, "repeated": 0, "broken": [], "in_flight": 9, "gap_ms": 400}
+    return {"faults": list(faults), **held, "first_s": 1.5, "first_decided_s": 1.6, **figures}
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def round_of(*faults: str, **figures: Any) -> dict[str, Any]:
         {"broken": ["a part left twice"]},
         {"lost": 1},
         {"contradicted": 1},
-        {"first_s": 5.01},
-        {"first_s": None},
+        {"first_decided_s": 5.01},
+        {"first_decided_s": None},
         {"not_over": ["kill judge"]},
         {"failed": "not finished in time"},
     ],
@@ -142,12 +142,12 @@ def test_a_round_in_which_one_thing_is_not_met_or_was_not_seen_does_not_hold(fig
 
 
 def test_no_verdict_need_follow_a_fault_without_a_ceiling_and_a_gap_may_be_missing() -> None:
-    assert holds(1, round_of("hang triton", first_s=None, gap_ms=None))
+    assert holds(1, round_of("hang triton", first_s=None, first_decided_s=None, gap_ms=None))
 
 
 def test_a_fault_with_a_ceiling_beside_one_without_keeps_it() -> None:
-    assert not holds(1, round_of("hang triton", "kill judge", first_s=5.01))
-    assert holds(1, round_of("kill broker", "kill judge", first_s=9.99))
+    assert not holds(1, round_of("hang triton", "kill judge", first_decided_s=5.01))
+    assert holds(1, round_of("kill broker", "kill judge", first_decided_s=9.99))
 
 
 def test_a_watch_that_could_not_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
