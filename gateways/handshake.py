@@ -6,7 +6,7 @@
                                    stays until the PLC counts Reset up
 
 A part's own way (trigger, pictures, result, acknowledgement) is told by the arrivals' ring and the mailbox; parts overlap, so it
-is no state of the station. docs/connect-a-camera-and-a-plc.md draws both.
+is no state of the station. docs/connect-a-station.md draws both.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Camera(Section, frozen=True, kw_only=True):
 
 
 class PlcNodes(Section, frozen=True, kw_only=True):
-    """Node identifiers of one station in the PLC (`docs/connect-a-camera-and-a-plc.md` explains each).
+    """Node identifiers of one station in the PLC (`docs/connect-a-station.md` explains each).
 
     Given as OPC UA identifier without the namespace (`s=...` or `i=...`); the namespace comes by URI.
     `{station}` is replaced by the station's name. Arrays of one group have equal length, newest entry last. A node that may be

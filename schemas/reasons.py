@@ -126,4 +126,4 @@ PLC_CODES: dict[int, PlcAnswer] = {
     4: PlcAnswer.WRONG_STATE,
     5: PlcAnswer.INVALID,
 }
-"""Integer result codes of the mailbox contract (docs/connect-a-camera-and-a-plc.md)."""
+"""Integer result codes of the mailbox contract (docs/connect-a-station.md)."""

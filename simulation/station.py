@@ -1,6 +1,6 @@
 """The program of the simulated PLC for one station: parts held, mailbox, gate, line state. No OPC UA and no clock in here.
 
-The contract (docs/connect-a-camera-and-a-plc.md): a command is executed only for a part that is held, only before its validity ends,
+The contract (docs/connect-a-station.md): a command is executed only for a part that is held, only before its validity ends,
 and only once per command id. A part that reaches the gate without an accepted verdict is rejected by the PLC alone.
 """
 

@@ -1,4 +1,4 @@
-"""What a newcomer relies on who follows docs/connect-a-camera-and-a-plc.md: each command of it, as it stands there, works.
+"""What a newcomer relies on who follows docs/connect-a-station.md: each command of it, as it stands there, works.
 
 The commands run in a folder that looks like a checkout; only the camera's port is another one.
 """
@@ -25,7 +25,7 @@ from ops.local.ports import answers, free_ports
 
 pytestmark = pytest.mark.timeout(420)
 
-GUIDE = CHECKOUT / "docs" / "connect-a-camera-and-a-plc.md"
+GUIDE = CHECKOUT / "docs" / "connect-a-station.md"
 PARTS = 40
 
 
