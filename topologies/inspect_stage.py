@@ -107,7 +107,6 @@ class Inspector:
             return ()
         sighting = self._watch.note(camera=owner.camera, session=owner.session, sequence=owner.sequence)
         if sighting.duplicate:  # the frame has its inspection; a second one would contradict it
-            self._stage.emit(Noticed(what="duplicate", subject=f"{owner.camera}/{owner.session}/{owner.sequence}"))
             return ()
         warnings = self._gap_before(sighting, camera=owner.camera, session=owner.session)
         exit_place = self._order.enter(owner.camera)
