@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from cli.producing import Sender
 from cli.services import find_kafka
 from schemas.errors import ConfigurationError
 from schemas.inspections import Defect
+from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import VerdictValue
 from schemas.records import AuditEvent, Review
@@ -50,7 +52,7 @@ def command(
         reviewed_at_ns=now_ns,
         verdict=verdict,
         view=view,
-        defects=tuple(_defect(text) for text in defect or ()),
+        defects=tuple(_defect(text, known=_classes(description)) for text in defect or ()),
         comment=comment,
     )
     audit = AuditEvent(
@@ -69,7 +71,11 @@ def command(
         print(f"review of {part_id} (visit {visit}) at {station} published: {verdict.value}, by {who}")
 
 
-def _defect(text: str) -> Defect:
+def _classes(plant: Plant) -> list[str]:
+    return sorted({known.name for recipe in plant.recipes for known in recipe.classes})
+
+
+def _defect(text: str, *, known: Sequence[str]) -> Defect:
     name, _, numbers = text.partition(":")
     try:
         x1, y1, x2, y2 = (int(number) for number in numbers.split(","))
@@ -79,4 +85,6 @@ def _defect(text: str) -> Defect:
         ) from error
     if not (name and x1 < x2 and y1 < y2):
         raise ConfigurationError(f"--defect {text!r}: expected a class name and a box with x1 < x2 and y1 < y2")
+    if name not in known:
+        raise ConfigurationError(f"--defect {text!r}: expected a class of the plant file: {', '.join(known)}")
     return Defect(class_name=name, score=1.0, box=(x1, y1, x2, y2), area_px=float((x2 - x1) * (y2 - y1)))

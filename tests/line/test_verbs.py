@@ -217,6 +217,7 @@ def test_a_review_makes_the_second_revision_of_a_verdict(line: Linesight, plant_
     wrong = ("review", "a-part", "OK", "--plant", plant_file)
     assert "expected one of aoi-1" in refusal(line, *wrong, "--station", "nowhere", code=2)
     assert "expected class:x1,y1,x2,y2" in refusal(line, *wrong, "--defect", "open", code=2)
+    assert "expected a class of the plant file" in refusal(line, *wrong, "--defect", "shrt:1,2,3,4", code=2)
 
 
 def test_models_are_listed_with_their_digests(line: Linesight, tmp_path: Path) -> None:

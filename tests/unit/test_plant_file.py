@@ -33,13 +33,17 @@ def test_a_plant_is_what_its_file_says(tmp_path: Path) -> None:
     assert plant.plc("plc-2") is None
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "plants").glob("*.yaml")), ids=lambda path: path.name)
+SHIPPED = [ROOT / "plants" / name for name in ("demo.yaml", "pcb.yaml")]
+"""Others in that folder are a user's own, finished or not."""
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_the_plant_files_that_are_shipped_are_valid(path: Path) -> None:
     plant = load_plant(path)
     assert plant.plant == path.stem
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "plants").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_an_editor_accepts_the_plant_files_that_are_shipped(path: Path) -> None:
     schema = json.loads((ROOT / "docs/plant.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(path.read_text(encoding="utf-8")))
