@@ -22,6 +22,7 @@ def command(plant: PlantFile = DEMO_PLANT, workers: Workers = [], json: Json = F
     A PLC or camera that is away keeps nothing from starting: it says which stages wait, and for what.
     """
     from cli.local_line import LocalLine
+    from cli.run_folder import only_run
     from cli.workers import read_workers
 
     def say(text: str) -> None:
@@ -33,7 +34,10 @@ def command(plant: PlantFile = DEMO_PLANT, workers: Workers = [], json: Json = F
     counts = read_workers(workers)
     description = load_plant(plant)
     run_dir = StageSettings().run_dir
-    with LocalLine(plant=description, plant_file=plant, run_dir=run_dir, say=say, workers=counts) as line:
+    with (
+        only_run(run_dir, lock_path=run_dir / "up.lock"),
+        LocalLine(plant=description, plant_file=plant, run_dir=run_dir, say=say, workers=counts) as line,
+    ):
         line.start_services()
         line.start_stages()
         for name, port in line.health_ports.items():

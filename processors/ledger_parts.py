@@ -16,6 +16,9 @@ from schemas.reasons import CommandKind, CommandOutcome, FailSafe
 from schemas.verdicts import Verdict
 
 MOST_OPEN = 100_000
+DEPARTURE_MS = 3_600_000
+"""How long after its verdict a part may be told to have left: a PLC gateway that was away tells it from the PLC's ring."""
+
 GOOD, REJECT = "good", "reject"
 LANE_OF = {FailSafe.PASS: GOOD, FailSafe.REJECT: REJECT}
 """Where the machine puts a part that it was told so. With `stop_line` people decide."""
@@ -130,10 +133,14 @@ class PartBook:
         self._visit(event.station, event.part_id, event.visit, at_ms).confirmed = True
 
     def close_settled(self, *, before_ms: int) -> None:
-        """Forgets visits that nothing came about since `before_ms` and that add up. Over 100,000 others the oldest are given up:
-        they stay differences, without details."""
+        """Forgets visits that nothing came about since `before_ms` and that add up; those that have not left, `DEPARTURE_MS` later:
+        a gateway that was away tells of them when it is back. Over 100,000 others the oldest are given up: they stay differences,
+        without details."""
         for book in (self._visits, self._orders):
             for key in [key for key, account in book.items() if account.touched_ms <= before_ms]:
+                may_leave = book is self._visits and book[key].lane is None
+                if may_leave and book[key].touched_ms > before_ms - DEPARTURE_MS:
+                    continue
                 if not any(_findings(book is self._orders, key, book[key], begins_midway=False)):
                     del book[key]
         while len(self._visits) > MOST_OPEN:

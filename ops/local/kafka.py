@@ -133,7 +133,8 @@ class LocalKafka:
     @property
     def _advice(self) -> str:
         return (
-            f"If the disk is full or the data is damaged, free space or delete {self._folder} (the messages in it are lost) "
+            f"If it was killed (137), start it again. If its log says that the disk is full, free space; that the data is damaged, "
+            f"delete {self._folder} (the messages in it are lost) "
             "and try again."
         )
 

@@ -220,6 +220,10 @@ def test_a_review_makes_the_second_revision_of_a_verdict(line: Linesight, plant_
     assert "expected a class of the plant file" in refusal(line, *wrong, "--defect", "shrt:1,2,3,4", code=2)
 
 
+def test_a_second_up_on_the_same_run_folder_is_refused(line: Linesight, plant_file: Path) -> None:
+    assert "another run uses" in refusal(line, "up", "--plant", plant_file, code=2)
+
+
 def test_models_are_listed_with_their_digests(line: Linesight, tmp_path: Path) -> None:
     models = {row["model"]: row for row in answer(line, "models", "list")}
     assert {"golden_compare", "defect_classifier"} <= models.keys()

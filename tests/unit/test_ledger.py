@@ -241,6 +241,19 @@ def test_what_is_young_is_open_and_no_difference(log: Log) -> None:
     assert not log.without(VERDICTS).ledger().report(now_ns=T0, settle_ms=0).balanced
 
 
+@pytest.mark.parametrize("minutes", [2, 50])
+def test_a_part_whose_departure_is_told_late_is_still_known(minutes: int) -> None:
+    """The PLC gateway was away while the part went through the gate, and tells it from the PLC's ring when it is back."""
+    log, back_ms = Log(), T0_MS + minutes * 60_000
+    log.part(0)
+    log = log.without(PLC_EVENTS, PartLeft)
+    for number in (1, 2):  # what comes next closes what is settled
+        log.part(number, at_ms=back_ms + number * 20_000)
+    log.put(PLC_EVENTS, left("SN-0", "good"), at_ms=back_ms + 50_000)
+    log.manifests(2)
+    assert log.report().differences == ()
+
+
 def test_a_deferred_frame_is_open_until_it_is_inspected_and_a_difference_once_it_cannot_be_read_any_more(
     log: Log,
 ) -> None:

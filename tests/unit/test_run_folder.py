@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.run_folder import fresh_run_folder
+from cli.run_folder import fresh_run_folder, only_run
 from schemas.errors import ConfigurationError
 
 
@@ -23,3 +23,12 @@ def test_the_next_run_starts_empty(tmp_path: Path) -> None:
         (folder / "data").write_text("old")
     with fresh_run_folder(tmp_path / "demo") as folder:
         assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_is_kept_has_one_run_at_a_time(tmp_path: Path) -> None:
+    lock_path = tmp_path / "run" / "up.lock"
+    refused = pytest.raises(ConfigurationError, match="another run uses")
+    with only_run(tmp_path / "run", lock_path=lock_path), refused, only_run(tmp_path / "run", lock_path=lock_path):
+        pass
+    with only_run(tmp_path / "run", lock_path=lock_path):
+        pass
