@@ -14,8 +14,9 @@ from functools import partial
 
 from gateways.framing import Framer, Subject
 from gateways.manifests import ManifestBook
+from gateways.outbox import Fate
 from gateways.picture_source import CameraSource, CaptureFailed, Picture
-from gateways.publisher import Fate, RecordPublisher
+from gateways.publisher import RecordPublisher
 from schemas.errors import Transient
 from schemas.reasons import DropReason
 from schemas.telemetry import AttemptRepeated, DroppedByRule, Stage
@@ -157,7 +158,7 @@ class CameraCapture:
     def _settle(self, shot: _Shot, fate: Fate) -> None:
         if fate is Fate.DROPPED:
             self._drop(shot, DropReason.BROKER_AWAY, "more waits than may be kept in memory")
-        elif fate is Fate.ACKNOWLEDGED:
+        elif fate is not Fate.UNKNOWN:
             self._book.acknowledged(shot.sequence)
             self._stage.finished(seconds=time.monotonic() - shot.began_s)
 

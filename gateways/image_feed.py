@@ -14,7 +14,8 @@ from typing import Self
 
 from gateways.framing import Framer, Subject
 from gateways.manifests import ManifestBook, new_session
-from gateways.publisher import Fate, RecordPublisher
+from gateways.outbox import Fate
+from gateways.publisher import RecordPublisher
 from schemas.errors import ConfigurationError, ServiceAway, Transient
 from schemas.frames import frame_id
 from schemas.object_store import open_store

@@ -38,7 +38,7 @@ class ManifestBook:
         return self._next_sequence - 1
 
     def acknowledged(self, sequence: int) -> None:
-        """The broker has this frame."""
+        """The broker has this frame, or the spool, from where it is sent."""
         self._settle(sequence, None)
 
     def dropped(self, sequence: int, reason: str) -> None:

@@ -1,6 +1,6 @@
 """The PLC gateway: what PLCs report goes to `plc-events`, commands go to their mailboxes, answers to `command-results`.
 
-It is the only writer to a PLC. The PLC side works without the broker (heartbeats go on, events wait in memory), the broker
+It is the only writer to a PLC. The PLC side works without the broker (heartbeats go on, events wait on disk), the broker
 side without the PLC (commands expire by their own validity).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from gateways.arrivals import Arrival, Departure, RingFollower, RingTorn, arrival_ring, departure_ring
@@ -19,15 +18,14 @@ from gateways.handshake import StationHandshake
 from gateways.heartbeats import exchange_heartbeats
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.opcua_session import OpcUaSession
-from gateways.plc_history import StationHistory
+from gateways.plc_history import StationHistory, published_events
 from gateways.plc_link import PlcLink
 from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
 from gateways.readiness_watch import Presence, ReadinessWatch
+from gateways.spool import open_spool
 from gateways.station_nodes import station_nodes, stations_of, writable_nodes
-from gateways.topic_tail import read_tail
 from schemas.commands import CommandResult
-from schemas.patience import patiently
 from schemas.plant import ExternalSource, Plant, Plc, PlcNodes
 from schemas.reasons import CommandOutcome, HandshakeCode
 from schemas.settings import KafkaSettings
@@ -36,14 +34,17 @@ from schemas.topics import PLC_EVENTS
 
 LOOK_ANYWAY_S = 1.0
 LOOK_AT_STAGES_S = 0.2
-FINISH_EVENTS_S = 1.0
+FINISH_EVENTS_S = 2.0
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the PLC gateway of all PLCs of `plant` that control stations, until `stop`. Raises `Fatal`."""
     kafka = KafkaSettings()
-    async with RecordPublisher(plant=plant.plant, stage=stage, kafka=kafka, budget_bytes=0) as publisher:
-        await _Gateway(plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher, kafka=kafka).run(stop)
+    spool = open_spool(plant=plant.plant, stage=stage)
+    publisher = RecordPublisher(plant=plant.plant, stage=stage, kafka=kafka, budget_bytes=0, spool=spool)
+    gateway = _Gateway(plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher, kafka=kafka)
+    async with publisher:
+        await gateway.run(stop)
 
 
 @dataclass(kw_only=True)
@@ -104,6 +105,7 @@ class _Gateway:
             for plc in plant.plcs
             if stations_of(plant, plc)
         ]
+        self._left_over = publisher.left_over(PLC_EVENTS)
         self._history_known = False
         self._watch = ReadinessWatch(plant=plant, stage=stage, kafka=kafka)
         self._intake = CommandIntake(
@@ -130,7 +132,7 @@ class _Gateway:
                 self._keep_handshakes(),
                 _shielded(links),
                 _shielded(report),
-                self._intake.run(),
+                self._take_commands(),
             )
             links.cancel()
             await asyncio.gather(links, return_exceptions=True)  # cancelled again, it would leave its sessions open
@@ -149,6 +151,11 @@ class _Gateway:
                 controller.look(self._watch.presence, broker_away=broker_away, now_s=now_s)
             await asyncio.sleep(LOOK_AT_STAGES_S)
 
+    async def _take_commands(self) -> None:
+        """Only when the results of a former life are on their topic, where the intake looks for them."""
+        await self._publisher.left_over_sent()
+        await self._intake.run()
+
     def _told_result(self, result: CommandResult) -> None:
         if result.outcome is CommandOutcome.NOT_ACKNOWLEDGED:
             for controller in self._controllers:
@@ -159,7 +166,7 @@ class _Gateway:
         return links_up and self._history_known and self._publisher.connected and self._intake.assigned
 
     async def _told(self, *, within_s: float) -> None:
-        """Waits until what the PLCs reported is on its topic; gives up after `within_s`: the next start reads it from the PLC."""
+        """Waits until what the PLCs reported is on its topic or on disk, for `within_s`; the next start reads the rest from the PLC."""
         try:
             async with asyncio.timeout(within_s):
                 await together(*(station.report.settled() for plc in self._controllers for station in plc.stations))
@@ -169,9 +176,10 @@ class _Gateway:
     async def _report(self) -> None:
         """Publishes the stations' events, once it is known which of them are published already."""
         histories = {station.name: StationHistory() for plc in self._controllers for station in plc.stations}
-        published = partial(read_tail, PLC_EVENTS, plant=self._plant.plant, kafka=self._kafka)
-        events = await patiently(published, stage=self._stage, service="broker")
-        for event in events:
+        published = await published_events(
+            plant=self._plant.plant, kafka=self._kafka, stage=self._stage, go_on_without=self._publisher.keeps
+        )
+        for event in [*published, *self._left_over]:
             if event.station in histories:
                 histories[event.station].note(event)
         self._history_known = True

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import OrderedDict
 from typing import Any
 
+from gateways.topic_tail import read_tail
+from schemas.errors import Transient
+from schemas.patience import pause_s
 from schemas.plc_events import (
     LineStateChanged,
     PartArrived,
@@ -14,8 +19,13 @@ from schemas.plc_events import (
     RecipeChanged,
     RejectConfirmed,
 )
+from schemas.settings import KafkaSettings
+from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from schemas.topics import PLC_EVENTS
 
 REMEMBERED = 4096
+GO_ON_AFTER_S = 5.0
+"""How long a start asks a broker that is away what was told before."""
 MOMENTARY = ("arrivals_missed", "departures_missed", "double_trigger")
 """Faults that are no state: each says something of its own."""
 
@@ -86,3 +96,22 @@ def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     memory[key] = value
     while len(memory) > REMEMBERED:
         memory.popitem(last=False)
+
+
+async def published_events(*, plant: str, kafka: KafkaSettings, stage: Stage, go_on_without: bool) -> list[PlcEvent]:
+    """The last events on the topic, of all stations, in order. Waits for the broker; not for long with `go_on_without`.
+
+    Nothing is known then: what the PLC still holds is told a second time, with the same ids.
+    """
+    go_on_s = time.monotonic() + GO_ON_AFTER_S
+    attempt = 0
+    while True:
+        try:
+            return await read_tail(PLC_EVENTS, plant=plant, kafka=kafka)
+        except Transient as error:
+            if go_on_without and time.monotonic() > go_on_s:
+                stage.emit(Noticed(what="history_unknown", subject=PLC_EVENTS.name, detail=str(error)))
+                return []
+            attempt += 1
+            stage.emit(AttemptRepeated(service="broker", detail=str(error), attempt=attempt))
+            await asyncio.sleep(pause_s(attempt))

@@ -1,4 +1,4 @@
-"""What a station's PLC reports, as events on `plc-events`: in order, each once, kept while the broker is away."""
+"""What a station's PLC reports, as events on `plc-events`: in order, each once, kept on disk while the broker is away."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 from gateways.arrivals import Arrival, Departure, RingNews, part_id_of
 from gateways.handshake import StationHandshake
+from gateways.outbox import Fate
 from gateways.plc_history import StationHistory
 from gateways.publisher import RecordPublisher
 from schemas.plant import Plant
@@ -25,7 +26,10 @@ from schemas.telemetry import Noticed, Stage
 from schemas.topics import PLC_EVENTS
 
 WAITING_EVENTS = 20_000
-"""Events kept in memory while the broker is away: about an hour at 2 parts a second, a few MB."""
+"""Events kept in memory until they are on the topic or on disk: about an hour at 2 parts a second, a few MB."""
+
+OPEN_EVENTS = 1_000
+"""Of them, those that the publisher may have and whose fate is open."""
 
 
 class StationReport:
@@ -46,6 +50,9 @@ class StationReport:
         self._publisher = publisher
         self._stage = stage
         self._events: asyncio.Queue[PlcEvent] = asyncio.Queue(maxsize=WAITING_EVENTS)
+        self._slots = asyncio.Semaphore(OPEN_EVENTS)
+        self._untold = 0
+        self._all_told = asyncio.Event()
         self._said: dict[str, object] = {}
 
     async def run(self, history: StationHistory) -> None:
@@ -54,15 +61,19 @@ class StationReport:
             event = await self._events.get()
             news = self._news(history, event)
             for told in news:
-                await self._publisher.publish(PLC_EVENTS, self._station, told)
+                await self._slots.acquire()
+                self._untold += 1
+                self._publisher.submit(PLC_EVENTS, self._station, told, tell=self._told)
             if news:
                 history.note(event)
-                self._stage.last_processed.set_to_current_time()
             self._events.task_done()
 
     async def settled(self) -> None:
-        """Returns when every event so far is on the topic: a part that left is told with the gate's confirmation."""
+        """Returns when every event so far is on the topic or on disk: a part that left is told with the gate's confirmation."""
         await self._events.join()
+        while self._untold:
+            self._all_told.clear()
+            await self._all_told.wait()
 
     async def arrived(self, news: RingNews[Arrival]) -> None:
         """Parts entered the station."""
@@ -184,6 +195,13 @@ class StationReport:
         if isinstance(event, PartArrived) and history.is_double(event):
             return [self._double(event)]
         return []
+
+    def _told(self, fate: Fate) -> None:
+        self._slots.release()
+        self._untold -= 1
+        self._all_told.set()
+        if fate in (Fate.ACKNOWLEDGED, Fate.SPOOLED):
+            self._stage.last_processed.set_to_current_time()
 
     def _missed(self, code: str, count: int) -> PlcFault:
         """Entries that the PLC's ring dropped before they were read: said on the topic, for nobody else can know of them."""

@@ -17,8 +17,10 @@ from pathlib import Path
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.manifests import new_session
 from gateways.opcua_session import OpcUaSession, Reading
+from gateways.outbox import Fate
 from gateways.plc_link import PlcLink
-from gateways.publisher import Fate, RecordPublisher
+from gateways.publisher import RecordPublisher
+from gateways.spool import open_spool
 from schemas.plant import Asset, Channel, Plant
 from schemas.reasons import DropReason
 from schemas.sensors import SensorReading
@@ -27,14 +29,18 @@ from schemas.telemetry import DroppedByRule, Noticed, Stage
 from schemas.topics import MIB_BYTES, SENSORS
 
 WAITING_READINGS_BYTES = 16 * MIB_BYTES
-"""Readings kept in memory while the broker is away, about 40,000; above it the oldest are given up."""
+"""Readings kept in memory, about 40,000; more go to the spool, and without one the oldest are given up."""
 FINISH_S = 3.0
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the sensor gateway of all assets of `plant` that are read through a PLC, until `stop`. Raises `Fatal`."""
     publisher = RecordPublisher(
-        plant=plant.plant, stage=stage, kafka=KafkaSettings(), budget_bytes=WAITING_READINGS_BYTES
+        plant=plant.plant,
+        stage=stage,
+        kafka=KafkaSettings(),
+        budget_bytes=WAITING_READINGS_BYTES,
+        spool=open_spool(plant=plant.plant, stage=stage),
     )
     async with publisher:
         sampler = Sampler(publisher=publisher, stage=stage)

@@ -25,6 +25,7 @@ from gateways.opcua_session import OpcUaSession
 from gateways.picture_source import CameraSource
 from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
+from gateways.spool import open_spool
 from gateways.station_nodes import station_nodes, stations_of
 from schemas.errors import ServiceAway
 from schemas.object_store import open_store
@@ -34,7 +35,7 @@ from schemas.telemetry import Noticed, Stage
 from schemas.topics import MANIFESTS, MIB_BYTES
 
 WAITING_FRAMES_BYTES = 64 * MIB_BYTES
-"""Frames kept in memory while the broker is away; above it the oldest are given up."""
+"""Frames kept in memory; more go to the spool, and without one the oldest are given up."""
 MANIFEST_EVERY_S = 1.0
 # A subscription may die without a word; the ring is looked at now and then in any case.
 LOOK_ANYWAY_S = 1.0
@@ -46,7 +47,11 @@ FINISH_MANIFESTS_S = 1.5
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the station gateway of all stations of `plant` that have a PLC, until `stop`. Raises `Fatal`."""
     publisher = RecordPublisher(
-        plant=plant.plant, stage=stage, kafka=KafkaSettings(), budget_bytes=WAITING_FRAMES_BYTES
+        plant=plant.plant,
+        stage=stage,
+        kafka=KafkaSettings(),
+        budget_bytes=WAITING_FRAMES_BYTES,
+        spool=open_spool(plant=plant.plant, stage=stage),
     )
     async with aiohttp.ClientSession() as http, publisher:
         gateway = _Gateway(plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher, http=http)
@@ -230,14 +235,14 @@ class _Gateway:
     async def _tell(self, camera: _WatchedCamera, *, closing: bool) -> None:
         manifest = camera.book.next_manifest(now_ns=time.time_ns(), closing=closing)
         if manifest is not None:
-            await self._publisher.publish(MANIFESTS, camera.camera.name, manifest)
+            await self._publisher.keep(MANIFESTS, camera.camera.name, manifest)
 
     async def _close_books(self, cameras: Sequence[_WatchedCamera]) -> None:
         try:
             async with asyncio.timeout(FINISH_MANIFESTS_S):
                 await asyncio.gather(*(self._tell(camera, closing=True) for camera in cameras))
         except (TimeoutError, ServiceAway):
-            # with the broker away there is nobody to tell; the ledger counts the frames by their headers
+            # neither broker nor disk take it; the ledger counts the frames by their headers
             self._stage.emit(Noticed(what="books_not_closed", subject=self._session))
 
 

@@ -64,7 +64,9 @@ class Manifest(Message, frozen=True, kw_only=True):
     """What a gateway sent or dropped of one camera's session since its previous manifest.
 
     `id` is `camera/session/first_sequence`. Sequences `first_sequence..last_sequence` (both included) are accounted for:
-    all were acknowledged by the broker but those listed in `dropped`. `closing` marks the last one of a session.
+    all were acknowledged by the broker, or lie on the gateway's disk and follow, but those listed in `dropped`.
+    `closing` marks the last one of a session. One whose `id` ends in `/given-up` takes frames back that another one counted
+    as sent: the disk spool gave them up (`spool_full`, `spool_expired`), and they never reach the topic.
     """
 
     station: str

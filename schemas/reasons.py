@@ -35,6 +35,7 @@ class DropReason(StrEnum):
     CAPTURE_FAILED = "capture_failed"
     BROKER_AWAY = "broker_away"
     SPOOL_FULL = "spool_full"
+    SPOOL_EXPIRED = "spool_expired"
     EXPIRED = "expired"
     DEFERRED = "deferred"
 

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import ConfigurationError
@@ -187,3 +187,25 @@ class StageSettings(FromEnvironment):
     metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     instance: str = "0"
+
+
+class SpoolSettings(FromEnvironment):
+    """`LINESIGHT_SPOOL_*`: where a gateway keeps what Kafka has not taken, and how much.
+
+    `max_mib`: of one process. `max_age_h`: of droppable records. `keep_free_percent`: of the disk, left to others. `drain_mib_per_s`:
+    how fast a long backlog of frames is sent, beside the live ones. `sync_ms`: what a power cut may cost; 0 syncs every write.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LINESIGHT_SPOOL_", frozen=True)
+
+    dir: Path | None = None
+    max_mib: PositiveInt = 8192
+    max_age_h: PositiveFloat = 24.0
+    keep_free_percent: Annotated[float, Field(ge=0, lt=100)] = 5.0
+    drain_mib_per_s: PositiveFloat = 4.0
+    sync_ms: NonNegativeInt = 200
+
+    @property
+    def folder(self) -> Path:
+        """`dir`; where that is not set, `spool` in the run folder."""
+        return self.dir or StageSettings().run_dir / "spool"

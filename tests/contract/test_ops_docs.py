@@ -9,14 +9,21 @@ import pytest
 from ops_metrics import rules
 
 from cli.run import STAGE_MODULES
-from schemas.settings import BudgetSettings, KafkaSettings, ObjectStoreSettings, StageSettings, TritonSettings
+from schemas.settings import (
+    BudgetSettings,
+    KafkaSettings,
+    ObjectStoreSettings,
+    SpoolSettings,
+    StageSettings,
+    TritonSettings,
+)
 from schemas.topics import BY_NAME
 
 ROOT = Path(__file__).parents[2]
 RUN = (ROOT / "docs/run-and-watch.md").read_text(encoding="utf-8")
 GUIDES = [ROOT / name for name in ("docs/run-and-watch.md", "docs/subscribe-to-defects.md", "docs/messages.md", "CONTRIBUTING.md",
                                    "docker/README.md")]  # fmt: skip
-SETTINGS = (KafkaSettings, TritonSettings, ObjectStoreSettings, StageSettings, BudgetSettings)
+SETTINGS = (KafkaSettings, TritonSettings, ObjectStoreSettings, StageSettings, BudgetSettings, SpoolSettings)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.__name__)

@@ -25,7 +25,7 @@ from plant_floor import (
     start_process,
 )
 
-from gateways import publisher, station_gateway
+from gateways import outbox, station_gateway
 from ops.local.kafka import LocalKafka
 from ops.local.ports import free_ports
 from schemas.frames import Frame, Manifest
@@ -215,12 +215,14 @@ async def test_large_pictures_go_to_the_object_store_and_a_folder_camera_gives_w
     assert frame.sha256 == sha256_hex(image)
 
 
-async def test_with_the_broker_away_frames_wait_in_order_and_above_the_budget_the_oldest_are_given_up_by_name(
+async def test_with_broker_and_disk_away_frames_wait_in_memory_and_above_the_budget_the_oldest_are_given_up_by_name(
     kafka_installed: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: Line
 ) -> None:
     frame_bytes = len(picture(1)) + 900
     monkeypatch.setattr(station_gateway, "WAITING_FRAMES_BYTES", 30 * frame_bytes)
-    monkeypatch.setattr(publisher, "IN_FLIGHT_BYTES", 4 * frame_bytes)
+    monkeypatch.setattr(outbox, "IN_FLIGHT_BYTES", 4 * frame_bytes)
+    (tmp_path / "no-folder").touch()
+    monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path / "no-folder"))
     monkeypatch.setenv("OBJECT_STORE_URL", str(tmp_path / "objects"))
     with LocalKafka(tmp_path) as local:
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", local.bootstrap_servers)
@@ -236,6 +238,7 @@ async def test_with_the_broker_away_frames_wait_in_order_and_above_the_budget_th
             await until(
                 lambda: counted(stage, "dropped_total", reason="broker_away") > 0, "frames are given up, and it says so"
             )
+            assert counted(stage, "noticed_total", what="spool_not_written") == 1
             await until(lambda: not stage.ready, "the stage says that the broker is away")
             await asyncio.to_thread(local.start)
             await until(lambda: stage.ready, "the broker is back")

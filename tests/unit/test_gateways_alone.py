@@ -36,6 +36,7 @@ async def test_it_waits_for_its_services_and_stops_without_them(
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
     monkeypatch.setenv("OBJECT_STORE_URL", str(tmp_path))
+    monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path / "spool"))
     run = importlib.import_module(f"gateways.{gateway}").run
     stage, stop = Stage(gateway), asyncio.Event()
     running = asyncio.create_task(run(PLANT, plant_dir=tmp_path, stage=stage, stop=stop))

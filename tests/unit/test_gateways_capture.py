@@ -13,8 +13,8 @@ from gateways import capture
 from gateways.capture import CameraCapture
 from gateways.framing import Framer, Subject
 from gateways.manifests import ManifestBook
+from gateways.outbox import Fate
 from gateways.picture_source import CaptureFailed, Picture
-from gateways.publisher import Fate
 from schemas.errors import Transient
 from schemas.frames import Frame
 from schemas.object_store import ObjectMissing

@@ -1,0 +1,167 @@
+"""With no broker at all: what is submitted is on disk soon, the next life has it, and bounds cost frames by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateways import spool_lane
+from gateways.outbox import Fate
+from gateways.publisher import RecordPublisher
+from gateways.spool import open_spool
+from schemas.codec import decode
+from schemas.errors import ServiceAway
+from schemas.frames import Frame, ImageEncoding, Manifest, frame_id
+from schemas.plc_events import PartLeft
+from schemas.settings import KafkaSettings
+from schemas.telemetry import Stage
+from schemas.topics import FRAMES, MANIFESTS, MIB_BYTES, PLC_EVENTS
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path))
+    monkeypatch.setenv("LINESIGHT_SPOOL_KEEP_FREE_PERCENT", "0")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
+
+
+def publisher(stage: Stage, *, budget_bytes: int = MIB_BYTES) -> RecordPublisher:
+    spool = open_spool(plant="p", stage=stage)
+    return RecordPublisher(plant="p", stage=stage, kafka=KafkaSettings(), budget_bytes=budget_bytes, spool=spool)
+
+
+def event(number: int) -> PartLeft:
+    return PartLeft(
+        id=f"s/{number}/left",
+        station="s",
+        part_id=str(number),
+        visit=1,
+        lane="good",
+        by_fail_safe=False,
+        occurred_at_ns=1,
+    )
+
+
+def frame(sequence: int, *, session: str = "t", size: int = 1000) -> Frame:
+    return Frame(
+        id=frame_id(camera="c", session=session, sequence=sequence), station="s", camera="c", view="v", session=session,
+        sequence=sequence, part_id="p", visit=1, recipe="r@1", captured_at_ns=1, encoding=ImageEncoding.PNG, width_px=1,
+        height_px=1, size_bytes=size, sha256="", image=bytes(size),
+    )  # fmt: skip
+
+
+def shown(stage: Stage, metric: str, **labels: str) -> float:
+    return stage.registry.get_sample_value(f"linesight_{stage.name}_{metric}", labels) or 0.0
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_submitted_is_told_spooled_and_the_next_life_has_it_in_order() -> None:
+    stage, fates = Stage("station_gateway"), list[tuple[int, Fate]]()
+    async with publisher(stage) as first:
+        for number in range(50):
+            first.submit(PLC_EVENTS, "s", event(number), tell=lambda fate, number=number: fates.append((number, fate)))
+            first.submit(FRAMES, "c", frame(number), tell=lambda _fate: None, droppable=True)
+        assert await first.drained(within_s=30)
+        assert fates == [(number, Fate.SPOOLED) for number in range(50)]
+        await until(lambda: shown(stage, "spool_records") == 100)
+        assert shown(stage, "spool_in_total", topic="plc-events") == 50
+        assert shown(stage, "spool_bytes") > 50_000
+        assert shown(stage, "spool_limit_bytes") == 8192 * MIB_BYTES
+    second = publisher(Stage("station_gateway"))
+    assert [found.part_id for found in second.left_over(PLC_EVENTS)] == [str(number) for number in range(50)]
+    async with second:
+        pass
+
+
+async def test_what_is_in_memory_when_it_stops_goes_to_disk() -> None:
+    fates: list[Fate] = []
+    async with publisher(Stage("plc_gateway"), budget_bytes=0) as first:
+        first.submit(PLC_EVENTS, "s", event(1), tell=fates.append)
+    assert fates == [Fate.SPOOLED]
+    second = publisher(Stage("plc_gateway"), budget_bytes=0)
+    assert [found.part_id for found in second.left_over(PLC_EVENTS)] == ["1"]
+    async with second:
+        pass
+
+
+async def test_keeping_ends_on_disk_and_publishing_only_at_the_broker() -> None:
+    async with publisher(Stage("plc_gateway")) as first:
+        await asyncio.wait_for(first.keep(PLC_EVENTS, "s", event(1)), 30)
+        publishing = asyncio.create_task(first.publish(PLC_EVENTS, "s", event(2)))
+        await asyncio.wait_for(first.keep(PLC_EVENTS, "s", event(3)), 30)
+        assert not publishing.done()
+    with pytest.raises(ServiceAway):
+        await publishing
+
+
+async def test_over_the_bound_frames_end_in_manifests_and_are_counted_whoever_took_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LINESIGHT_SPOOL_MAX_MIB", "1")
+    async with publisher(Stage("station_gateway")) as first:
+        for number in range(60):
+            first.submit(FRAMES, "c", frame(number, size=10_000), tell=lambda _fate: None, droppable=True)
+        assert await first.drained(within_s=30)
+    stage = Stage("station_gateway")
+    async with publisher(stage) as second:
+        for number in range(100):
+            second.submit(FRAMES, "c", frame(number, session="u", size=10_000), tell=lambda _f: None, droppable=True)
+        assert await second.drained(within_s=30)
+        await until(lambda: shown(stage, "dropped_total", reason="spool_full") > 60)
+    third = publisher(Stage("station_gateway"))
+    named = third.left_over(MANIFESTS)
+    gone = set(_sequences(named))
+    left = {
+        (found.session, found.sequence)
+        for record in third._spool.droppable.waiting()  # type: ignore[union-attr]
+        if (found := decode(FRAMES, record.value, record.envelope.headers))
+    }
+    assert gone | left == {("t", number) for number in range(60)} | {("u", number) for number in range(100)}
+    assert not gone & left
+    assert len(gone) == shown(stage, "dropped_total", reason="spool_full")
+    assert len({manifest.id for manifest in named}) == len(named)
+    async with third:
+        pass
+
+
+def _sequences(manifests: list[Manifest]) -> list[tuple[str, int]]:
+    return [
+        (manifest.session, sequence)
+        for manifest in manifests
+        for gone in manifest.dropped
+        if gone.reason == "spool_full"
+        for sequence in range(gone.first_sequence, gone.last_sequence + 1)
+    ]
+
+
+async def test_a_disk_that_takes_nothing_is_noticed_and_the_memory_budget_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_arguments: Any, **_options: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    stage, fates = Stage("station_gateway"), list[Fate]()
+    monkeypatch.setattr(spool_lane.Segment, "append", full)
+    async with publisher(stage, budget_bytes=20_000) as first:
+        for number in range(100):
+            first.submit(FRAMES, "c", frame(number), tell=fates.append, droppable=True)
+            first.submit(PLC_EVENTS, "s", event(number), tell=lambda _fate: None)
+            await asyncio.sleep(0)
+        await until(lambda: shown(stage, "noticed_total", what="spool_not_written") > 0)
+        first.submit(FRAMES, "c", frame(100), tell=fates.append, droppable=True)
+        await until(lambda: fates.count(Fate.DROPPED) > 50)
+        monkeypatch.undo()
+        await first.drained(within_s=30)
+        assert fates.count(Fate.DROPPED) + fates.count(Fate.SPOOLED) == 101, "the disk has room again"
+        assert Fate.SPOOLED in fates

@@ -1,0 +1,318 @@
+"""A spool gives back what was appended, in order, whatever was acknowledged, killed or cut off in between."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateways.segment import Envelope
+from gateways.spool import GivenUp, NoRoom, Spool, open_spool
+from gateways.spool_lane import Lane
+from schemas.codec import encode
+from schemas.errors import ConfigurationError
+from schemas.frames import Frame, ImageEncoding, frame_id
+from schemas.reasons import DropReason
+from schemas.settings import SpoolSettings
+from schemas.telemetry import Stage
+from schemas.topics import FRAMES, MIB_BYTES
+
+HOUR_NS = 3_600_000_000_000
+
+
+def envelope(at_ns: int = 1) -> Envelope:
+    return Envelope("plc-events", b"s", [], at_ns)
+
+
+class LaneLaw(RuleBasedStateMachine):
+    """A lane of tiny segments against a list. `sent` is what was taken; `safe` what the last saved position covers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self.folder = Path(self._folder.name)
+        self.written = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.pending: dict[int, bytes] = {}  # by number, not acknowledged
+        self.answered: dict[int, bytes] = {}  # acknowledged: may come back after a crash, and then in its place
+        self.out: list[int] = []
+        self.acknowledged, self.claimed = 0, frozenset[int]()
+        self.open()
+
+    def open(self) -> None:
+        self.lane = Lane(
+            self.folder,
+            "kept",
+            segment_bytes=150,
+            span_ns=HOUR_NS,
+            acknowledged=self.acknowledged,
+            claimed=self.claimed,
+        )
+        self.out = []
+
+    @rule(size=st.integers(0, 90))
+    def append(self, size: int) -> None:
+        self.written += 1
+        value = self.written.to_bytes(4, "big") + bytes(size)
+        self.pending[self.lane.append(envelope(), value)] = value
+
+    @rule()
+    def take(self) -> None:
+        taken = self.lane.take()
+        waiting = sorted(set(self.pending) - set(self.out))
+        if taken is None:
+            assert not waiting
+            return
+        assert [number for number in waiting if number < taken.number] == [], "nothing is passed over"
+        assert taken.number not in self.out
+        assert taken.record.value == {**self.answered, **self.pending}[taken.number]
+        self.out.append(taken.number)
+
+    @precondition(lambda self: self.out)
+    @rule(which=st.integers(0, 20))
+    def acknowledge(self, which: int) -> None:
+        number = self.out.pop(which % len(self.out))
+        self.lane.acknowledge(number)
+        if number in self.pending:
+            self.answered[number] = self.pending.pop(number)
+
+    @rule()
+    def rewind(self) -> None:
+        self.lane.rewind()
+        self.out = []
+
+    @rule()
+    def reclaim(self) -> None:
+        self.lane.reclaim()
+
+    @rule()
+    def save(self) -> None:
+        self.lane.sync()
+        self.acknowledged, self.claimed = self.lane.acknowledged, frozenset(self.lane.claimed)
+
+    @rule(cut=st.integers(0, 120))
+    def crash(self, cut: int) -> None:
+        """A kill, or with `cut` a power cut that took the end of the newest segment."""
+        self.lane.close()
+        newest = max(self.folder.glob("*.seg"), default=None)
+        if newest is not None and cut:
+            os.truncate(newest, max(0, newest.stat().st_size - cut))
+        self.open()
+        found = [record.value for record in self.lane.waiting()]
+        expected = [value for _, value in sorted(self.pending.items())]
+        known = [value for _, value in sorted({**self.answered, **self.pending}.items())]
+        assert [value for value in found if value in expected] == expected[: sum(value in expected for value in found)]
+        assert [value for value in known if value in found] == found, "in order, and nothing invented"
+        if not cut:
+            assert set(expected) <= set(found)
+        self.pending = {number: value for number, value in {**self.answered, **self.pending}.items() if value in found}
+        self.answered = {}
+
+    @invariant()
+    def counts(self) -> None:
+        assert self.lane.records == len(self.pending)
+        assert self.lane.unread == len(set(self.pending) - set(self.out))
+        assert (self.lane.unread_bytes > 0) == (self.lane.unread > 0) or self.lane.records > self.lane.unread
+
+    def teardown(self) -> None:
+        self.lane.close()
+        self._folder.cleanup()
+
+
+TestLaneLaw = LaneLaw.TestCase
+
+
+def settings(**given: Any) -> SpoolSettings:
+    return SpoolSettings(**{"max_mib": 1, "keep_free_percent": 0, "sync_ms": 0, **given})
+
+
+def frame_record(
+    camera: str, session: str, sequence: int, *, size: int = 10_000, at_ns: int = 1
+) -> tuple[Envelope, bytes]:
+    frame = Frame(
+        id=frame_id(camera=camera, session=session, sequence=sequence), station="s", camera=camera, view="v",
+        session=session, sequence=sequence, part_id="p", visit=1, recipe="r@1", captured_at_ns=1, encoding=ImageEncoding.PNG,
+        width_px=1, height_px=1, size_bytes=size, sha256="", image=bytes(size),
+    )  # fmt: skip
+    encoded = encode(FRAMES, frame)
+    return Envelope(FRAMES.name, camera.encode(), encoded.headers, at_ns), encoded.value
+
+
+def fill(spool: Spool, count: int, *, first: int = 0, at_ns: int = 1) -> None:
+    for sequence in range(first, first + count):
+        record, value = frame_record("c", "t", sequence, at_ns=at_ns)
+        spool.append(record, value, droppable=True)
+
+
+def sequences(given_up: GivenUp) -> list[int]:
+    return [int(dict(envelope.headers)["sequence"]) for envelope in given_up.envelopes]
+
+
+def drain(lane: Lane) -> list[int]:
+    found = []
+    while (taken := lane.take()) is not None:
+        found.append(int(dict(taken.record.envelope.headers)["sequence"]))
+        lane.acknowledge(taken.number)
+    return found
+
+
+def test_over_its_bytes_the_oldest_frames_go_by_whole_segments_and_events_stay(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    spool.append(envelope(), b"event" * 1000, droppable=False)
+    fill(spool, 90)
+    assert spool.give_up(now_ns=2) is None
+    with pytest.raises(NoRoom):
+        fill(spool, 20, first=90)
+    given_up = []
+    while (found := spool.give_up(now_ns=2, more_bytes=150_000)) is not None:
+        assert found.reason is DropReason.SPOOL_FULL
+        given_up += sequences(found)
+        spool.forget(found)
+    rest = drain(spool.droppable)
+    assert given_up, "something had to go"
+    assert given_up + rest == list(range(len(given_up) + len(rest)))
+    assert spool.size_bytes + 150_000 <= MIB_BYTES
+    assert spool.kept.records == 1
+    spool.close()
+
+
+def test_over_its_age_frames_expire_and_events_do_not(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, settings=settings(max_age_h=1))
+    spool.append(envelope(), b"event", droppable=False)
+    fill(spool, 10)
+    fill(spool, 10, first=10, at_ns=HOUR_NS)
+    assert spool.give_up(now_ns=HOUR_NS) is None
+    found = spool.give_up(now_ns=HOUR_NS + 2)
+    assert found is not None
+    assert found.reason is DropReason.SPOOL_EXPIRED
+    gone = sequences(found)
+    assert gone == list(range(len(gone)))
+    assert len(gone) in range(1, 11)
+    assert spool.kept.records == 1
+    spool.close()
+
+
+def test_what_may_have_been_sent_is_never_given_up_not_even_after_a_crash(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    fill(spool, 50)
+    taken = spool.take(spool.droppable)
+    assert taken is not None
+    os.close(spool._lock_file)  # a kill: nothing is saved any more
+    spool = Spool(tmp_path, settings=settings())
+    gone: list[int] = []
+    while (found := spool.give_up(now_ns=2, more_bytes=MIB_BYTES)) is not None:
+        gone += sequences(found)
+    rest = drain(spool.droppable)
+    assert rest[0] == 0
+    assert sorted([*gone, *rest]) == list(range(50))
+    assert gone, "segments of which nothing was sent are given up"
+    spool.close()
+
+
+def test_what_was_given_up_and_not_named_is_named_by_the_next_life(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    fill(spool, 50)
+    found = spool.give_up(now_ns=2, more_bytes=MIB_BYTES)
+    assert found is not None
+    os.close(spool._lock_file)
+    spool = Spool(tmp_path, settings=settings())
+    (again,) = spool.unnamed()
+    assert (again.reason, sequences(again)) == (found.reason, sequences(found))
+    assert drain(spool.droppable) == list(range(len(sequences(found)), 50)), "and it is not sent"
+    spool.forget(again)
+    assert list(spool.unnamed()) == []
+    spool.close()
+
+
+def test_the_share_of_the_disk_that_is_to_stay_free_stays_free(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, settings=settings(keep_free_percent=99.999))
+    with pytest.raises(NoRoom, match="or the disk is full"):
+        spool.append(envelope(), b"event", droppable=False)
+    assert spool.records == 0
+    spool.close()
+
+
+def test_a_second_process_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path))
+    stage = Stage("station_gateway")
+    first = open_spool(plant="p", stage=stage)
+    assert first is not None
+    with pytest.raises(
+        ConfigurationError, match=r"another process uses the spool .*p/station_gateway-0: give each process"
+    ):
+        open_spool(plant="p", stage=stage)
+    monkeypatch.setenv("LINESIGHT_INSTANCE", "1")
+    second = open_spool(plant="p", stage=stage)
+    assert second is not None
+    first.close()
+    second.close()
+
+
+def test_a_folder_that_cannot_be_used_is_noticed_and_memory_is_all_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path / "file"))
+    stage = Stage("station_gateway")
+    assert open_spool(plant="p", stage=stage) is None
+    labels = {"what": "spool_not_written"}
+    assert stage.registry.get_sample_value("linesight_station_gateway_noticed_total", labels) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00" * 64, b'{"acknowledged": "x"}'])
+def test_with_a_damaged_position_everything_is_sent_again(tmp_path: Path, content: bytes) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    fill(spool, 5)
+    assert drain(spool.droppable) == list(range(5))
+    spool.close()
+    (tmp_path / "position.json").write_bytes(content)
+    spool = Spool(tmp_path, settings=settings())
+    assert drain(spool.droppable) == list(range(5))
+    spool.close()
+
+
+def test_a_torn_end_is_noticed_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path))
+    stage = Stage("station_gateway")
+    spool = open_spool(plant="p", stage=stage)
+    assert spool is not None
+    fill(spool, 3)
+    spool.close()
+    (segment,) = (tmp_path / "p/station_gateway-0").glob("*.seg")
+    os.truncate(segment, segment.stat().st_size - 1)
+    spool = open_spool(plant="p", stage=stage)
+    assert spool is not None
+    assert drain(spool.droppable) == [0, 1]
+    labels = {"what": "spool_torn_tail"}
+    assert stage.registry.get_sample_value("linesight_station_gateway_noticed_total", labels) == 1
+    spool.close()
+
+
+@given(kept=st.integers(0, 30), acknowledged=st.integers(0, 30))
+def test_numbers_go_on_over_a_restart_and_an_empty_spool_leaves_no_segments(kept: int, acknowledged: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        spool = Spool(folder, settings=settings())
+        fill(spool, kept)
+        for _ in range(min(kept, acknowledged)):
+            taken = spool.take(spool.droppable)
+            assert taken is not None
+            spool.droppable.acknowledge(taken.number)
+        spool.reclaim()
+        spool.close()
+        spool = Spool(folder, settings=settings())
+        assert spool.droppable.next_number == kept
+        assert drain(spool.droppable) == list(range(min(kept, acknowledged), kept))
+        spool.reclaim()
+        assert list(folder.glob("*.seg")) == []
+        fill(spool, 1, first=99)
+        assert drain(spool.droppable) == [99]
+        spool.close()
