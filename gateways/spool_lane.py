@@ -52,9 +52,9 @@ class Lane:
         self._done: set[int] = set()  # acknowledged before an older one
         self._cursor = 0
         self._offset = HEADER_BYTES
-        self.unread = 0
-        """How many are neither acknowledged nor under way."""
+        self._held = 0  # records at or above `acknowledged`, those that are done among them
         self.unread_bytes = 0
+        """Of the records to be taken; too many rather than too few where some behind the first one were acknowledged."""
         self.torn_bytes = 0
         self.damaged = 0
         """Records and ends of segments that were not as they had been written."""
@@ -63,6 +63,7 @@ class Lane:
         self._next = max([acknowledged, *(segment.stop for segment in self._segments)])
         self.claimed = {segment.first for segment in self._segments if segment.first in claimed}
         self._skip_gaps()
+        self._held = self._count()
         self.reclaim()
         self.rewind()
 
@@ -83,8 +84,13 @@ class Lane:
     def records(self) -> int:
         """How many are not acknowledged."""
         with self._lock:
-            kept = sum(max(0, segment.stop - max(segment.first, self.acknowledged)) for segment in self._segments)
-            return kept - len(self._done)
+            return self._held - len(self._done)
+
+    @property
+    def unread(self) -> int:
+        """How many are neither acknowledged nor under way."""
+        with self._lock:
+            return self._held - len(self._done) - len(self._flying)
 
     @property
     def oldest_ns(self) -> int | None:
@@ -119,10 +125,10 @@ class Lane:
             number, self._next = self._next, self._next + 1
             if attempted:
                 self.claimed.add(segment.first)
+            self._held += 1
             if flying:
                 self._flying.add(number)
             else:
-                self.unread += 1
                 self.unread_bytes += size_bytes
         return number
 
@@ -175,7 +181,6 @@ class Lane:
         with self._lock:
             self._flying.clear()
             self._seek(self.acknowledged)
-            self.unread = self.records
 
     def _step(self) -> tuple[int, Segment, int] | None:
         """Moves behind the next record to take, and says where it is."""
@@ -185,21 +190,22 @@ class Lane:
                 if segment is None:
                     self._cursor = self._next
                     break
-                if self._cursor < segment.first:  # a gap: given up, or torn off
+                if self._cursor <= segment.first:  # the next segment, perhaps behind a gap: given up, or torn off
                     self._cursor, self._offset = segment.first, HEADER_BYTES
                 number, offset = self._cursor, self._offset
                 self._cursor += 1
-                self._offset = segment.following(offset) if self._cursor < segment.stop else HEADER_BYTES
-                if number in self._flying or number in self._done:
-                    continue
+                self._offset = segment.following(offset)
+                if number < self.acknowledged or number in self._flying or number in self._done:
+                    continue  # appended while it was under way
                 self._flying.add(number)
                 self.claimed.add(segment.first)
-                self.unread -= 1
                 self.unread_bytes -= segment.following(offset) - offset
                 return number, segment, offset
-            self.unread = 0
             self.unread_bytes = 0
             return None
+
+    def _count(self) -> int:
+        return sum(max(0, segment.stop - max(segment.first, self.acknowledged)) for segment in self._segments)
 
     def _segment_at(self, number: int) -> Segment | None:
         """The segment that holds `number`, or the first one behind it."""
@@ -211,6 +217,8 @@ class Lane:
         self.unread_bytes = 0
         segment = self._segment_at(number)
         if segment is None:
+            if self._segments:  # the last one may grow
+                self._offset = self._segments[-1].end
             return
         for _ in range(segment.first, number):
             self._offset = segment.following(self._offset)
@@ -222,6 +230,7 @@ class Lane:
         while self.acknowledged < self._next:
             if self.acknowledged in self._done:
                 self._done.remove(self.acknowledged)
+                self._held -= 1
                 self.acknowledged += 1
                 continue
             segment = self._segment_at(self.acknowledged)
@@ -261,9 +270,9 @@ class Lane:
                 return False
             self._forget(segment)
             self._skip_gaps()
+            self._held = self._count()
             if self._cursor < segment.stop:
                 self._seek(max(self._cursor, self.acknowledged))
-            self.unread = max(0, self.unread - segment.count)
             return True
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cli.run import STAGE_MODULES
-from schemas.settings import KafkaSettings, ObjectStoreSettings, StageSettings, TritonSettings
+from schemas.settings import KafkaSettings, ObjectStoreSettings, SpoolSettings, StageSettings, TritonSettings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -109,7 +109,7 @@ def test_mounted_files_are_in_the_checkout() -> None:
 def test_settings_in_the_environment_are_settings_that_exist() -> None:
     known = {
         f"{settings.model_config['env_prefix']}{field}".upper()
-        for settings in (KafkaSettings, TritonSettings, ObjectStoreSettings, StageSettings)
+        for settings in (KafkaSettings, TritonSettings, ObjectStoreSettings, StageSettings, SpoolSettings)
         for field in settings.model_fields
     }
     in_image = set(re.findall(r"^(?:ENV )?\s*((?:LINESIGHT|KAFKA|TRITON|OBJECT_STORE)_\w+)=", DOCKERFILE, re.MULTILINE))

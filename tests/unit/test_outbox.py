@@ -286,3 +286,31 @@ def test_over_the_memory_budget_frames_go_to_disk_at_once_and_without_a_disk_the
     assert [item.value[3] for item in dropped] == list(range(len(dropped)))
     assert len(line.outbox.droppable) == 9 - len(dropped)
     assert line.outbox.bytes <= 5 * VALUE_BYTES
+
+
+def test_what_was_acknowledged_before_it_was_on_disk_is_not_sent_again_and_hides_nothing_behind_it(line: Line) -> None:
+    line.put(PLC_EVENTS.name, b"s", 1)
+    line.send()
+    line.put(PLC_EVENTS.name, b"s", 2)
+    line.now_s += 2
+    line.spool_begin()
+    line.acknowledge()
+    line.spool_write()
+    line.spool_end()
+    line.settle()
+    assert numbers(line) == [1, 2]
+
+
+def test_a_producer_that_dies_between_write_and_its_number_leaves_no_count_that_is_not_there(line: Line) -> None:
+    line.put(PLC_EVENTS.name, b"s", 1)
+    line.send()
+    line.now_s += 2
+    line.spool_begin()
+    line.acknowledge()
+    line.spool_write()
+    line.die(arrived=0)
+    line.spool_end()
+    assert line.spool.kept.unread == 0
+    line.put(PLC_EVENTS.name, b"s", 2)
+    line.settle()
+    assert numbers(line) == [1, 2]

@@ -164,6 +164,18 @@ def drain(lane: Lane) -> list[int]:
     return found
 
 
+def test_a_segment_that_grows_behind_what_was_taken_gives_each_record_once(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    found: list[int] = []
+    for sequence in range(4):
+        fill(spool, 1, first=sequence)
+        found += drain(spool.droppable)
+        if sequence % 2:
+            spool.droppable.rewind()
+    assert found == [0, 1, 2, 3]
+    spool.close()
+
+
 def test_over_its_bytes_the_oldest_frames_go_by_whole_segments_and_events_stay(tmp_path: Path) -> None:
     spool = Spool(tmp_path, settings=settings())
     spool.append(envelope(), b"event" * 1000, droppable=False)
