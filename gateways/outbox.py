@@ -26,6 +26,8 @@ LIVE_FROM_BYTES = 64 * MIB_BYTES
 SPOOL_AFTER_S = 1.0
 NEVER_ABOVE = 2
 """Times the budget: where records come faster than the disk takes them."""
+KEPT_BYTES = 64 * MIB_BYTES
+"""Kept records in memory, where neither broker nor disk takes them: a plant's events of hours. Whoever submits them waits long before."""
 
 
 class Fate(StrEnum):
@@ -72,7 +74,8 @@ class ForSpool(NamedTuple):
 
 
 class Outbox:
-    """Its methods are called with `condition` held, but for those of the lanes. `budget_bytes` bounds droppable records in memory."""
+    """Its methods are called with `condition` held, but for those of the lanes. `budget_bytes` bounds droppable records in memory,
+    `KEPT_BYTES` the kept ones; neither costs the other anything."""
 
     def __init__(self, *, budget_bytes: int, spool: Spool | None) -> None:
         self.condition = threading.Condition()
@@ -80,31 +83,37 @@ class Outbox:
         self.kept: deque[Item] = deque()
         self.droppable: deque[Item] = deque()
         self.in_flight: dict[Item, None] = {}
-        self.bytes = 0
         self.spool_fails = False
         self._budget_bytes = budget_bytes
         self._in_flight_bytes = 0
+        self._bytes = {True: 0, False: 0}  # by droppable
         self._spooling = {True: 0, False: 0}  # by droppable: how many are being written to disk
         self._away = False
         self._drain_from_s = 0.0
 
     # --- in memory ---------------------------------------------------------------------------------------------------
 
+    @property
+    def bytes(self) -> int:
+        """Everything in memory, what is under way included."""
+        return self._bytes[True] + self._bytes[False]
+
     def put(self, item: Item) -> list[Item]:
-        """Takes a record in. Returns the droppable ones, oldest first, that are given up for it: only where no disk takes them."""
-        self._queue(item.droppable).append(item)
-        self.bytes += item.size_bytes
+        """Takes a record in. Returns those of its kind, oldest first, that are given up for it: only where no disk takes them."""
+        waiting = self._queue(item.droppable)
+        waiting.append(item)
+        self._bytes[item.droppable] += item.size_bytes
         dropped: list[Item] = []
         tried: list[Item] = []
-        limit_bytes = self._budget_bytes * (1 if self.spool is None or self.spool_fails else NEVER_ABOVE)
-        while self.droppable and self.bytes > limit_bytes:
-            oldest = self.droppable.popleft()
+        limit_bytes = self._limit_bytes(item.droppable)
+        while waiting and self._bytes[item.droppable] > limit_bytes:
+            oldest = waiting.popleft()
             if oldest.attempt:
                 tried.append(oldest)  # it may have arrived
             else:
                 dropped.append(oldest)
-                self.bytes -= oldest.size_bytes
-        self.droppable.extendleft(reversed(tried))
+                self._bytes[item.droppable] -= oldest.size_bytes
+        waiting.extendleft(reversed(tried))
         return dropped
 
     def next(self, *, now_s: float) -> Item | Lane | None:
@@ -132,7 +141,7 @@ class Outbox:
         if queue and queue[0] is item:
             queue.popleft()
         else:
-            self.bytes += item.size_bytes
+            self._bytes[item.droppable] += item.size_bytes
             if item.droppable and self._limited() and self.spool is not None:
                 self._drain_from_s = max(self._drain_from_s, now_s) + item.size_bytes / self.spool.drain_bytes_per_s
         item.attempt = attempt
@@ -146,7 +155,7 @@ class Outbox:
             return False
         del self.in_flight[item]
         self._in_flight_bytes -= item.size_bytes
-        self.bytes -= item.size_bytes
+        self._bytes[item.droppable] -= item.size_bytes
         self._away = False
         item.acknowledged = True
         if item.number is not None and self.spool is not None:
@@ -159,7 +168,7 @@ class Outbox:
             if item.number is None and not item.spooling:
                 self._queue(item.droppable).appendleft(item)
             else:
-                self.bytes -= item.size_bytes
+                self._bytes[item.droppable] -= item.size_bytes
         if self.spool is not None:
             self.spool.kept.rewind()
             self.spool.droppable.rewind()
@@ -201,7 +210,7 @@ class Outbox:
             self._spooling[item.droppable] -= 1
             item.spooling, item.number = False, number
             if not was_flying:
-                self.bytes -= item.size_bytes
+                self._bytes[item.droppable] -= item.size_bytes
             elif self.spool is not None and item.acknowledged:
                 self.spool.lane(droppable=item.droppable).acknowledge(number)
             elif self.spool is not None and item not in self.in_flight:
@@ -210,7 +219,7 @@ class Outbox:
             self._spooling[item.droppable] -= 1
             item.spooling = False
             if was_flying and item not in self.in_flight and not item.acknowledged:
-                self.bytes += item.size_bytes
+                self._bytes[item.droppable] += item.size_bytes
             if not item.acknowledged and item not in self.in_flight:
                 self._queue(item.droppable).appendleft(item)
         self.condition.notify_all()
@@ -223,6 +232,11 @@ class Outbox:
 
     def _queue(self, droppable: bool) -> deque[Item]:
         return self.droppable if droppable else self.kept
+
+    def _limit_bytes(self, droppable: bool) -> int:
+        if not droppable:
+            return KEPT_BYTES
+        return self._budget_bytes * (1 if self.spool is None or self.spool_fails else NEVER_ABOVE)
 
     def _flying(self, droppable: bool) -> list[Item]:
         return [
@@ -238,7 +252,7 @@ class Outbox:
         if self.spool is None:
             return False
         waiting = bool(self._queue(droppable))
-        if self._away or (droppable and self.bytes > self._budget_bytes):
+        if self._away or (droppable and self._bytes[True] > self._budget_bytes):
             return waiting or bool(self._flying(droppable))
         queues_up = self.spool.lane(droppable=droppable).unread and not (droppable and self._live())
         return waiting and bool(queues_up)

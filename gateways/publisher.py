@@ -24,7 +24,7 @@ from schemas.codec import decode, encode
 from schemas.errors import Refused, ServiceAway
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import MANIFESTS, Topic
+from schemas.topics import FRAMES, MANIFESTS, Topic
 
 LOOK_EVERY_S = 0.05
 
@@ -84,11 +84,10 @@ class RecordPublisher:
         await asyncio.sleep(0)  # fates that the threads have handed over already
         left = self._outbox.left()
         for item in left:
+            if not item.droppable and item.topic is not FRAMES:  # those of a feed: it says so itself
+                self._not_kept(item)
             self._settle(item, Fate.DROPPED if item.droppable and item.attempt == 0 else Fate.UNKNOWN)
         if self._spool is not None:
-            lost = sum(not item.droppable for item in left)
-            if lost:
-                self._stage.emit(Noticed(what="events_not_kept", subject=self._plant, detail=f"{lost} records"))
             self._spool.close()
         self._closed = True
         self._settled.set()
@@ -117,7 +116,8 @@ class RecordPublisher:
         """Takes a record over and calls `tell` with its fate, once. Call it on the loop's thread.
 
         Order is kept per key, but for frames beside a long backlog on disk. Droppable records are given up, oldest first, by the
-        bounds of the spool, and without one while more than the budget waits; others always stay.
+        bounds of the spool, and without one while more than the budget waits. Others stay on disk without a bound of age, and in memory
+        up to `KEPT_BYTES`, where neither broker nor disk takes them: above it the oldest are given up, each noticed as `events_not_kept`.
         """
         self._put(topic, key, message, tell=tell, droppable=droppable, traceparent=traceparent)
 
@@ -189,6 +189,8 @@ class RecordPublisher:
             dropped = self._outbox.put(item)
             self._outbox.condition.notify_all()
         for old in dropped:
+            if not old.droppable:
+                self._not_kept(old)
             self._settle(old, Fate.DROPPED)
         self._show_bytes()
         return item
@@ -228,6 +230,11 @@ class RecordPublisher:
         item.settled = True
         self._untold -= 1
         item.tell(fate)
+
+    def _not_kept(self, item: Item) -> None:
+        """An event is not dropped silently: each is counted, and the count is a critical alert."""
+        subject = f"{item.topic.name}/{item.key.decode()}"
+        self._stage.emit(Noticed(what="events_not_kept", subject=subject, detail=f"{item.size_bytes} bytes"))
 
     def _fail(self, error: Exception) -> None:
         if not self._fatal.done():

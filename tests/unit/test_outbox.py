@@ -314,3 +314,27 @@ def test_a_producer_that_dies_between_write_and_its_number_leaves_no_count_that_
     line.put(PLC_EVENTS.name, b"s", 2)
     line.settle()
     assert numbers(line) == [1, 2]
+
+
+def test_frames_cost_events_nothing_and_events_cost_frames_nothing(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "KEPT_BYTES", 4 * VALUE_BYTES)
+    line.outbox.spool_fails = True
+    for number in range(3):
+        assert line.put(FRAMES.name, b"c", number) == []
+        assert line.put(PLC_EVENTS.name, b"s", number) == []
+    (oldest_event,) = line.put(PLC_EVENTS.name, b"s", 3)
+    assert (oldest_event.topic, oldest_event.value[3]) == (PLC_EVENTS, 0), "only above its own bound, the oldest"
+    assert line.put(FRAMES.name, b"c", 3) == []
+    (oldest_frame,) = line.put(FRAMES.name, b"c", 4)
+    assert (oldest_frame.topic, oldest_frame.value[3]) == (FRAMES, 0)
+
+
+def test_an_event_that_may_have_arrived_is_not_given_up(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "KEPT_BYTES", 3 * VALUE_BYTES)
+    line.put(PLC_EVENTS.name, b"s", 0)
+    line.send()
+    line.die(arrived=0)
+    line.put(PLC_EVENTS.name, b"s", 1)
+    assert [item.value[3] for item in line.put(PLC_EVENTS.name, b"s", 2)] == [1]
+    line.settle()
+    assert numbers(line) == [0, 2]

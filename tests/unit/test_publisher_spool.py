@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateways import spool_lane
+from gateways import outbox, spool_lane
 from gateways.outbox import Fate
 from gateways.publisher import RecordPublisher
 from gateways.spool import open_spool
@@ -115,7 +115,7 @@ async def test_over_the_bound_frames_end_in_manifests_and_are_counted_whoever_to
         assert await first.drained(within_s=30)
     stage = Stage("station_gateway")
     async with publisher(stage) as second:
-        for number in range(100):
+        for number in range(140):
             second.submit(FRAMES, "c", frame(number, session="u", size=10_000), tell=lambda _f: None, droppable=True)
         assert await second.drained(within_s=30)
         await until(lambda: shown(stage, "dropped_total", reason="spool_full") > 60)
@@ -127,7 +127,7 @@ async def test_over_the_bound_frames_end_in_manifests_and_are_counted_whoever_to
         for record in third._spool.droppable.waiting()  # type: ignore[union-attr]
         if (found := decode(FRAMES, record.value, record.envelope.headers))
     }
-    assert gone | left == {("t", number) for number in range(60)} | {("u", number) for number in range(100)}
+    assert gone | left == {("t", number) for number in range(60)} | {("u", number) for number in range(140)}
     assert not gone & left
     assert len(gone) == shown(stage, "dropped_total", reason="spool_full")
     assert len({manifest.id for manifest in named}) == len(named)
@@ -145,23 +145,42 @@ def _sequences(manifests: list[Manifest]) -> list[tuple[str, int]]:
     ]
 
 
-async def test_a_disk_that_takes_nothing_is_noticed_and_the_memory_budget_holds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: Any, **_options: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    stage, fates = Stage("station_gateway"), list[Fate]()
     monkeypatch.setattr(spool_lane.Segment, "append", full)
+
+
+async def test_a_disk_that_takes_nothing_is_noticed_and_costs_frames_above_the_budget_and_no_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, frames, events = Stage("station_gateway"), list[Fate](), list[Fate]()
     async with publisher(stage, budget_bytes=20_000) as first:
-        for number in range(100):
-            first.submit(FRAMES, "c", frame(number), tell=fates.append, droppable=True)
-            first.submit(PLC_EVENTS, "s", event(number), tell=lambda _fate: None)
-            await asyncio.sleep(0)
-        await until(lambda: shown(stage, "noticed_total", what="spool_not_written") > 0)
-        first.submit(FRAMES, "c", frame(100), tell=fates.append, droppable=True)
-        await until(lambda: fates.count(Fate.DROPPED) > 50)
-        monkeypatch.undo()
-        await first.drained(within_s=30)
-        assert fates.count(Fate.DROPPED) + fates.count(Fate.SPOOLED) == 101, "the disk has room again"
-        assert Fate.SPOOLED in fates
+        with monkeypatch.context() as patch:
+            takes_nothing(patch)
+            for number in range(100):
+                first.submit(FRAMES, "c", frame(number), tell=frames.append, droppable=True)
+                first.submit(PLC_EVENTS, "s", event(number), tell=events.append)
+                await asyncio.sleep(0)
+            await until(lambda: shown(stage, "noticed_total", what="spool_not_written") > 0)
+            first.submit(FRAMES, "c", frame(100), tell=frames.append, droppable=True)
+            await until(lambda: frames.count(Fate.DROPPED) > 50)
+        assert await first.drained(within_s=30), "the disk has room again"
+    assert frames.count(Fate.DROPPED) + frames.count(Fate.SPOOLED) == 101
+    assert frames[-10:] == [Fate.SPOOLED] * 10, "what the budget holds is kept, whatever events wait"
+    assert events == [Fate.SPOOLED] * 100
+
+
+async def test_events_above_their_bound_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "KEPT_BYTES", 20_000)
+    takes_nothing(monkeypatch)
+    stage, fates = Stage("plc_gateway"), list[Fate]()
+    async with publisher(stage, budget_bytes=0) as first:
+        for number in range(200):
+            first.submit(PLC_EVENTS, "s", event(number), tell=fates.append)
+        given_up = fates.count(Fate.DROPPED)
+        assert given_up in range(1, 200)
+        assert shown(stage, "noticed_total", what="events_not_kept") == given_up
+    assert fates.count(Fate.UNKNOWN) == 200 - given_up
+    assert shown(stage, "noticed_total", what="events_not_kept") == 200, "those that died with the process, too"
