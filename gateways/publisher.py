@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,7 +63,9 @@ class RecordPublisher:
                 outbox=self._outbox,
                 stage=stage,
                 tell=lambda item, fate: self._tell(self._settle, item, fate),
-                submit=lambda camera, manifest: self._tell(self._put, MANIFESTS, camera, manifest),
+                submit=lambda manifest, tell: self._tell(
+                    partial(self._put, MANIFESTS, manifest.camera, manifest, tell=tell)
+                ),
                 failed=lambda error: self._tell(self._fail, error),
             )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,8 +66,9 @@ class Segment:
         self.end = HEADER_BYTES
         self.oldest_ns = 0
         self.newest_ns = 0
+        self.unsynced: list[Record] = []
+        """What was appended and is not known to be on the disk."""
         self._file = file
-        self._dirty = False
 
     @classmethod
     def create(cls, path: Path, *, first: int) -> Segment:
@@ -118,7 +120,7 @@ class Segment:
         except OSError:
             os.ftruncate(self._file, self.end)
             raise
-        self._dirty = True
+        self.unsynced.append(Record(envelope, value))
         self.oldest_ns = self.oldest_ns or envelope.at_ns
         self.newest_ns = envelope.at_ns
         self.end += written
@@ -146,10 +148,25 @@ class Segment:
         return self.end if lengths is None else min(self.end, offset + HEAD_BYTES + sum(lengths))
 
     def sync(self) -> None:
-        """Returns when what was appended is on the disk."""
-        if self._dirty:
-            self._dirty = False
+        """Returns when what was appended is on the disk. Raises OSError: the file may never get there then, whatever a later sync says."""
+        if self.unsynced:
             os.fdatasync(self._file)
+            self.unsynced = []
+
+    def clip(self, stop: int) -> None:
+        """Forgets its records from number `stop` on: another segment has them."""
+        end = HEADER_BYTES
+        for _ in range(stop - self.first):
+            end = self.following(end)
+        self.count, self.end, self.unsynced = stop - self.first, end, []
+        with suppress(OSError):  # its disk fails; whoever opens it next clips it again
+            os.ftruncate(self._file, end)
+
+    def remembered(self, number: int) -> Record | None:
+        """A record that is not known to be on the disk, from memory."""
+        unsynced = self.unsynced
+        place = number - (self.stop - len(unsynced))
+        return unsynced[place] if 0 <= place < len(unsynced) else None
 
     def close(self) -> None:
         """Closes the file."""

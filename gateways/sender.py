@@ -20,7 +20,7 @@ from gateways.spool_lane import Lane
 from schemas.errors import Fatal
 from schemas.patience import LONGEST_S, pause_s
 from schemas.settings import KafkaSettings
-from schemas.telemetry import AttemptRepeated, Stage
+from schemas.telemetry import AttemptRepeated, Noticed, Stage
 from schemas.topics import BY_NAME, MIB_BYTES
 
 # Above the largest topic limit; a batch holds what waited while the one before was under way.
@@ -166,8 +166,15 @@ class Sender:
 
     def _from_disk(self, lane: Lane) -> Item | None:
         spool = self._outbox.spool
-        taken = spool.take(lane) if spool is not None else None
-        if taken is None or spool is None:
+        if spool is None:
+            return None
+        try:
+            taken = spool.take(lane)
+        except OSError as error:
+            self._stage.emit(Noticed(what="spool_not_read", subject=str(spool.folder), detail=repr(error)))
+            self._pause(1)
+            return None
+        if taken is None:
             return None
         envelope, value = taken.record
         topic = BY_NAME.get(envelope.topic)

@@ -18,12 +18,13 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from gateways.segment import HEADER_BYTES, Envelope, Segment
+from gateways.segment import HEADER_BYTES, Envelope, Segment, sync_folder
 from gateways.spool_lane import Lane, Taken
 from schemas.errors import ConfigurationError
 from schemas.reasons import DropReason
@@ -113,31 +114,48 @@ class Spool:
         )
 
     def append(
-        self, envelope: Envelope, value: bytes, *, droppable: bool, attempted: bool = False, flying: bool = False
+        self,
+        envelope: Envelope,
+        value: bytes,
+        *,
+        droppable: bool,
+        attempted: bool = False,
+        flying: bool = False,
+        freed_bytes: int = 0,
     ) -> int:
         """Writes a record; it is on disk after `sync`. Returns its number in its lane. Raises `NoRoom`, OSError.
 
-        `attempted`: it may have been sent already. `flying`: it is under way now.
+        `attempted`: it may have been sent already. `flying`: it is under way now. `freed_bytes`: what goes for it.
         """
-        if not self.has_room(len(value)):
+        if not self.has_room(len(value) - freed_bytes):
             raise NoRoom(
                 f"{self.folder} holds {self.size_bytes >> 20} of {self.limit_bytes >> 20} MiB, or the disk is full"
             )
         lane = self.lane(droppable=droppable)
-        number = lane.append(envelope, value, attempted=attempted, flying=flying)
-        self._save_claims(lane)
-        return number
+        if attempted:
+            lane.claim(at_ns=envelope.at_ns)
+            self._save_claims(lane)
+        return lane.append(envelope, value, attempted=attempted, flying=flying)
 
     def sync(self) -> None:
-        """Returns when everything appended is on disk: frames first, so that no manifest is there before what it tells of."""
+        """Returns when everything appended is on disk: frames first, so that no manifest is there before what it tells of. Raises OSError."""
         self.droppable.sync()
         self.kept.sync()
         self._write_position()
 
     def take(self, lane: Lane) -> Taken | None:
-        """The next record of `lane` to send. That its segment may have been sent is on disk before."""
+        """The next record of `lane` to send. That its segment may have been sent is on disk before.
+
+        Raises OSError where it cannot be; the record is the next one still.
+        """
         taken = lane.take()
-        self._save_claims(lane)
+        if taken is None:
+            return None
+        try:
+            self._save_claims(lane)
+        except OSError:
+            lane.put_back(taken.number)
+            raise
         return taken
 
     def reclaim(self) -> None:
@@ -177,7 +195,8 @@ class Spool:
 
     def close(self) -> None:
         """Lets go of the folder."""
-        self._write_position()
+        with suppress(OSError):  # what was acknowledged since is sent again, with the same ids
+            self._write_position()
         self.droppable.close()
         self.kept.close()
         os.close(self._lock_file)
@@ -195,6 +214,8 @@ class Spool:
         )
 
     def _save_claims(self, lane: Lane) -> None:
+        if lane is self.kept:
+            return  # never given up, so it needs no claim, and is sent from a disk that takes nothing
         if not lane.claimed <= set(self._written.claimed.get(lane.name, ())):
             self._write_position()
 
@@ -208,14 +229,12 @@ class Spool:
             if position == self._written:
                 return
             unfinished = self.folder / f"{POSITION}.new"
-            try:
-                with unfinished.open("wb") as file:
-                    file.write(msgspec.json.encode(position))
-                    file.flush()
-                    os.fsync(file.fileno())
-                unfinished.replace(self.folder / POSITION)
-            except OSError:
-                return  # written with the next sync; until then a crash sends more of it twice
+            with unfinished.open("wb") as file:
+                file.write(msgspec.json.encode(position))
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self.folder / POSITION)
+            sync_folder(self.folder)
             self._written = position
 
 

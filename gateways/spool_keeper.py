@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 from gateways.given_up import manifests_of, subject_of
 from gateways.outbox import Fate, ForSpool, Item, Outbox
 from gateways.segment import Envelope
 from gateways.spool import GivenUp, Spool
 from schemas.codec import encode
+from schemas.frames import Manifest
 from schemas.telemetry import DroppedByRule, Noticed, Stage
 from schemas.topics import MANIFESTS
 
@@ -35,7 +37,7 @@ class SpoolKeeper:
         outbox: Outbox,
         stage: Stage,
         tell: Callable[[Item, Fate], None],
-        submit: Callable[[str, Any], None],
+        submit: Callable[[Manifest, Callable[[Fate], None]], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._spool = spool
@@ -53,6 +55,7 @@ class SpoolKeeper:
         self._unsynced: list[Item] = []
         self._next_sync_s = self._next_look_s = self._next_try_s = 0.0
         self._damaged = 0
+        self._half_named: dict[Path, int] = {}  # files given up, and how many of their manifests have no fate
         self._finishing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
 
@@ -131,6 +134,7 @@ class SpoolKeeper:
             self._spool.sync()
         except OSError as error:
             self._failed(error, now_s)
+            self._next_sync_s = now_s + RETRY_S
             return
         synced, self._unsynced = self._unsynced, []
         for item in synced:
@@ -141,23 +145,49 @@ class SpoolKeeper:
         self._stage.emit(Noticed(what="spool_not_written", subject=str(self._spool.folder), detail=repr(error)))
 
     def _hold_bounds(self, *, more_bytes: int = 0) -> None:
-        while (given_up := self._spool.give_up(now_ns=time.time_ns(), more_bytes=more_bytes)) is not None:
+        while (
+            not self._half_named
+            and (given_up := self._spool.give_up(now_ns=time.time_ns(), more_bytes=more_bytes)) is not None
+        ):
             self._name(given_up)
 
     def _name(self, given_up: GivenUp) -> None:
-        """The manifests are on disk before the file goes, so that a crash in between only says it twice."""
+        """The manifests are on disk before the file goes, so that a crash in between only says it twice.
+
+        Where the disk does not take them they go by way of memory, and the file stays until they have their fate; nothing else is given up
+        before, which would make no room.
+        """
         now_ns = time.time_ns()
-        for manifest in manifests_of(given_up.envelopes, reason=given_up.reason, now_ns=now_ns):
-            encoded = encode(MANIFESTS, manifest)
-            envelope = Envelope(MANIFESTS.name, manifest.camera.encode(), encoded.headers, now_ns)
-            try:
-                self._spool.kept.append(envelope, encoded.value)
-            except OSError:
-                self._submit(manifest.camera, manifest)
-        self._spool.kept.sync()
-        self._spool.forget(given_up)
+        manifests = list(manifests_of(given_up.envelopes, reason=given_up.reason, now_ns=now_ns))
         for envelope in given_up.envelopes:
             self._stage.emit(DroppedByRule(reason=given_up.reason, subject=subject_of(envelope)))
+        try:
+            freed_bytes = given_up.path.stat().st_size
+            for manifest in manifests:
+                self._append_manifest(manifest, now_ns=now_ns, freed_bytes=freed_bytes)
+            self._spool.kept.sync()
+        except OSError as error:
+            self._failed(error, time.monotonic())
+            self._half_named[given_up.path] = len(manifests)
+            for manifest in manifests:
+                self._submit(manifest, partial(self._named, given_up))
+        else:
+            self._spool.forget(given_up)
+
+    def _append_manifest(self, manifest: Manifest, *, now_ns: int, freed_bytes: int) -> None:
+        encoded = encode(MANIFESTS, manifest)
+        envelope = Envelope(MANIFESTS.name, manifest.camera.encode(), encoded.headers, now_ns)
+        self._spool.append(envelope, encoded.value, droppable=False, freed_bytes=freed_bytes)
+        self._in.labels(MANIFESTS.name).inc()
+
+    def _named(self, given_up: GivenUp, fate: Fate) -> None:
+        """On the loop's thread. With another fate the file stays, and the next life names it."""
+        if fate not in (Fate.ACKNOWLEDGED, Fate.SPOOLED):
+            return
+        self._half_named[given_up.path] -= 1
+        if not self._half_named[given_up.path]:
+            self._spool.forget(given_up)
+            del self._half_named[given_up.path]
 
     def _show(self) -> None:
         damaged = self._spool.kept.damaged + self._spool.droppable.damaged

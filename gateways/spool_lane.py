@@ -11,9 +11,10 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from gateways.segment import HEADER_BYTES, Damaged, Envelope, Record, Segment
+from gateways.segment import HEADER_BYTES, Damaged, Envelope, Record, Segment, sync_folder
 
 SUFFIX = ".seg"
+UNFINISHED = ".rewritten"
 
 
 class Taken(NamedTuple):
@@ -47,7 +48,9 @@ class Lane:
         self._span_ns = span_ns
         self._lock = threading.RLock()
         self._segments: deque[Segment] = deque()
+        self._replaced: list[Segment] = []  # somebody may still be reading in them
         self._active: Segment | None = None
+        self._failing = False  # the active segment could not be synced
         self._flying: set[int] = set()
         self._done: set[int] = set()  # acknowledged before an older one
         self._cursor = 0
@@ -88,9 +91,8 @@ class Lane:
 
     @property
     def unread(self) -> int:
-        """How many are neither acknowledged nor under way."""
-        with self._lock:
-            return self._held - len(self._done) - len(self._flying)
+        """How many are neither acknowledged nor under way. Asked before every record that is sent: it waits for no disk."""
+        return self._held - len(self._done) - len(self._flying)
 
     @property
     def oldest_ns(self) -> int | None:
@@ -120,8 +122,8 @@ class Lane:
         Raises OSError; nothing was appended then.
         """
         segment = self._writable(envelope.at_ns)
-        with self._lock:  # no reader sees a record before its number
-            size_bytes = segment.append(envelope, value)
+        size_bytes = segment.append(envelope, value)
+        with self._lock:
             number, self._next = self._next, self._next + 1
             if attempted:
                 self.claimed.add(segment.first)
@@ -132,20 +134,68 @@ class Lane:
                 self.unread_bytes += size_bytes
         return number
 
+    def claim(self, *, at_ns: int) -> None:
+        """The segment that a record of `at_ns` goes to may hold something that was sent. Raises OSError."""
+        segment = self._writable(at_ns)
+        with self._lock:
+            self.claimed.add(segment.first)
+
     def sync(self) -> None:
-        """Returns when everything that was appended is on the disk."""
-        if self._active is not None:
-            self._active.sync()
+        """Returns when everything that was appended is on the disk. Raises OSError; nothing is known to be there then.
+
+        A file whose sync failed is not trusted again: Linux reports such a failure once, and may call the lost pages clean
+        (https://wiki.postgresql.org/wiki/Fsync_Errors). Its records are written again, under their numbers, to another.
+        """
+        if self._active is None:
+            return
+        if not self._failing:
+            try:
+                self._active.sync()
+            except OSError:
+                self._failing = True
+        if self._failing:
+            self._write_again(self._active)
+
+    def _write_again(self, failed: Segment) -> None:
+        first = failed.stop - len(failed.unsynced)
+        unfinished = self._folder / f"{self.name}{UNFINISHED}"
+        unfinished.unlink(missing_ok=True)
+        fresh = Segment.create(unfinished, first=first)
+        try:
+            for record in failed.unsynced:
+                fresh.append(*record)
+            fresh.sync()
+            fresh.path = unfinished.replace(self._path(first))
+            sync_folder(self._folder)
+        except OSError:
+            fresh.close()
+            raise
+        with self._lock:
+            failed.clip(first)
+            if not failed.count:
+                self._segments.remove(failed)
+                self._replaced.append(failed)
+            self._segments.append(fresh)
+            if failed.first in self.claimed:
+                self.claimed.add(first)
+            if self._cursor > first:
+                self._seek(self._cursor)
+            self._active, self._failing = fresh, False
+
+    def _path(self, first: int) -> Path:
+        return self._folder / f"{self.name}-{first:020}{SUFFIX}"
 
     def _writable(self, now_ns: int) -> Segment:
+        if self._failing:
+            self.sync()
         active = self._active
         if active is not None and (
             active.end >= self._segment_bytes or (active.count and now_ns - active.oldest_ns > self._span_ns)
         ):
-            active.sync()
+            self.sync()
             self._active = active = None
         if active is None:
-            active = Segment.create(self._folder / f"{self.name}-{self._next:020}{SUFFIX}", first=self._next)
+            active = Segment.create(self._path(self._next), first=self._next)
             with self._lock:
                 self._segments.append(active)
                 self._active = active
@@ -154,14 +204,31 @@ class Lane:
     # --- taking and acknowledging ------------------------------------------------------------------------------------
 
     def take(self) -> Taken | None:
-        """The oldest record that is neither under way nor acknowledged; None where there is none. Damaged ones are passed over."""
+        """The oldest record that is neither under way nor acknowledged; None where there is none. Damaged ones are passed over.
+
+        Raises OSError where it cannot be read; it is the next one still.
+        """
         while (found := self._step()) is not None:
             number, segment, offset = found
             try:
                 return Taken(number, segment.read(offset))
             except Damaged:
-                self.pass_over(number)
+                if self._segment_of(number) is not segment:
+                    self.put_back(number)  # written again meanwhile
+                elif (record := segment.remembered(number)) is not None:
+                    return Taken(number, record)
+                else:
+                    self.pass_over(number)
+            except OSError:
+                self.put_back(number)
+                raise
         return None
+
+    def put_back(self, number: int) -> None:
+        """The record that was just taken is not sent, and is the next one again."""
+        with self._lock:
+            self._flying.discard(number)
+            self._seek(number)
 
     def pass_over(self, number: int) -> None:
         """A record cannot be sent, now or later."""
@@ -203,6 +270,10 @@ class Lane:
                 return number, segment, offset
             self.unread_bytes = 0
             return None
+
+    def _segment_of(self, number: int) -> Segment | None:
+        with self._lock:
+            return self._segment_at(number)
 
     def _count(self) -> int:
         return sum(max(0, segment.stop - max(segment.first, self.acknowledged)) for segment in self._segments)
@@ -278,7 +349,7 @@ class Lane:
     def close(self) -> None:
         """Closes its files."""
         with self._lock:
-            for segment in self._segments:
+            for segment in (*self._segments, *self._replaced):
                 segment.close()
             self._segments.clear()
             self._active = None
@@ -287,7 +358,7 @@ class Lane:
         self._segments.remove(segment)
         self.claimed.discard(segment.first)
         if segment is self._active:
-            self._active = None
+            self._active, self._failing = None, False
 
     def _open_segments(self) -> None:
         paths = sorted(self._folder.glob(f"{self.name}-*{SUFFIX}"))
@@ -299,4 +370,11 @@ class Lane:
                 self.torn_bytes = torn_bytes
             elif torn_bytes:
                 self.damaged += 1
+            self._cut_overlap(first)
             self._segments.append(segment)
+
+    def _cut_overlap(self, first: int) -> None:
+        """A segment that begins inside the one before has what could not be synced there."""
+        before = self._segments[-1] if self._segments else None
+        if before is not None and before.stop > first:
+            before.clip(first)

@@ -145,6 +145,36 @@ def _sequences(manifests: list[Manifest]) -> list[tuple[str, int]]:
     ]
 
 
+async def test_what_was_given_up_is_not_forgotten_while_the_disk_does_not_take_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINESIGHT_SPOOL_MAX_MIB", "1")
+    async with publisher(Stage("station_gateway")) as first:
+        for number in range(90):
+            first.submit(FRAMES, "c", frame(number, size=10_000), tell=lambda _fate: None, droppable=True)
+        assert await first.drained(within_s=30)
+    monkeypatch.setenv("LINESIGHT_SPOOL_MAX_AGE_H", "0.000001")
+    stage = Stage("station_gateway")
+    with monkeypatch.context() as patch:
+        takes_nothing(patch)
+        async with publisher(stage):
+            await until(lambda: shown(stage, "noticed_total", what="spool_not_written") > 0)
+        aside = list(tmp_path.rglob("*.spool_expired"))
+        assert len(aside) == 1, "as long as it has no name, nothing else goes"
+    async with publisher(Stage("station_gateway")):
+        assert list(tmp_path.rglob("*.spool_expired")) == []
+    last = publisher(Stage("station_gateway"))
+    named = {
+        sequence
+        for manifest in last.left_over(MANIFESTS)
+        for gone in manifest.dropped
+        for sequence in range(gone.first_sequence, gone.last_sequence + 1)
+    }
+    assert named == set(range(90))
+    async with last:
+        pass
+
+
 def takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: Any, **_options: Any) -> int:
         raise OSError(28, "No space left on device")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gateways import segment
 from gateways.segment import Envelope
 from gateways.spool import GivenUp, NoRoom, Spool, open_spool
 from gateways.spool_lane import Lane
@@ -98,6 +100,27 @@ class LaneLaw(RuleBasedStateMachine):
         self.lane.sync()
         self.acknowledged, self.claimed = self.lane.acknowledged, frozenset(self.lane.claimed)
 
+    @rule(times=st.integers(1, 2))
+    def sync_fails(self, times: int) -> None:
+        """The disk fails so often in a row; the first time it loses what was not synced, and the kernel says so this once."""
+        before, left = self.lane._active, times
+
+        def fails(file: int) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                return
+            if before is not None and file == before._file:
+                lost = sum(len(record.value) for record in before.unsynced)
+                os.pwrite(file, bytes(lost), before.end - lost)
+            raise OSError(5, "Input/output error")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(segment.os, "fdatasync", fails)
+            with suppress(OSError):
+                self.lane.sync()
+
+    @precondition(lambda self: not self.lane._failing)
     @rule(cut=st.integers(0, 120))
     def crash(self, cut: int) -> None:
         """A kill, or with `cut` a power cut that took the end of the newest segment."""
@@ -277,6 +300,87 @@ def test_a_folder_that_cannot_be_used_is_noticed_and_memory_is_all_there_is(
     assert open_spool(plant="p", stage=stage) is None
     labels = {"what": "spool_not_written"}
     assert stage.registry.get_sample_value("linesight_station_gateway_noticed_total", labels) == 1
+
+
+def fails(*_arguments: Any, **_options: Any) -> Any:
+    raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("synced_before", [0, 3])
+def test_what_a_failed_sync_may_have_lost_is_written_again_under_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synced_before: int
+) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    fill(spool, synced_before)
+    spool.sync()
+    fill(spool, 5 - synced_before, first=synced_before)
+    (path,) = tmp_path.glob("*.seg")
+    at = synced_before * path.stat().st_size // 5
+    whole, failed = os.fdatasync, list[int]()
+
+    def fails_once(file: int) -> None:
+        if failed:
+            return whole(file)
+        failed.append(file)
+        os.pwrite(file, bytes(1000), at + 500)  # the pages are lost
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(segment.os, "fdatasync", fails_once)
+    spool.sync()
+    fill(spool, 2, first=5)
+    spool.sync()
+    os.close(spool._lock_file)
+    spool = Spool(tmp_path, settings=settings())
+    assert drain(spool.droppable) == list(range(7))
+    assert spool.droppable.damaged == 0
+    spool.close()
+
+
+def test_while_nothing_can_be_synced_nothing_is_called_synced_and_what_is_in_memory_can_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    fill(spool, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(segment.os, "fdatasync", fails)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output"):
+                spool.sync()
+        with pytest.raises(OSError, match="Input/output"):
+            fill(spool, 1, first=3)
+    assert drain(spool.droppable) == [0, 1, 2]
+    fill(spool, 1, first=3)
+    spool.sync()
+    assert drain(spool.droppable) == [3]
+    spool.close()
+
+
+def test_a_frame_waits_while_its_claim_cannot_be_written_and_an_event_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, settings=settings())
+    fill(spool, 30)
+    spool.append(envelope(), b"event", droppable=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fails)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output"):
+                spool.take(spool.droppable)
+        with pytest.raises(OSError, match="Input/output"):
+            record, value = frame_record("c", "t", 30)
+            spool.append(record, value, droppable=True, attempted=True)
+        assert spool.take(spool.kept) is not None
+    assert spool.droppable.next_number == 30, "what was refused was not written"
+    taken = spool.take(spool.droppable)
+    assert taken is not None
+    assert taken.number == 0
+    os.close(spool._lock_file)
+    spool = Spool(tmp_path, settings=settings())
+    gone: list[int] = []
+    while (found := spool.give_up(now_ns=2, more_bytes=MIB_BYTES)) is not None:
+        gone += sequences(found)
+    assert 0 not in gone, "it was sent"
+    spool.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\x00" * 64, b'{"acknowledged": "x"}'])
