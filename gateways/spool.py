@@ -138,7 +138,10 @@ class Spool:
         return lane.append(envelope, value, attempted=attempted, flying=flying)
 
     def sync(self) -> None:
-        """Returns when everything appended is on disk: frames first, so that no manifest is there before what it tells of. Raises OSError."""
+        """Returns when everything appended is on disk: frames first, so that no manifest is there before what it tells of.
+
+        Raises OSError; nothing may be called spooled then.
+        """
         self.droppable.sync()
         self.kept.sync()
         self._write_position()

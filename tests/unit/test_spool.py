@@ -112,7 +112,7 @@ class LaneLaw(RuleBasedStateMachine):
                 return
             if before is not None and file == before._file:
                 lost = sum(len(record.value) for record in before.unsynced)
-                os.pwrite(file, bytes(lost), before.end - lost)
+                os.pwrite(file, b"\xff" * lost, before.end - lost)
             raise OSError(5, "Input/output error")
 
         with pytest.MonkeyPatch.context() as patch:
@@ -322,7 +322,7 @@ def test_what_a_failed_sync_may_have_lost_is_written_again_under_its_numbers(
         if failed:
             return whole(file)
         failed.append(file)
-        os.pwrite(file, bytes(1000), at + 500)  # the pages are lost
+        os.pwrite(file, b"\xff" * 1000, at + 500)  # the pages are lost
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(segment.os, "fdatasync", fails_once)
@@ -366,8 +366,8 @@ def test_a_frame_waits_while_its_claim_cannot_be_written_and_an_event_does_not(
         for _ in range(2):
             with pytest.raises(OSError, match="Input/output"):
                 spool.take(spool.droppable)
+        record, value = frame_record("c", "t", 30)
         with pytest.raises(OSError, match="Input/output"):
-            record, value = frame_record("c", "t", 30)
             spool.append(record, value, droppable=True, attempted=True)
         assert spool.take(spool.kept) is not None
     assert spool.droppable.next_number == 30, "what was refused was not written"
