@@ -160,14 +160,18 @@ class FrameExaminer:
                 camera=camera,
             )
             comparison = reference.comparison
-            prepared = await self._preparing.run(partial(self._working, _prepare, frame, content, camera, comparison))
+            prepared = await self._preparing.run(
+                partial(self._working, frame, partial(_prepare, frame, content, camera, comparison))
+            )
             inferring = time.perf_counter()
             difference = await self._compare(recipe.inspection.compare, comparison, prepared.laid)
             infer_s = time.perf_counter() - inferring
             if difference.size > MOST_PX_ON_THE_LOOP:
-                found = await self._in_thread(self._working, _look, frame, comparison, prepared.laid, difference)
+                look = partial(_look, comparison, prepared.laid, difference)
+                found = await self._in_thread(self._working, frame, look)
             elif comparison.differs(prepared.laid, difference):
-                found = await self._in_thread(self._working, _search, frame, comparison, prepared.laid, difference)
+                search = partial(_search, comparison, prepared.laid, difference)
+                found = await self._in_thread(self._working, frame, search)
             else:
                 found = _Found((), _NO_CROPS, anomaly_score(difference, _NOTHING))
             inferring = time.perf_counter()
@@ -224,10 +228,10 @@ class FrameExaminer:
         except ModelFailed as error:
             raise Refused(RefusalReason.MODEL_FAILED, str(error)) from error
 
-    def _working(self, work: Callable[..., Result], frame: Frame, *arguments: object) -> Result:
+    def _working(self, frame: Frame, work: Callable[[], Result]) -> Result:
         """What `work` makes of the frame. A defect that only this picture brings out costs this picture, not the line."""
         try:
-            return work(frame, *arguments)
+            return work()
         except (LinesightError, MemoryError):
             raise
         except Exception as error:
@@ -256,13 +260,13 @@ def _prepare(frame: Frame, content: bytes, camera: Camera, comparison: GoldenCom
     return _Prepared(laid, (decoded - started) * 1000, (aligned - decoded) * 1000)
 
 
-def _look(frame: Frame, comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
+def _look(comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
     if comparison.differs(laid, difference):
-        return _search(frame, comparison, laid, difference)
+        return _search(comparison, laid, difference)
     return _Found((), _NO_CROPS, anomaly_score(difference, _NOTHING))
 
 
-def _search(_frame: Frame, comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
+def _search(comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:
     candidates = comparison.candidates(laid, difference)
     # of a frame without candidates the whole map is looked at: too much for the event loop
     unusual = 0.0 if candidates else anomaly_score(difference, _NOTHING)

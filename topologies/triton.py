@@ -46,6 +46,7 @@ from topologies.shared_tensors import (
     request_bytes,
     want_outputs,
 )
+from topologies.triton_errors import is_away, is_busy, is_cut_off, is_late, text_of
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -73,11 +74,6 @@ CHANNEL = [
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
-_LATE = "StatusCode.DEADLINE_EXCEEDED"
-_CUT_OFF = "StatusCode.UNAVAILABLE"
-_AWAY = (_CUT_OFF, "StatusCode.NOT_FOUND", "StatusCode.CANCELLED")
-_AWAY_WORDS = ("request for unknown model",)
-_BUSY_WORDS = ("maximum queue size", "timeout expired")
 
 
 class ModelFailed(LinesightError):
@@ -178,16 +174,16 @@ class Triton:
                     return await self._alone(pin, inputs)
             except InferenceServerException as error:
                 attempt += 1
-                self._say(f"{pin.name}: {_text(error)}", attempt)
-                if not _is_busy(error):
+                self._say(f"{pin.name}: {text_of(error)}", attempt)
+                if not is_busy(error):
                     self._well = False
-                    self._suspected = not _is_away(error)
+                    self._suspected = not is_away(error)
                     # the first try may have failed for a neighbour; later ones are alone, and the server was well before
-                    if attempt > 1 and (not _is_away(error) or error.status() == _CUT_OFF):
+                    if attempt > 1 and (not is_away(error) or is_cut_off(error)):
                         failures += 1
                     if failures >= TRIES:
                         raise ModelFailed(
-                            f"{pin.name}/{pin.version} failed {failures} times: {_text(error)}"
+                            f"{pin.name}/{pin.version} failed {failures} times: {text_of(error)}"
                         ) from error
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
@@ -233,7 +229,7 @@ class Triton:
         try:
             return await shared.slot(size_bytes)
         except (InferenceServerException, OSError) as error:
-            if isinstance(error, InferenceServerException) and (_is_away(error) or error.status() == _LATE):
+            if isinstance(error, InferenceServerException) and (is_away(error) or is_late(error)):
                 raise
             self._stage.emit(Noticed(what="no_shared_memory", subject=self._settings.url, detail=str(error)))
             self._shared = None
@@ -317,7 +313,7 @@ class Triton:
                 return
             except InferenceServerException as error:
                 attempt += 1
-                self._say(f"{self._settings.url}: {_text(error)}", attempt)
+                self._say(f"{self._settings.url}: {text_of(error)}", attempt)
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
     async def _prove(self, model: Model, *, timeout_s: float, patient: bool) -> None:
@@ -330,8 +326,8 @@ class Triton:
             known = self._known[model.pin.name, model.pin.version]
             await self._infer(model, known, timeout_s=timeout_s)
         except InferenceServerException as error:
-            spared = _is_away(error) or _is_busy(error)
-            if error.status() == _LATE:
+            spared = is_away(error) or is_busy(error)
+            if is_late(error):
                 spared = patient or await self._executions(model.pin) > executed
             if not spared:
                 await self._client.unload_model(model.pin.name, client_timeout=LOAD_TIMEOUT_S)
@@ -358,10 +354,10 @@ class Triton:
         try:
             await self._client.load_model(pin.name, client_timeout=LOAD_TIMEOUT_S)
         except InferenceServerException as error:
-            if error.status() == _LATE or (_is_away(error) and "failed to load" not in _text(error)):
+            if is_late(error) or (is_away(error) and "failed to load" not in text_of(error)):
                 raise
             raise ConfigurationError(
-                f"Triton at {self._settings.url} cannot load {pin.name}: {_text(error)}"
+                f"Triton at {self._settings.url} cannot load {pin.name}: {text_of(error)}"
             ) from error
         if not await self._client.is_model_ready(pin.name, version, client_timeout=ASK_TIMEOUT_S):
             raise ConfigurationError(
@@ -396,15 +392,3 @@ def weights_digest(repository: Path, pin: ModelPin) -> str | None:
         return digest_of((repository / pin.name / str(pin.version) / "model.onnx").read_bytes())
     except OSError:
         return None
-
-
-def _text(error: InferenceServerException) -> str:
-    return f"{error.status() or ''} {error.message() or ''}".strip()
-
-
-def _is_busy(error: InferenceServerException) -> bool:
-    return any(words in _text(error).lower() for words in _BUSY_WORDS)
-
-
-def _is_away(error: InferenceServerException) -> bool:
-    return error.status() in _AWAY or any(words in _text(error).lower() for words in _AWAY_WORDS)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ import cv2
 import genicam_peer
 import numpy as np
 import pytest
+from peers import SYSTEM_PYTHON, require_bindings
 from test_camera_verb import camera_test, plant_file
 
 from gateways import aravis
@@ -25,7 +24,6 @@ from gateways.picture_source import CaptureFailed, Picture
 from schemas.errors import ConfigurationError
 from schemas.plant import Camera, GenicamSource
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 DEVICE = "127.0.0.1"
 """By its name it would be sought, and its stream sent to another interface than this one."""
 WINDOW_MS = 400
@@ -36,16 +34,11 @@ APART_S = 1.0
 @pytest.fixture(scope="module")
 def fake_camera() -> None:
     """Skip without the peer; in CI it has to be there."""
-    asked = "import gi; gi.require_version('Aravis', '0.8'); from gi.repository import Aravis"
-    found = Path(SYSTEM_PYTHON).exists() and not subprocess.run(
-        [SYSTEM_PYTHON, "-c", asked], capture_output=True, check=False
-    ).returncode  # fmt: skip
-    if found:
-        return
-    reason = f"Aravis's fake camera is not installed: apt-get install {genicam_peer.PACKAGES}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    require_bindings(
+        "gi.require_version('Aravis', '0.8'); from gi.repository import Aravis",
+        what="Aravis's fake camera",
+        packages=genicam_peer.PACKAGES,
+    )
 
 
 class Wire:

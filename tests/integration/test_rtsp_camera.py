@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from peers import SYSTEM_PYTHON, require_bindings
 from test_camera_verb import camera_test, plant_file
 
 from benchmarks.peers import rtsp_server
@@ -23,7 +24,6 @@ from ops.local.ports import free_ports
 from schemas.image_header import read_header
 from schemas.plant import Camera, RtspSource
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 ENCODED = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! h264parse ! rtph264pay name=pay0 pt=96"
 
 
@@ -44,16 +44,9 @@ MJPEG = (
 @pytest.fixture(scope="module")
 def gstreamer() -> None:
     """Skip without the peer; in CI it has to be there."""
-    asked = "import gi; gi.require_version('GstRtspServer', '1.0')"
-    found = Path(SYSTEM_PYTHON).exists() and not subprocess.run(
-        [SYSTEM_PYTHON, "-c", asked], capture_output=True, check=False
-    ).returncode  # fmt: skip
-    if found:
-        return
-    reason = f"GStreamer's RTSP server is not installed: apt-get install {rtsp_server.PACKAGES}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    require_bindings(
+        "gi.require_version('GstRtspServer', '1.0')", what="GStreamer's RTSP server", packages=rtsp_server.PACKAGES
+    )
 
 
 @asynccontextmanager
