@@ -10,10 +10,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from schemas.codec import decode
-from schemas.errors import ConfigurationError, Refused, ServiceAway
+from schemas.errors import Refused, ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
-from schemas.topics import Topic
+from schemas.topics import Topic, missing_topic
 
 FETCH_BYTES = 8 * 1024 * 1024
 FETCH_MAX_WAIT_MS = 500
@@ -121,7 +121,7 @@ class Follower:
     def _numbers(self, name: str) -> list[int]:
         numbers = self._consumer.partitions_for_topic(name)
         if not numbers:
-            raise ConfigurationError(f"{name} is not on the broker; create it with: linesight topics --create")
+            raise missing_topic(name, present=self._consumer.topics())
         return sorted(numbers)
 
     def __enter__(self) -> Self:

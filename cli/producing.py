@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,14 +11,18 @@ from schemas.codec import encode
 from schemas.errors import ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
-from schemas.topics import MIB_BYTES, Topic
+from schemas.topics import MIB_BYTES, Topic, missing_topic
 
 TIMEOUT_S = 10.0
+ANSWER_MS = 10_000
 MAX_REQUEST_BYTES = 6 * MIB_BYTES
 
 
 class Sender:
-    """One connection for a command's messages; use as a context manager. All methods raise `ServiceAway`."""
+    """One connection for a command's messages; use as a context manager.
+
+    All methods raise `ServiceAway`; sending raises ConfigurationError for a topic that the broker does not have.
+    """
 
     def __init__(self, *, plant: Plant, kafka: KafkaSettings) -> None:
         self._plant = plant
@@ -29,7 +34,11 @@ class Sender:
 
         try:
             self._producer = KafkaProducer(
-                acks="all", max_request_size=MAX_REQUEST_BYTES, bootstrap_timeout_ms=10_000, **self._kafka.client()
+                acks="all",
+                max_request_size=MAX_REQUEST_BYTES,
+                max_block_ms=ANSWER_MS,
+                bootstrap_timeout_ms=ANSWER_MS,
+                **self._kafka.client(),
             )
         except KafkaError as error:
             raise self._away(error) from error
@@ -49,7 +58,7 @@ class Sender:
         self, records: Sequence[tuple[Topic, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]]
     ) -> None:
         """Sends (topic, key, value, headers) as they are, in order; returns when the broker has all of them."""
-        from kafka.errors import KafkaError
+        from kafka.errors import KafkaError, KafkaTimeoutError
 
         try:
             sent = [
@@ -58,8 +67,24 @@ class Sender:
             ]
             for future in sent:
                 future.get(timeout=TIMEOUT_S)
+        except KafkaTimeoutError as error:
+            self._look_for_topics({topic.on(self._plant.plant) for topic, *_ in records})
+            raise self._away(error) from error
         except KafkaError as error:
             raise self._away(error) from error
+
+    def _look_for_topics(self, names: set[str]) -> None:
+        """Raises ConfigurationError if the silence was that of a topic which is not there."""
+        from kafka import KafkaConsumer
+        from kafka.errors import KafkaError
+
+        try:
+            with closing(KafkaConsumer(bootstrap_timeout_ms=ANSWER_MS, **self._kafka.client())) as consumer:
+                present = consumer.topics()
+        except KafkaError as error:
+            raise self._away(error) from error
+        if missing := sorted(names - present):
+            raise missing_topic(missing[0], present=present)
 
     def _away(self, error: Exception) -> ServiceAway:
         return ServiceAway(f"Kafka at {self._kafka.bootstrap_servers} did not take the messages: {error}")

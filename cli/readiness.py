@@ -10,6 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 from ops.local.children import Child
 from ops.local.ports import HOST
@@ -19,6 +21,8 @@ TELL_EVERY_S = 10.0
 """A start takes so long without anything being wrong, and a stage that comes and goes is not told every second."""
 LINES = 200
 LONGEST_REASON = 300
+PRESENT_S = 60.0
+"""What failed longer ago is not what a stage waits for: attempts are repeated within 30 s."""
 
 
 class Readiness:
@@ -57,13 +61,22 @@ def is_ready(port: int) -> bool:
         return False
 
 
-def waits_for(stage: Child) -> str:
-    """What a stage said last of an attempt that failed."""
+def waits_for(stage: Child, *, now: datetime | None = None) -> str:
+    """What a stage said last of an attempt that failed, if it said it within the last minute."""
+    now = now or datetime.now(UTC)
     for line in reversed(stage.last_lines(LINES)):
         try:
             told = json.loads(line)
         except ValueError:
             continue
-        if isinstance(told, dict) and told.get("event") == "attempt_repeated":
+        if isinstance(told, dict) and told.get("event") == "attempt_repeated" and _age_s(told, now) <= PRESENT_S:
             return f"waits for {told.get('service')}: {told.get('detail')}"[:LONGEST_REASON]
     return f"it is starting, or has nothing assigned (log: {stage.log_path})"
+
+
+def _age_s(told: dict[str, Any], now: datetime) -> float:
+    """Seconds since a log line was written; infinity where it does not say when."""
+    try:
+        return (now - datetime.fromisoformat(str(told.get("timestamp")))).total_seconds()
+    except (ValueError, TypeError):
+        return float("inf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -26,10 +27,11 @@ def command(plant: PlantFile = DEMO_PLANT, workers: Workers = [], json: Json = F
     from cli.workers import read_workers
 
     def say(text: str) -> None:
+        now = datetime.now().astimezone()
         if json:
-            print_json_line({"event": text})
+            print_json_line({"event": text, "at": now.isoformat(timespec="milliseconds")})
         else:
-            print(text, flush=True)
+            print(f"{now:%H:%M:%S} {text}", flush=True)
 
     counts = read_workers(workers)
     description = load_plant(plant)

@@ -110,7 +110,7 @@ class Ledger:
         if topic.name != FRAMES.name and topic.name not in self._distinct:
             return
         if message is None:
-            self._cannot_be_decoded(place, at_ms)
+            self._cannot_be_decoded(topic, place, at_ms)
         elif topic.name != FRAMES.name and self._is_new(topic, message):
             self._enter(message, place=place, at_ms=at_ms)
         if self._newest_ms - self._closed_ms >= CLOSE_EVERY_MS:
@@ -208,8 +208,10 @@ class Ledger:
             if len(self._letters) > REMEMBERED_LETTERS:
                 self._letters.popitem(last=False)
 
-    def _cannot_be_decoded(self, place: str, at_ms: int) -> None:
+    def _cannot_be_decoded(self, topic: Topic, place: str, at_ms: int) -> None:
         self._counts["undecodable"] += 1
+        if topic.name == DEAD_LETTERS.name:
+            return  # nobody writes a letter about a letter; what it was about is missing elsewhere, if it was about something
         if place not in self._letters and len(self._undecodable) < REMEMBERED_LETTERS:
             self._undecodable[place] = at_ms
 

@@ -6,11 +6,13 @@ by station shares one count, so that all messages about a part meet in partition
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.alerts import Alert, RetrainingTrigger
 from schemas.commands import Command, CommandResult
+from schemas.errors import ConfigurationError
 from schemas.frames import Frame, Manifest
 from schemas.inspections import Inspection
 from schemas.plc_events import PlcEvent
@@ -241,3 +243,21 @@ CATALOGUE: tuple[Topic, ...] = (
     AUDIT,
 )
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in CATALOGUE}
+
+
+def missing_topic(name: str, *, present: Iterable[str]) -> ConfigurationError:
+    """The error of a topic that the broker does not have. `present` are the names that it has: they tell a wrong plant file.
+
+    Nothing is created here: a misspelt plant would get topics of its own and stay empty for ever.
+    """
+    ending = f".{FRAMES.name}"
+    plants = sorted(topic.removesuffix(ending) for topic in present if topic.endswith(ending))
+    if not plants:
+        return ConfigurationError(
+            f"{name} is not on the broker, nor are the topics of any plant: start the line, "
+            "or create them with `linesight topics --create --plant FILE`"
+        )
+    return ConfigurationError(
+        f"{name} is not on the broker, which has the topics of {', '.join(plants)}: give the right plant file with --plant, "
+        "or, if this is a new plant, create them with `linesight topics --create --plant FILE`"
+    )

@@ -18,10 +18,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.codec import decode
-from schemas.errors import ConfigurationError, Refused, ServiceAway
+from schemas.errors import Refused, ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
-from schemas.topics import Topic
+from schemas.topics import Topic, missing_topic
 
 FETCH_BYTES = 512 * 1024  # per partition; the broker sends a larger record nevertheless, alone
 FETCH_WAIT_MS = 100
@@ -97,7 +97,7 @@ class TopicReader:
             name = topic.on(self._plant)
             numbers = cluster.partitions_for_topic(name)
             if not numbers:
-                raise ConfigurationError(f"{name} is not on the broker; create it with: linesight topics --create")
+                raise missing_topic(name, present=cluster.topics())
             places |= {TopicPartition(name, number): Place(topic.name, number) for number in sorted(numbers)}
         first = await self._answer(self._consumer.beginning_offsets(list(places)))
         end = await self._answer(self._consumer.end_offsets(list(places)))

@@ -7,11 +7,13 @@ prints one JSON line per defect, each defect once. docs/subscribe-to-defects.md 
 
 import argparse
 import json
+import logging
 import sys
 from collections import OrderedDict
 
 import msgpack
 from kafka import KafkaConsumer
+from kafka.errors import KafkaError
 
 REMEMBERED_IDS = 100_000
 
@@ -47,6 +49,7 @@ def defects(bootstrap, plant, *, group=None, from_beginning=False, idle_s=None):
     consumer = KafkaConsumer(
         f"{plant}.defects",
         bootstrap_servers=bootstrap,
+        bootstrap_timeout_ms=5_000,
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest" if from_beginning or group else "latest",
@@ -73,6 +76,9 @@ def main():
     parser.add_argument("--from-beginning", action="store_true", help="all that is kept, not only what is new")
     parser.add_argument("--idle-s", type=float, help="stop when nothing came for so long")
     arguments = parser.parse_args()
+    logging.basicConfig(
+        format="%(asctime)s %(message)s", level=logging.WARNING
+    )  # tells when the broker goes away later
     for defect in defects(
         arguments.bootstrap,
         arguments.plant,
@@ -86,5 +92,7 @@ def main():
 if __name__ == "__main__":
     try:
         main()
+    except KafkaError as error:
+        sys.exit(f"Kafka does not answer: {error}")
     except KeyboardInterrupt:
         pass

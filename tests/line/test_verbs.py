@@ -172,7 +172,7 @@ def test_tail_of_a_topic_that_is_not_there_says_how_to_make_it(line: Linesight, 
     nowhere = plant_file.with_name("nowhere.yaml")
     nowhere.write_text(plant_file.read_text().replace("plant: demo", "plant: nowhere", 1))
     said = refusal(line, "tail", "frames", "--plant", nowhere, code=2)
-    assert "nowhere.frames is not on the broker; create it with: linesight topics --create" in said
+    assert "nowhere.frames is not on the broker, which has the topics of demo" in said
     assert "linesight topics --create" in refusal(line, "dead-letters", "--plant", nowhere, code=2)
 
 

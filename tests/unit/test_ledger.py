@@ -156,6 +156,12 @@ def test_a_record_that_cannot_be_decoded_needs_its_dead_letter(letter_first: boo
     assert Log([answer, record] if letter_first else [record, answer]).report().balanced
 
 
+def test_a_dead_letter_that_cannot_be_decoded_is_counted_and_needs_no_letter_of_its_own() -> None:
+    report = Log([Logged(DEAD_LETTERS, None, offset=3)]).report()
+    assert report.balanced
+    assert report.counts["undecodable"] == 1
+
+
 def test_an_arrival_at_an_unknown_station_needs_its_dead_letter_and_no_verdict() -> None:
     record = Logged(PLC_EVENTS, arrival(station="nowhere"), partition=2, offset=5)
     answer = Logged(DEAD_LETTERS, letter("plc-events", 2, 5, RefusalReason.UNKNOWN_STATION))
