@@ -25,7 +25,8 @@ demo: setup ## a whole simulated line, live, for about a minute
 	$(BIN)/linesight demo
 
 test: setup-dev ## every test, on real Kafka, Triton and OPC UA
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration
+	$(BIN)/pytest tests/line tests/chaos
 
 check: setup-dev ## lint, format, types, imports
 	$(BIN)/ruff check

@@ -26,48 +26,34 @@ def _signal(child_of: Callable[[DemoRun], Child], number: signal.Signals) -> Cal
     return lambda demo: os.kill(child_of(demo).pid, number)
 
 
-def test_kill_9_of_each_stage_once(line: DisturbedLine) -> None:
+def test_kill_9_of_every_process_once(line: DisturbedLine) -> None:
+    """One after the other on one line: a start of the services costs more than the faults."""
     every_s = 4.0
     stages = [stage for stage in START_ORDER if stage != "backfill"]  # no recipe of the demo plant defers frames
     kills = [(3.0 + index * every_s, _kill(stage)) for index, stage in enumerate(stages)]
-    outcome, truth = line.run(parts=int(4 * (every_s * len(stages) + 8)), disturbances=kills)
+    stages_done_s = 3.0 + len(stages) * every_s
+    kills.append((stages_done_s, lambda demo: demo.line.triton.child.kill()))
+    kills.append((stages_done_s + 10.0, lambda demo: demo.line.kafka.child.kill()))
+    outcome, truth = line.run(parts=int(4 * (stages_done_s + 30.0)), disturbances=kills)
     assert_nothing_lost(outcome, truth)
     restarted = {text.split()[0] for text in line.said if "try 1" in text}
-    assert restarted == set(stages)
+    assert restarted == {*stages, "triton", "kafka"}
 
 
-def test_triton_hangs_for_20_s(line: DisturbedLine) -> None:
+def test_triton_hangs_and_later_the_plc(line: DisturbedLine) -> None:
+    plc_at_s = 6.0 + AWAY_S + 5.0
     outcome, truth = line.run(
-        parts=160,
+        parts=int(4 * (plc_at_s + AWAY_S + 8.0)),
         disturbances=[
             (6.0, _signal(lambda demo: demo.line.triton.child, signal.SIGSTOP)),
             (6.0 + AWAY_S, _signal(lambda demo: demo.line.triton.child, signal.SIGCONT)),
+            (plc_at_s, _signal(lambda demo: demo.simulated_plant, signal.SIGSTOP)),
+            (plc_at_s + AWAY_S, _signal(lambda demo: demo.simulated_plant, signal.SIGCONT)),
         ],
     )
     assert_nothing_lost(outcome, truth)
     # while nothing can be inferred the deadline decides, and the fail-safe rejects
     assert outcome.report["parts"]["not_decidable"] > 0
-
-
-def test_triton_crashes(line: DisturbedLine) -> None:
-    outcome, truth = line.run(parts=100, disturbances=[(6.0, lambda demo: demo.line.triton.child.kill())])
-    assert_nothing_lost(outcome, truth)
-
-
-def test_broker_is_restarted(line: DisturbedLine) -> None:
-    outcome, truth = line.run(parts=140, disturbances=[(8.0, lambda demo: demo.line.kafka.child.kill())])
-    assert_nothing_lost(outcome, truth)
-
-
-def test_plc_hangs_for_20_s(line: DisturbedLine) -> None:
-    outcome, truth = line.run(
-        parts=120,
-        disturbances=[
-            (8.0, _signal(lambda demo: demo.simulated_plant, signal.SIGSTOP)),
-            (8.0 + AWAY_S, _signal(lambda demo: demo.simulated_plant, signal.SIGCONT)),
-        ],
-    )
-    assert_nothing_lost(outcome, truth)
 
 
 def test_rolling_restart_of_two_inspect_workers(line: DisturbedLine) -> None:

@@ -48,7 +48,7 @@ def test_the_trace_of_the_cause_is_carried_on() -> None:
     assert traceparent_of(encode(AUDIT, event, traceparent=cause).headers) == cause
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"\xff" * 55, b"00-" + b"0" * 2_000_000, new_traceparent() + b"0"])
+@pytest.mark.parametrize("spoilt", [b"", b"\xff" * 55, b"00-" + b"0" * 2_000_000, new_traceparent() + b"0"], ids=len)
 def test_a_trace_that_is_none_is_not_carried_on(spoilt: bytes) -> None:
     """It would travel with everything that follows: a header of 2 MB fits into no later record."""
     assert traceparent_of([("traceparent", spoilt)]) is None
