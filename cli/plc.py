@@ -1,4 +1,4 @@
-"""`linesight plc browse`: what a PLC offers, as `nodes` to paste into the plant file."""
+"""`linesight plc`: what a PLC offers, as `nodes` to paste into the plant file (`browse`), and a person's command (`command`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import plc_command
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from schemas.errors import ConfigurationError
 from schemas.plant import Plc
@@ -22,6 +23,9 @@ app = typer.Typer(help="PLCs.", no_args_is_help=True, rich_markup_mode=None)
 @app.callback()
 def plcs() -> None:
     """PLCs."""
+
+
+app.command("command")(plc_command.command)
 
 
 @app.command("browse")

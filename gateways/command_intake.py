@@ -27,7 +27,7 @@ from schemas.commits import FinishedPrefix
 from schemas.errors import Refused
 from schemas.patience import patiently
 from schemas.plant import Plant
-from schemas.reasons import CommandOutcome, RefusalReason
+from schemas.reasons import CommandKind, CommandOutcome, RefusalReason
 from schemas.records import AuditEvent, DeadLetter
 from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Noticed, RecordRefused, Stage
@@ -165,6 +165,8 @@ class CommandIntake(ConsumerRebalanceListener):
             )
             for result in results:
                 self._remember(result.id)
+                if result.station in self._mailboxes:
+                    self._mailboxes[result.station].recall(result)
             self._to_learn -= partitions
 
     async def _take(self, record: ConsumerRecord[Any, Any], prefix: FinishedPrefix | None) -> None:
@@ -236,7 +238,7 @@ class CommandIntake(ConsumerRebalanceListener):
             action="command",
             subject=result.id,
             at_ns=result.finished_at_ns,
-            detail=f"{result.kind} to {result.station}: {result.outcome}, sequence {result.sequence} {result.detail}",
+            detail=f"{_asked(result)} to {result.station}: {result.outcome}, sequence {result.sequence} {result.detail}",
         )
         trace = traceparent_of(record.headers)
         await asyncio.gather(
@@ -313,3 +315,10 @@ class CommandIntake(ConsumerRebalanceListener):
                 await consumer.stop()
         except (TimeoutError, KafkaError) as error:
             self._stage.emit(Noticed(what="consumer_not_closed", subject=COMMANDS.name, detail=repr(error)))
+
+
+def _asked(result: CommandResult) -> str:
+    """What a command asked for, as an audit entry tells it."""
+    if result.kind in (CommandKind.SPEED, CommandKind.PARAMETER):
+        return f"{result.kind} {result.parameter} = {result.value:g}".replace("  ", " ")
+    return f"{result.kind} on {', '.join(result.signals)}" if result.signals else str(result.kind)

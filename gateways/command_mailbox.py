@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from gateways.interlocks import MachineState, StationInterlocks
 from gateways.opcua_session import OpcUaSession
 from gateways.plc_link import PlcLink
 from schemas.commands import Command, CommandResult
@@ -105,8 +106,10 @@ class CommandMailbox:
         stage: Stage,
         acknowledge_timeout_ms: int,
         observe: bool,
+        interlocks: StationInterlocks,
     ) -> None:
         self._nodes = nodes
+        self._interlocks = interlocks
         self._link = link
         self._stage = stage
         self._acknowledge_timeout_ns = acknowledge_timeout_ms * 1_000_000
@@ -127,8 +130,12 @@ class CommandMailbox:
             except Transient as error:
                 self._stage.emit(AttemptRepeated(service="plc", detail=str(error)))
 
+    def recall(self, result: CommandResult) -> None:
+        """The result of a command from before a restart."""
+        self._interlocks.recall(result)
+
     async def deliver(self, command: Command) -> CommandResult:
-        """What became of the command: the PLC's answer, or that there was none in time.
+        """What became of the command: the PLC's answer, that there was none in time, or the interlock that kept it from the PLC.
 
         With `observe` nothing is written. Returns at the latest when the command's validity has ended, plus what it takes
         to read the fate of one that was written before.
@@ -165,7 +172,10 @@ class CommandMailbox:
             now_ns = time.time_ns()
             if step is Step.ANSWERED:
                 self._free = (session, mailbox)
-                return _answered(command, progress, mailbox, now_ns)
+                result = _answered(command, progress, mailbox, now_ns)
+                if result.outcome is CommandOutcome.ACKNOWLEDGED:
+                    self._interlocks.carried_out(command.kind, command.parameter, now_ns=now_ns)
+                return result
             if step is Step.MISANSWERED:
                 detail = f"the PLC answered sequence {mailbox.sequence} with id {mailbox.ack_command_id!r}"
                 return _result(command, progress, CommandOutcome.NOT_ACKNOWLEDGED, detail=detail)
@@ -174,6 +184,11 @@ class CommandMailbox:
             if now_ns >= self._deadline_ns(command, progress, step):
                 return _given_up(command, progress, step.value)
             if step is Step.WRITE and now_ns >= progress.last_written_at_ns + self._acknowledge_timeout_ns:
+                refusal = self._interlocks.refusal(
+                    command, await self._machine(session, command), now_ns=time.time_ns()
+                )
+                if refusal is not None:
+                    return _result(command, progress, refusal.outcome, detail=refusal.detail)
                 await self._write(session, command, progress, sequence_after(mailbox.sequence))
                 look_s = FIRST_LOOK_S
             await asyncio.sleep(look_s)
@@ -186,6 +201,11 @@ class CommandMailbox:
             return command.valid_until_ns
         since_ns = max(progress.last_written_at_ns, progress.seen_pending_at_ns)
         return max(command.valid_until_ns, since_ns + self._acknowledge_timeout_ns)
+
+    async def _machine(self, session: OpcUaSession, command: Command) -> MachineState:
+        nodes = self._interlocks.nodes_for(command)
+        values = await session.read(list(nodes.values())) if nodes else ()
+        return MachineState(**dict(zip(nodes, values, strict=True)))
 
     async def _read(self, session: OpcUaSession) -> Mailbox:
         nodes = self._nodes
@@ -227,6 +247,8 @@ class CommandMailbox:
             nodes.command_defect_view: command.defect_view,
             nodes.command_defect_x_px: command.defect_x_px,
             nodes.command_defect_y_px: command.defect_y_px,
+            nodes.command_parameter: command.parameter,
+            nodes.command_value: command.value,
             nodes.command_valid_until_ns: command.valid_until_ns,
         }
         await session.write({node: value for node, value in payload.items() if node is not None})
@@ -279,4 +301,7 @@ def _result(
         arrived_at_ns=command.arrived_at_ns,
         written_at_ns=progress.first_written_at_ns,
         acknowledged_at_ns=acknowledged_at_ns,
+        parameter=command.parameter,
+        value=command.value,
+        signals=command.signals,
     )

@@ -51,17 +51,24 @@ async def exchange_heartbeats(
     watch = HeartbeatWatch(lost_after_s=max(STILL_AT_LEAST_S, STILL_BEATS * heartbeat_ms / 1000))
     (own,) = await session.read([nodes.gateway_heartbeat])
     beat = own if isinstance(own, int) else 0
-    heard = [node for node in (nodes.plc_heartbeat, nodes.reset_count) if node is not None]
+    heard = {
+        role: node
+        for role in ("plc_heartbeat", "reset_count", "writes_allowed")
+        if (node := getattr(nodes, role)) is not None
+    }
     try:
         while True:
             handshake.changed.clear()
             if not observe:
                 beat = (beat + 1) % COUNTS
                 await session.write({nodes.gateway_heartbeat: beat, **handshake.values(nodes)})
-            value, *reset = await session.read(heard)
+            said = dict(zip(heard, await session.read(list(heard.values())), strict=True))
+            value = said["plc_heartbeat"]
             lost = watch.is_lost(value, now_s=time.monotonic())
             report.fault("heartbeat_lost", f"the PLC's heartbeat stands at {value}" if lost else "", cleared=not lost)
-            handshake.reset(*reset or (None,))
+            handshake.reset(said.get("reset_count"))
+            if "writes_allowed" in said:
+                report.writes_allowed(said["writes_allowed"])
             await _first_of(handshake.changed, heartbeat_ms / 1000)
     finally:
         if not observe and not session.lost:

@@ -11,11 +11,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prometheus_client import Gauge
+
 from gateways.arrivals import Arrival, Departure, RingFollower, RingTorn, arrival_ring, departure_ring
 from gateways.command_intake import CommandIntake
 from gateways.command_mailbox import CommandMailbox
 from gateways.handshake import StationHandshake
 from gateways.heartbeats import exchange_heartbeats
+from gateways.interlocks import StationInterlocks
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.opcua_session import OpcUaSession
 from gateways.plc_history import StationHistory, published_events
@@ -24,7 +27,7 @@ from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
 from gateways.readiness_watch import Presence, ReadinessWatch
 from gateways.spool import open_spool
-from gateways.station_nodes import station_nodes, stations_of, writable_nodes
+from gateways.station_nodes import station_interlocks, station_nodes, stations_of, writable_nodes
 from schemas.commands import CommandResult
 from schemas.plant import ExternalSource, Plant, Plc, PlcNodes
 from schemas.reasons import CommandOutcome, HandshakeCode
@@ -58,6 +61,7 @@ class _ControlledStation:
     arrivals: RingFollower[Arrival]
     departures: RingFollower[Departure]
     needs: tuple[str, ...]
+    interlocks: StationInterlocks
     selected_recipe: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     unread: set[str] = field(default_factory=set)
@@ -100,8 +104,18 @@ class _Gateway:
         self._stage = stage
         self._publisher = publisher
         self._kafka = kafka
+        writes_allowed = stage.gauge(
+            "writes_allowed", "1 where the PLC's bit allows writes, 0 where it forbids them.", "station"
+        )
         self._controllers = [
-            _Controller(plc=plc, plant=plant, plant_dir=plant_dir, stage=stage, publisher=publisher)
+            _Controller(
+                plc=plc,
+                plant=plant,
+                plant_dir=plant_dir,
+                stage=stage,
+                publisher=publisher,
+                writes_allowed=writes_allowed,
+            )
             for plc in plant.plcs
             if stations_of(plant, plc)
         ]
@@ -191,11 +205,20 @@ class _Gateway:
 class _Controller:
     """One PLC with its stations."""
 
-    def __init__(self, *, plc: Plc, plant: Plant, plant_dir: Path, stage: Stage, publisher: RecordPublisher) -> None:
+    def __init__(
+        self,
+        *,
+        plc: Plc,
+        plant: Plant,
+        plant_dir: Path,
+        stage: Stage,
+        publisher: RecordPublisher,
+        writes_allowed: Gauge,
+    ) -> None:
         self._plc = plc
         self._stage = stage
         self.stations = [
-            _station(plc, station.name, plant=plant, stage=stage, publisher=publisher)
+            _station(plc, station.name, plant=plant, stage=stage, publisher=publisher, writes_allowed=writes_allowed)
             for station in stations_of(plant, plc)
         ]
         self.link = PlcLink(
@@ -218,6 +241,7 @@ class _Controller:
                 stage=self._stage,
                 acknowledge_timeout_ms=self._plc.acknowledge_timeout_ms,
                 observe=self._plc.observe,
+                interlocks=station.interlocks,
             )
             for station in self.stations
         }
@@ -295,15 +319,27 @@ class _Controller:
             station.report.fault("plc_away", detail, cleared=cleared)
 
 
-def _station(plc: Plc, name: str, *, plant: Plant, stage: Stage, publisher: RecordPublisher) -> _ControlledStation:
+def _station(
+    plc: Plc, name: str, *, plant: Plant, stage: Stage, publisher: RecordPublisher, writes_allowed: Gauge
+) -> _ControlledStation:
     nodes = station_nodes(plc.nodes, name)
     handshake = StationHandshake(station=name, recipes=[recipe.key for recipe in plant.recipes])
     return _ControlledStation(
         name=name,
         nodes=nodes,
         needs=_needed_stages(plant, name),
+        interlocks=StationInterlocks(
+            interlocks=station_interlocks(plant, name), nodes=nodes, began_at_ns=time.time_ns()
+        ),
         handshake=handshake,
-        report=StationReport(station=name, plant=plant, publisher=publisher, stage=stage, handshake=handshake),
+        report=StationReport(
+            station=name,
+            plant=plant,
+            publisher=publisher,
+            stage=stage,
+            handshake=handshake,
+            writes_allowed=writes_allowed.labels(name),
+        ),
         arrivals=RingFollower(ring=arrival_ring(nodes), session_node=nodes.session),
         departures=RingFollower(ring=departure_ring(nodes), session_node=nodes.session),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from prometheus_client import Gauge
+
 from gateways.arrivals import Arrival, Departure, RingNews, part_id_of
 from gateways.handshake import StationHandshake
 from gateways.outbox import Fate
@@ -43,6 +45,7 @@ class StationReport:
         publisher: RecordPublisher,
         stage: Stage,
         handshake: StationHandshake,
+        writes_allowed: Gauge,
     ) -> None:
         self._station = station
         self._handshake = handshake
@@ -53,7 +56,8 @@ class StationReport:
         self._slots = asyncio.Semaphore(OPEN_EVENTS)
         self._untold = 0
         self._all_told = asyncio.Event()
-        self._said: dict[str, object] = {}
+        self._said: dict[str, object] = {"writes_forbidden": True}  # a PLC that allows writes has no news
+        self._writes_allowed = writes_allowed
 
     async def run(self, history: StationHistory) -> None:
         """Publishes what is not in `history`; ends by cancellation."""
@@ -177,6 +181,11 @@ class StationReport:
             self._events.put_nowait(event)
         except asyncio.QueueFull:
             self._stage.emit(Noticed(what="fault_not_told", subject=f"{self._station}/{code}", detail=detail))
+
+    def writes_allowed(self, value: object) -> None:
+        """What the PLC's bit says with which it forbids every write but heartbeat and handshake; anything but True forbids."""
+        self._writes_allowed.set(value is True)
+        self.fault("writes_forbidden", f"the PLC's bit is {value!r}, expected True", cleared=value is True)
 
     def _changed(self, what: str, value: object) -> bool:
         changed = self._said.get(what) != value

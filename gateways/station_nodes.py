@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
+from schemas.interlocks import Interlocks, Setpoint
 from schemas.plant import Plant, Plc, PlcNodes, Station
+
+AnySetpoint = TypeVar("AnySetpoint", bound=Setpoint)
 
 
 def station_nodes(nodes: PlcNodes, station: str) -> PlcNodes:
@@ -13,6 +18,20 @@ def station_nodes(nodes: PlcNodes, station: str) -> PlcNodes:
     return msgspec.structs.replace(
         nodes, **{name: node.replace("{station}", station) for name, node in named.items() if node is not None}
     )
+
+
+def station_interlocks(plant: Plant, station: str) -> Interlocks:
+    """The interlocks of a station of `plant`, with `{station}` replaced in their nodes."""
+    found = next(each.interlocks for each in plant.stations if each.name == station)
+    return msgspec.structs.replace(
+        found,
+        speed=None if found.speed is None else _named(found.speed, station),
+        parameters=tuple(_named(item, station) for item in found.parameters),
+    )
+
+
+def _named(setpoint: AnySetpoint, station: str) -> AnySetpoint:
+    return msgspec.structs.replace(setpoint, node=setpoint.node.replace("{station}", station))
 
 
 def stations_of(plant: Plant, plc: Plc) -> tuple[Station, ...]:
@@ -39,6 +58,8 @@ def writable_nodes(nodes: PlcNodes) -> tuple[str, ...]:
         nodes.command_defect_view,
         nodes.command_defect_x_px,
         nodes.command_defect_y_px,
+        nodes.command_parameter,
+        nodes.command_value,
         nodes.command_valid_until_ns,
         nodes.command_sequence,
     )

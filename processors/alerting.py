@@ -10,6 +10,7 @@ from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
 from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
+from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
     DefectRateRule,
     MissingFramesRule,
@@ -18,6 +19,7 @@ from schemas.alert_rules import (
     SensorLimitRule,
     SilentCameraRule,
     SilentStationRule,
+    WrongLaneRule,
 )
 from schemas.alerts import Alert
 from schemas.commands import Command
@@ -41,7 +43,7 @@ class AlertStep:
     audit: AuditEvent | None = None
 
 
-def line_stop(alert: Alert, station: str) -> AlertStep:
+def line_stop(alert: Alert, station: str, *, signals: tuple[str, ...]) -> AlertStep:
     """The alert with its command: valid for ten seconds from the alert, for a stop that comes later helps nobody."""
     return AlertStep(
         alert=alert,
@@ -52,6 +54,7 @@ def line_stop(alert: Alert, station: str) -> AlertStep:
             issued_at_ns=alert.at_ns,
             valid_until_ns=alert.at_ns + STOP_VALID_FOR_MS * NS_PER_MS,
             reason_code=alert.rule,
+            signals=signals,
         ),
         audit=AuditEvent(
             id=f"{ACTOR}/stop_line/{station}/{alert.at_ns}",
@@ -110,7 +113,7 @@ class Alerting:
             can_stop = station is not None and station.plc is not None
             for alert in self._episodes.apply([finding], action=can_stop):
                 if alert.action and station is not None:
-                    yield line_stop(alert, station.name)
+                    yield line_stop(alert, station.name, signals=self._rules[alert.rule].signals)
                 else:
                     yield AlertStep(alert=alert)
 
@@ -127,5 +130,7 @@ def _watch(rule: Rule, plant: Plant, stations: frozenset[str]) -> Watch:
             return MissingFrames(rule, plant=plant, stations=stations)
         case PlcHeartbeatRule():
             return PlcHeartbeat(rule, plant=plant, stations=stations)
+        case WrongLaneRule():
+            return WrongLane(rule, plant=plant, stations=stations)
         case SensorLimitRule():
             raise TypeError("sensor limits are judged by the sensors stage")

@@ -16,12 +16,10 @@ from processors.alerting import AlertStep, line_stop
 from schemas.alert_rules import SensorLimitRule
 from schemas.alerts import Alert
 from schemas.errors import Refused
-from schemas.message import NS_PER_MS
+from schemas.message import NS_PER_MS, NS_PER_S
 from schemas.plant import Channel, Plant, Station
 from schemas.reasons import RefusalReason
 from schemas.sensors import SensorReading
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,7 @@ class SensorLimits:
         self._plant = plant
         self._channels = {(asset.name, c.name): (asset.line, c) for asset in plant.assets for c in asset.channels}
         self._rules = [rule for rule in plant.alerts if isinstance(rule, SensorLimitRule)]
+        self._signals = {rule.name: rule.signals for rule in self._rules}
         self._episodes = Episodes(self._rules)
         self._known: dict[tuple[str, str], _Channel] = {}
         self._within_since_ns: dict[str, int] = {}
@@ -92,7 +91,9 @@ class SensorLimits:
         station = self._station_of(reading.asset)
         can_stop = station is not None
         return [
-            line_stop(alert, station.name) if alert.action and station else AlertStep(alert=alert)
+            line_stop(alert, station.name, signals=self._signals[alert.rule])
+            if alert.action and station
+            else AlertStep(alert=alert)
             for alert in self._episodes.apply(findings, action=can_stop)
         ]
 

@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 from processors.statistics_counts import Contribution, Sums
 from processors.windows import Watermark, Window
-from schemas.message import NS_PER_MS
+from schemas.message import NS_PER_MS, NS_PER_S
 from schemas.plant import StatisticsSettings
 from schemas.statistics import Pane
 from schemas.verdicts import Verdict
 
-NS_PER_S = 1_000_000_000
 UPDATES_PER_WINDOW = 60
 
 

@@ -15,6 +15,11 @@ class AlertRule(Section, frozen=True, kw_only=True):
     repeat_after_ms: int | None = 300_000
     action: Literal["stop_line"] | None = None
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What the rule sees its reason with. Two rules that look at the same thing err together: they are one signal."""
+        raise NotImplementedError
+
 
 class DefectRateRule(AlertRule, tag_field="type", tag="defect_rate", frozen=True, kw_only=True):
     """NOT_OK share of a station's last `window_ms` of parts at or above `raise_ratio`; cleared below `clear_ratio`."""
@@ -25,11 +30,21 @@ class DefectRateRule(AlertRule, tag_field="type", tag="defect_rate", frozen=True
     minimum_parts: int = 20
     station: str | None = None
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Judged by our models."""
+        return ("verdicts",)
+
 
 class SilentCameraRule(AlertRule, tag_field="type", tag="silent_camera", frozen=True, kw_only=True):
     """A camera gave no inspection for `after_ms` while parts arrived at its station."""
 
     after_ms: int = 10_000
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What cameras deliver."""
+        return ("cameras",)
 
 
 class SilentStationRule(AlertRule, tag_field="type", tag="silent_station", frozen=True, kw_only=True):
@@ -37,15 +52,44 @@ class SilentStationRule(AlertRule, tag_field="type", tag="silent_station", froze
 
     after_ms: int = 60_000
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What the PLC tells."""
+        return ("PLC",)
+
 
 class MissingFramesRule(AlertRule, tag_field="type", tag="missing_frames", frozen=True, kw_only=True):
     """A gap in a camera's sequence, seen by the inspect stage."""
 
     clear_after_ms: int = 60_000
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What cameras deliver."""
+        return ("cameras",)
+
 
 class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=True, kw_only=True):
     """The PLC's heartbeat stood still or the PLC is away (fault `heartbeat_lost` or `plc_away`)."""
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What the PLC tells."""
+        return ("PLC",)
+
+
+class WrongLaneRule(AlertRule, tag_field="type", tag="wrong_lane", frozen=True, kw_only=True):
+    """A part that had to be rejected was seen leaving on the good lane; cleared when there was none for `clear_after_ms`.
+
+    Its `action: stop_line` needs no second signal: the verdict and the machine's own lane sensor are two.
+    """
+
+    clear_after_ms: int = 60_000
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The verdict, and the machine's own sensor on the lane."""
+        return ("lane sensor", "verdicts")
 
 
 class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=True, kw_only=True):
@@ -58,5 +102,18 @@ class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=Tr
     max_change_per_s: float | None = None
     clear_after_ms: int = 5_000
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """That channel alone."""
+        return (f"sensor {self.asset}/{self.channel}",)
 
-Rule = DefectRateRule | SilentCameraRule | SilentStationRule | MissingFramesRule | PlcHeartbeatRule | SensorLimitRule
+
+Rule = (
+    DefectRateRule
+    | SilentCameraRule
+    | SilentStationRule
+    | MissingFramesRule
+    | PlcHeartbeatRule
+    | WrongLaneRule
+    | SensorLimitRule
+)

@@ -9,9 +9,11 @@ from schemas.reasons import CommandKind, CommandOutcome, FailSafe, VerdictValue
 class Command(Message, frozen=True, kw_only=True):
     """A write to a PLC, as a transaction.
 
-    `id` is `verdict/<verdict id>` or `alert/<episode>`. The PLC must not execute it after `valid_until_ns`.
-    For kind `verdict`, `part_id`, `visit`, `verdict` and `action` are set; `reason_code` is machine readable. `defect_class`,
-    `defect_view` and the centre of its box in px of that view's picture tell the highest scored defect; empty where there is none.
+    `id` is `verdict/<verdict id>`, `alert/<episode>` or `person/<name>/<time>`. The PLC must not execute it after `valid_until_ns`.
+    For kind `verdict`, `part_id`, `visit`, `verdict` and `action` are set, for `reject` the first two; `reason_code` is machine
+    readable. `defect_class`, `defect_view` and the centre of its box in px of that view's picture tell the highest scored defect;
+    empty where there is none. Kinds `speed` and `parameter` set `value`, in the PLC's unit; `parameter` names which. `signals` are
+    what saw the reason of a `stop_line`: equal ones are one signal, different ones are independent of each other.
     """
 
     station: str
@@ -28,13 +30,16 @@ class Command(Message, frozen=True, kw_only=True):
     defect_view: str = ""
     defect_x_px: float = 0.0
     defect_y_px: float = 0.0
+    parameter: str = ""
+    value: float = 0.0
+    signals: tuple[str, ...] = ()
 
 
 class CommandResult(Message, frozen=True, kw_only=True):
     """What became of a command. `id` equals the command's id: one result per command.
 
     `sequence` is the mailbox sequence number that was used (-1: never written). `written_at_ns` is the first write,
-    `acknowledged_at_ns` the PLC's echo as the gateway saw it; 0 where there was none.
+    `acknowledged_at_ns` the PLC's echo as the gateway saw it; 0 where there was none. `parameter`, `value` and `signals` are the command's.
     """
 
     station: str
@@ -49,3 +54,6 @@ class CommandResult(Message, frozen=True, kw_only=True):
     arrived_at_ns: int = 0
     written_at_ns: int = 0
     acknowledged_at_ns: int = 0
+    parameter: str = ""
+    value: float = 0.0
+    signals: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from typing import Literal
 
 from schemas.addresses import without_password
 from schemas.alert_rules import Rule
+from schemas.interlocks import Interlocks
 from schemas.recipes import Recipe
 from schemas.section import Section
 from schemas.topics import INLINE_LIMIT_BYTES
@@ -142,6 +143,7 @@ class PlcNodes(Section, frozen=True, kw_only=True):
     error_code: str | None = "s={station}.Handshake.ErrorCode"
     error_text: str | None = "s={station}.Handshake.ErrorText"
     reset_count: str | None = "s={station}.Handshake.Reset"
+    writes_allowed: str | None = "s={station}.WritesAllowed"
     command_id: str = "s={station}.Mailbox.CommandId"
     command_kind: str = "s={station}.Mailbox.Kind"
     command_part_id: str = "s={station}.Mailbox.PartId"
@@ -153,6 +155,8 @@ class PlcNodes(Section, frozen=True, kw_only=True):
     command_defect_view: str | None = "s={station}.Mailbox.DefectView"
     command_defect_x_px: str | None = "s={station}.Mailbox.DefectXPx"
     command_defect_y_px: str | None = "s={station}.Mailbox.DefectYPx"
+    command_parameter: str | None = "s={station}.Mailbox.Parameter"
+    command_value: str | None = "s={station}.Mailbox.Value"
     command_valid_until_ns: str = "s={station}.Mailbox.ValidUntilNs"
     command_sequence: str = "s={station}.Mailbox.Sequence"
     ack_sequence: str = "s={station}.Mailbox.AckSequence"
@@ -215,6 +219,7 @@ class Station(Section, frozen=True, kw_only=True):
     cameras: tuple[Camera, ...]
     plc: str | None = None
     gate_after_ms: int = 2000
+    interlocks: Interlocks = Interlocks()
 
 
 class Line(Section, frozen=True, kw_only=True):

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from schemas.alert_rules import DefectRateRule, SensorLimitRule
 from schemas.camera_checks import camera_findings, is_http
+from schemas.interlock_checks import interlock_findings
+from schemas.node_ids import NODE_KINDS
 from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, PlcNodes
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import KOfN, Recipe
-
-NODE_KINDS = ("s=", "i=", "g=", "b=")
-"""How an OPC UA identifier begins (OPC 10000-6, 5.3.1.10): string, number, GUID, opaque."""
 
 _INSPECTION_RANGES = (
     ("difference_threshold", 1, 255),
@@ -89,6 +88,7 @@ def _places(plant: Plant) -> Iterator[Finding]:
                     f"the name of a PLC under `plcs`; `{station.plc}` is none",
                     nearest(station.plc, plcs),
                 )
+            yield from interlock_findings(station.interlocks, plant.plc(station.plc or ""), (*where, "interlocks"))
             views = [view for camera in station.cameras for view in camera.views]
             for view in sorted({view for view in views if views.count(view) > 1}):
                 yield (*where, "cameras"), f"view `{view}` at one camera of the station only", None
@@ -187,9 +187,26 @@ def _rules(plant: Plant) -> Iterator[Finding]:
                 yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
             if rule.low is not None and rule.high is not None and rule.low >= rule.high:
                 yield (*where, "low"), f"a value below `high` ({rule.high})", None
+    yield from _stops(plant)
     for index, webhook in enumerate(plant.webhooks):
         if not is_http(webhook.url):
             yield ("webhooks", index, "url"), "an address that begins with http:// or https://", None
+
+
+def _stops(plant: Plant) -> Iterator[Finding]:
+    """Line stops that wait for a second signal which no rule ever gives."""
+    stops = {index: rule.signals for index, rule in enumerate(plant.alerts) if rule.action == "stop_line"}
+    given = {signal for signals in stops.values() for signal in signals}
+    needed = min((station.interlocks.stop_line.signals for station in plant.stations if station.plc), default=0)
+    if len(given) >= needed:
+        return
+    for index in stops:
+        yield (
+            ("alerts", index, "action"),
+            f"another rule that stops the line and sees something else than {', '.join(sorted(given))}: a stop needs "
+            f"{needed} independent signals (or `interlocks: {{stop_line: {{signals: 1}}}}` at the station)",
+            None,
+        )
 
 
 def _unique(names: Iterable[tuple[Place, str]]) -> Iterator[Finding]:

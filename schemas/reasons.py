@@ -78,7 +78,10 @@ class CommandKind(StrEnum):
     """What is asked of the PLC."""
 
     VERDICT = "verdict"
+    REJECT = "reject"
     STOP_LINE = "stop_line"
+    SPEED = "speed"
+    PARAMETER = "parameter"
 
 
 class CommandOutcome(StrEnum):
@@ -92,6 +95,9 @@ class CommandOutcome(StrEnum):
     EXPIRED = "expired"
     NOT_ACKNOWLEDGED = "not_acknowledged"
     OBSERVED = "observed"
+    DRY_RUN = "dry_run"
+    INTERLOCKED = "interlocked"
+    SWITCHED_OFF = "switched_off"
 
 
 class PlcAnswer(StrEnum):

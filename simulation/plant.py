@@ -127,6 +127,7 @@ async def _run_by_itself(
             stations=[station],
             observer=belt,
             channels=channels,
+            interlocks={place.name: place.interlocks},
             identity=identity,
             methods={**_belt_methods(belt), **_camera_methods(cameras)},
         )
@@ -181,8 +182,13 @@ def _belt_methods(belt: Belt) -> dict[str, tuple[Method, list[ua.VariantType], l
     async def answer(parent: ua.NodeId) -> list[ua.Variant]:
         return status(belt.station, finished=belt.finished)
 
+    async def misroute(parent: ua.NodeId) -> list[ua.Variant]:
+        belt.station.misroute()
+        return []
+
     return {
         "Simulation.Start": (start, [], []),
+        "Simulation.MisrouteNext": (misroute, [], []),
         "Simulation.Status": (answer, [], [_UINT32, _UINT32, _BOOLEAN]),
     }
 

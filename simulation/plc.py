@@ -13,7 +13,9 @@ from typing import Any, Protocol, Self
 from asyncua import Server, ua
 
 from schemas.errors import ConfigurationError
+from schemas.interlocks import Interlocks, setpoints_of
 from schemas.plant import Channel, Plc
+from schemas.reasons import CommandKind
 from simulation.plc_security import PlcIdentity
 from simulation.station import Answer, Arrival, Departure, Request, Scan, Station
 
@@ -37,6 +39,7 @@ _SCALARS: dict[str, Any] = {
     "line_cause": _STRING,
     "recipe": _STRING,
     "reset_count": _UINT32,
+    "writes_allowed": _BOOLEAN,
     "ack_sequence": _UINT32,
     "ack_command_id": _STRING,
     "ack_result": _INT16,
@@ -59,6 +62,8 @@ _WRITABLE: dict[str, Any] = {
     "command_defect_view": _STRING,
     "command_defect_x_px": _DOUBLE,
     "command_defect_y_px": _DOUBLE,
+    "command_parameter": _STRING,
+    "command_value": _DOUBLE,
     "command_valid_until_ns": _INT64,
     "command_sequence": _UINT32,
 }
@@ -95,6 +100,7 @@ class Observer(Protocol):
 class PlcServer:
     """An OPC UA server with the nodes of these stations and channels. Use as an async context manager.
 
+    `interlocks`, by station, name the nodes that show the setpoints in force: at first their lowest values.
     `methods` are OPC UA methods by identifier (`Simulation.Start`) with the types of their arguments and results.
     `identity` is needed where the plant file asks for security. Raises `ConfigurationError` where the port is taken, or for
     certificates that cannot be used.
@@ -107,6 +113,7 @@ class PlcServer:
         stations: Sequence[Station],
         observer: Observer,
         channels: Sequence[Channel] = (),
+        interlocks: Mapping[str, Interlocks] | None = None,
         identity: PlcIdentity | None = None,
         methods: Mapping[str, tuple[Method, Sequence[ua.VariantType], Sequence[ua.VariantType]]] | None = None,
     ) -> None:
@@ -118,6 +125,11 @@ class PlcServer:
         self._stations = {station.name: station for station in stations}
         self._observer = observer
         self._channel_nodes = [channel.node for channel in channels if channel.node is not None]
+        self._setpoints = {
+            (station, name): setpoint
+            for station, found in (interlocks or {}).items()
+            for name, setpoint in setpoints_of(found).items()
+        }
         self._identity = identity
         self._methods = methods or {}
         self._server = Server()
@@ -175,6 +187,10 @@ class PlcServer:
                 return
             await asyncio.sleep(CYCLE_S)
 
+    async def allow_writes(self, station: str, *, allowed: bool) -> None:
+        """Turns the kill switch: the bit with which the PLC forbids the gateway's commands."""
+        await self._write(station, "writes_allowed", allowed)
+
     async def measure(self, node: str, value: float) -> None:
         """Sets a channel's node."""
         await self._write("", node, value)
@@ -196,6 +212,12 @@ class PlcServer:
                     await self._server.get_node(self._nodes[station.name, role]).set_writable()
             await self._write(station.name, "session", station.session)
             await self._write(station.name, "line_mode", station.mode.value)
+            if self._plc.nodes.writes_allowed is not None:
+                await self.allow_writes(station.name, allowed=True)
+        for (name, parameter), setpoint in self._setpoints.items():
+            identifier = setpoint.node.replace("{station}", name)
+            await self._add((name, f"setpoint {parameter}"), identifier, index, objects, _DOUBLE, is_ring=False)
+            await self._write(name, f"setpoint {parameter}", setpoint.low)
         for node in self._channel_nodes:
             await self._add(("", node), node, index, objects, _DOUBLE, is_ring=False)
         await self._add_methods(index)
@@ -257,10 +279,13 @@ class PlcServer:
             action=self._read(station.name, "command_action") or "",
             reason=self._read(station.name, "command_reason") or "",
             valid_until_ns=self._read(station.name, "command_valid_until_ns") or 0,
+            parameter=self._read_if_there(station.name, "command_parameter") or "",
+            value=self._read_if_there(station.name, "command_value") or 0.0,
         )
 
     async def _publish(self, station: Station, done: Scan, now_ns: int) -> None:
         if done.executed is not None:
+            await self._show_setpoint(station.name, done.executed)
             self._observer.executed(station, done.executed, now_ns)
         for departure in done.left:
             self._observer.left(station, departure)
@@ -271,6 +296,11 @@ class PlcServer:
             await self._write(station.name, "line_mode", station.mode.value)
         if done.left:
             await self._publish_departures(station)
+
+    async def _show_setpoint(self, station: str, executed: Request) -> None:
+        sets = executed.kind in (CommandKind.SPEED, CommandKind.PARAMETER)
+        if sets and (station, executed.parameter) in self._setpoints:
+            await self._write(station, f"setpoint {executed.parameter}", executed.value)
 
     async def _acknowledge(self, station: Station, answer: Answer) -> None:
         await self._write(station.name, "ack_command_id", answer.command_id)
@@ -298,6 +328,9 @@ class PlcServer:
         await self._write(name, "departure_reject_confirmed", [departure.reject_confirmed for departure in ring])
         await self._write(name, "departure_times_ns", [departure.at_ns for departure in ring])
         await self._write(name, "departure_count", ring[-1].count)
+
+    def _read_if_there(self, owner: str, role: str) -> Any:
+        return self._read(owner, role) if (owner, role) in self._nodes else None
 
     def _read(self, owner: str, role: str) -> Any:
         return self._server.read_attribute_value(self._nodes[owner, role]).Value.Value

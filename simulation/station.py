@@ -4,6 +4,7 @@ The contract (docs/connect-a-station.md): a command is executed only for a part 
 and only once per command id. A part that reaches the gate without an accepted verdict is rejected by the PLC alone.
 """
 
+import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
@@ -66,6 +67,8 @@ class Request:
     action: str
     reason: str
     valid_until_ns: int
+    parameter: str = ""
+    value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,9 @@ class Station:
         self._visits: OrderedDict[str, int] = OrderedDict()
         self._executed: OrderedDict[str, int] = OrderedDict()
         self._restart_at_ns = 0
+        self._misroutes = 0
+        self.setpoints: dict[str, float] = {}
+        """Values that were commanded, by parameter; the speed under the empty name."""
 
     @property
     def is_empty(self) -> bool:
@@ -152,6 +158,10 @@ class Station:
         self.arrivals.append(arrival)
         self._held[part_id, visit] = _HeldPart(part_id=part_id, visit=visit, gate_at_ns=now_ns + self._gate_after_ns)
         return arrival
+
+    def misroute(self) -> None:
+        """The gate fails once: the next part that it should push out goes on into the good lane."""
+        self._misroutes += 1
 
     def scan(self, request: Request | None, *, now_ns: int) -> Scan:
         """One cycle: the operator, the gate, then the mailbox.
@@ -180,10 +190,15 @@ class Station:
             refusal = PlcAnswer.WRONG_STATE
         if refusal is not None:
             return refusal
-        if request.kind == CommandKind.STOP_LINE:
-            self._stop_line(request.reason, now_ns, done)
-        elif part is not None:
-            self._take_verdict(part, request, now_ns, done)
+        match request.kind:
+            case CommandKind.STOP_LINE:
+                self._stop_line(request.reason, now_ns, done)
+            case CommandKind.SPEED | CommandKind.PARAMETER:
+                self.setpoints[request.parameter] = request.value
+            case CommandKind.REJECT if part is not None:
+                part.lane = "reject"
+            case _ if part is not None:
+                self._take_verdict(part, request, now_ns, done)
         done.executed = request
         return PlcAnswer.ACCEPTED
 
@@ -217,7 +232,7 @@ class Station:
     def _open_gate(self, now_ns: int, done: Scan) -> None:
         for part in [part for part in self._held.values() if part.gate_at_ns <= now_ns]:
             del self._held[part.part_id, part.visit]
-            if part.lane == "good":
+            if part.lane == "good" or self._gate_fails():
                 self._depart(part, lane="good", by_fail_safe=False, now_ns=now_ns, done=done)
             else:
                 due_ns = now_ns + REJECT_TAKES_NS
@@ -225,6 +240,11 @@ class Station:
         while self._rejects and self._rejects[0].confirmed_at_ns <= now_ns:
             reject = self._rejects.pop(0)
             self._depart(reject.part, lane="reject", by_fail_safe=reject.by_fail_safe, now_ns=now_ns, done=done)
+
+    def _gate_fails(self) -> bool:
+        failing = self._misroutes > 0
+        self._misroutes -= failing
+        return failing
 
     def _depart(self, part: _HeldPart, *, lane: str, by_fail_safe: bool, now_ns: int, done: Scan) -> None:
         self.departure_count += 1
@@ -247,21 +267,21 @@ def _refusal(request: Request, part: _HeldPart | None, now_ns: int) -> PlcAnswer
         return PlcAnswer.INVALID
     if request.valid_until_ns <= now_ns:
         return PlcAnswer.EXPIRED
-    if request.kind == CommandKind.STOP_LINE:
+    if request.kind not in (CommandKind.VERDICT, CommandKind.REJECT):
         return None
     if part is None:
         return PlcAnswer.UNKNOWN_PART
-    return None if part.lane is None else PlcAnswer.WRONG_STATE
+    taken = part.lane is not None and request.kind == CommandKind.VERDICT
+    return PlcAnswer.WRONG_STATE if taken else None
 
 
 def _makes_sense(request: Request) -> bool:
-    if not request.command_id or request.kind not in set(CommandKind):
-        return False
-    if request.kind == CommandKind.STOP_LINE:
-        return True
-    return (
-        bool(request.part_id)
-        and request.visit >= 1
-        and request.verdict in set(VerdictValue)
-        and request.action in set(FailSafe)
-    )
+    names_part = bool(request.part_id) and request.visit >= 1
+    sensible: dict[str, bool] = {
+        CommandKind.VERDICT: names_part and request.verdict in set(VerdictValue) and request.action in set(FailSafe),
+        CommandKind.REJECT: names_part,
+        CommandKind.STOP_LINE: True,
+        CommandKind.SPEED: math.isfinite(request.value),
+        CommandKind.PARAMETER: bool(request.parameter) and math.isfinite(request.value),
+    }
+    return bool(request.command_id) and sensible.get(request.kind, False)

@@ -350,6 +350,9 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 defect_view="left",
                 defect_x_px=120.5,
                 defect_y_px=88.0,
+                parameter="lamp",
+                value=62.5,
+                signals=("verdicts",),
             ),
         ),
         (
@@ -368,6 +371,9 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 arrived_at_ns=AT_NS,
                 written_at_ns=AT_NS + 45_000_000,
                 acknowledged_at_ns=AT_NS + 60_000_000,
+                parameter="lamp",
+                value=62.5,
+                signals=("verdicts",),
             ),
         ),
         (

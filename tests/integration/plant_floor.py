@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from ops.local.ports import free_ports
+from schemas.interlocks import Interlocks
 from schemas.plant import Camera, CameraSource, HttpSource, Line, Plant, Plc, Station
 from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.settings import KafkaSettings
@@ -53,6 +54,7 @@ def floor_plant(
     stations: Sequence[str] = (STATION,),
     sources: dict[str, CameraSource] | None = None,
     gate_after_ms: int = 60_000,
+    interlocks: Interlocks = Interlocks(),  # noqa: B008 - frozen
     **options: Any,
 ) -> Plant:
     """A plant with one PLC; `sources` gives each station's cameras, one view each, of the same name."""
@@ -63,7 +65,13 @@ def floor_plant(
             Line(
                 name="line-1",
                 stations=tuple(
-                    Station(name=station, plc="plc-1" if plc else None, cameras=cameras, gate_after_ms=gate_after_ms)
+                    Station(
+                        name=station,
+                        plc="plc-1" if plc else None,
+                        cameras=cameras,
+                        gate_after_ms=gate_after_ms,
+                        interlocks=interlocks,
+                    )
                     for station in stations
                 ),
             ),
@@ -138,7 +146,14 @@ class Cable:
 class Floor:
     """The simulated PLC's server with the given stations, behind a cable. Use as an async context manager."""
 
-    def __init__(self, *, stations: Sequence[str] = (STATION,), gate_after_ms: int = 60_000, **plc: Any) -> None:
+    def __init__(
+        self,
+        *,
+        stations: Sequence[str] = (STATION,),
+        gate_after_ms: int = 60_000,
+        interlocks: Interlocks = Interlocks(),  # noqa: B008 - frozen
+        **plc: Any,
+    ) -> None:
         cable_port, server_port = free_ports(2)
         self.plc = Plc(
             name="plc-1",
@@ -158,6 +173,7 @@ class Floor:
             plc=msgspec.structs.replace(self.plc, endpoint=f"opc.tcp://127.0.0.1:{server_port}/"),
             stations=list(self.programs.values()),
             observer=self,
+            interlocks=dict.fromkeys(stations, interlocks),
         )
 
     async def __aenter__(self) -> Self:

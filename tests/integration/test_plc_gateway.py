@@ -388,7 +388,9 @@ async def test_with_the_broker_away_hearts_beat_on_and_what_happened_is_told_in_
                     return len(await events(settings, plant, PartLeft)) >= 101
 
                 await until(all_told, "what happened meanwhile is told")
-                stop_line = msgspec.structs.replace(verdict(""), kind=CommandKind.STOP_LINE, visit=0, verdict=None)
+                stop_line = msgspec.structs.replace(
+                    verdict(""), kind=CommandKind.STOP_LINE, visit=0, verdict=None, signals=("cameras", "verdicts")
+                )
                 await send(settings, plant, stop_line)
                 assert (await results(settings, plant, 1))[stop_line.id].outcome is CommandOutcome.ACKNOWLEDGED
             for kind in (PartArrived, PartLeft):

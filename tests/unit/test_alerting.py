@@ -14,13 +14,15 @@ from schemas.alert_rules import (
     DefectRateRule,
     MissingFramesRule,
     PlcHeartbeatRule,
+    SensorLimitRule,
     SilentCameraRule,
     SilentStationRule,
+    WrongLaneRule,
 )
 from schemas.alerts import Alert, AlertState
 from schemas.inspections import Inspection
 from schemas.plant import Camera, ExternalSource, Line, Plant, Plc, Station
-from schemas.plc_events import LineMode, LineStateChanged, PartArrived, PlcFault
+from schemas.plc_events import LineMode, LineStateChanged, PartArrived, PartLeft, PlcFault
 from schemas.reasons import CommandKind, FailSafe, FrameOutcome, VerdictValue
 from schemas.verdicts import Verdict, verdict_id
 
@@ -363,3 +365,64 @@ def test_the_end_of_an_earlier_episode_read_again_does_not_clear_the_one_that_is
         again.recall_alert(alert, now_ns=0)
     assert [step for at_s, message in faults for step in take(again, message, at_s=at_s)] == []
     assert again.open_alerts == {"plc": 1}
+
+
+# --- the wrong lane -----------------------------------------------------------------------------------------------------
+
+WRONG_LANE = WrongLaneRule(name="lane", clear_after_ms=5_000, action="stop_line")
+
+
+def left(number: int, lane: str = "good") -> PartLeft:
+    return PartLeft(
+        id=f"aoi/{number}/1/left",
+        station="aoi",
+        part_id=str(number),
+        visit=1,
+        lane=lane,
+        by_fail_safe=False,
+        occurred_at_ns=0,
+    )
+
+
+@pytest.mark.parametrize("verdict_first", [True, False])
+def test_a_rejected_part_on_the_good_lane_stops_the_line_with_two_signals(verdict_first: bool) -> None:
+    system = alerting(WRONG_LANE)
+    pair = [verdict(1, NOT_OK), left(1)]
+    first, second = pair if verdict_first else reversed(pair)
+    assert take(system, first, at_s=1) == []
+    (step,) = take(system, second, at_s=2)
+    assert step.command is not None
+    assert step.command.kind is CommandKind.STOP_LINE
+    assert step.command.signals == ("lane sensor", "verdicts")
+    assert step.alert.evidence == ("aoi/1/1/1", "aoi/1/1/left")
+    assert told(system.tick(8 * S)) == [("lane", "aoi", AlertState.CLEARED)]
+
+
+@pytest.mark.parametrize(
+    ("said", "went"),
+    [(OK, "good"), (NOT_OK, "reject"), (NOT_OK, "unknown"), (VerdictValue.NOT_DECIDABLE, "reject")],
+)
+def test_a_part_on_its_lane_is_no_alert(said: VerdictValue, went: str) -> None:
+    system = alerting(WRONG_LANE)
+    assert take(system, verdict(1, said), at_s=1) + take(system, left(1, went), at_s=2) == []
+
+
+def test_an_undecided_part_that_the_fail_safe_rejects_belongs_on_the_other_lane() -> None:
+    system = alerting(WRONG_LANE)
+    take(system, verdict(1, VerdictValue.NOT_DECIDABLE), at_s=1)
+    assert [step.alert.rule for step in take(system, left(1), at_s=2)] == ["lane"]
+
+
+def test_the_half_from_before_a_restart_counts() -> None:
+    system = alerting(WRONG_LANE)
+    system.recall(verdict(1, NOT_OK), at_ns=S, now_ns=S)
+    assert [step.alert.rule for step in take(system, left(1), at_s=2)] == ["lane"]
+
+
+def test_rules_that_see_the_same_are_one_signal() -> None:
+    vibration = SensorLimitRule(name="v", asset="press", channel="vibration", high=1)
+    heat = SensorLimitRule(name="t", asset="press", channel="temperature", high=1)
+    silent = SilentCameraRule(name="c")
+    assert RATE.signals == DefectRateRule(name="other", raise_ratio=0.9, clear_ratio=0.1).signals
+    assert silent.signals == MissingFramesRule(name="m").signals
+    assert len({rule.signals for rule in (RATE, silent, vibration, heat, SilentStationRule(name="s"))}) == 5

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from gateways import command_mailbox
 from gateways.command_mailbox import CommandMailbox, Mailbox, Step, next_step, sequence_after
+from gateways.interlocks import StationInterlocks
 from gateways.opcua_session import NodeFault, PlcAway
 from gateways.station_nodes import station_nodes
 from schemas.commands import Command, CommandResult
+from schemas.interlocks import Interlocks
 from schemas.plant import PlcNodes
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, VerdictValue
 from schemas.telemetry import Stage
@@ -35,6 +37,8 @@ PAYLOAD = {
     "command_defect_view": "",
     "command_defect_x_px": 0.0,
     "command_defect_y_px": 0.0,
+    "command_parameter": "",
+    "command_value": 0.0,
     "command_valid_until_ns": 0,
 }
 STAGE = Stage("plc_gateway")
@@ -66,6 +70,7 @@ class Plc:
             "ack_sequence": 0,
             "ack_command_id": "",
             "ack_result": 0,
+            "writes_allowed": True,
         }
         self.executed: list[str] = []
         self.writes = 0
@@ -155,6 +160,7 @@ def mailbox_of(plc: Plc, *, acknowledge_timeout_ms: int = 5, observe: bool = Fal
         stage=STAGE,
         acknowledge_timeout_ms=acknowledge_timeout_ms,
         observe=observe,
+        interlocks=StationInterlocks(interlocks=Interlocks(), nodes=NODES, began_at_ns=0),
     )
 
 

@@ -168,4 +168,4 @@ def test_only_mailbox_handshake_and_heartbeat_are_ever_written() -> None:
     groups = ("s=aoi-1.Mailbox.", "s=aoi-1.Handshake.", "s=aoi-1.Heartbeat.Gateway")
     assert all(node.startswith(groups) for node in written)
     assert not any("Ack" in node or "Reset" in node for node in written)
-    assert "{station}" not in "".join(getattr(nodes, role) for role in nodes.__struct_fields__)
+    assert "{station}" not in "".join(getattr(nodes, role) or "" for role in nodes.__struct_fields__)

@@ -1,0 +1,98 @@
+"""`linesight plc command`: a person's command to a station, through the same interlocks as every other."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from typing import Annotated
+
+import typer
+
+from cli.exits import NotSo
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from cli.services import find_kafka
+from schemas.commands import Command, CommandResult
+from schemas.errors import ConfigurationError, ServiceAway
+from schemas.plant import Plant
+from schemas.plant_file import load_plant
+from schemas.reasons import CommandKind, CommandOutcome
+from schemas.settings import KafkaSettings
+from schemas.topics import COMMAND_RESULTS, COMMANDS
+
+VALID_FOR_S = 10
+ANSWER_S = VALID_FOR_S + 20
+LOOK_EVERY_MS = 200
+KINDS = (CommandKind.REJECT, CommandKind.STOP_LINE, CommandKind.SPEED, CommandKind.PARAMETER)
+
+
+def command(
+    kind: Annotated[CommandKind, typer.Argument(help=f"One of {', '.join(KINDS)}.")],
+    plant: PlantFile = DEMO_PLANT,
+    station: Annotated[str | None, typer.Option(help="Needed where the plant has several stations.")] = None,
+    value: Annotated[float | None, typer.Option(help="Of speed or parameter, in the PLC's unit.")] = None,
+    parameter: Annotated[str, typer.Option(help="Name under the station's interlocks.")] = "",
+    part: Annotated[str, typer.Option(help="Part to reject.")] = "",
+    visit: Annotated[int, typer.Option(min=1)] = 1,
+    who: Annotated[str | None, typer.Option(help="Who asks; default: the user logged in.")] = None,
+    json: Json = False,
+) -> None:
+    """Asks the PLC gateway for a write and tells what became of it. Exit code 1 where the machine did not take it."""
+    description = load_plant(plant)
+    place = _station(description, station)
+    if kind not in KINDS:
+        raise ConfigurationError(f"{kind}: expected one of {', '.join(KINDS)}; verdicts are the judge's")
+    if (value is None) is (kind in (CommandKind.SPEED, CommandKind.PARAMETER)):
+        raise ConfigurationError(
+            f"--value: speed and parameter need one, {kind} {'has none' if value is None else 'takes none'}"
+        )
+    if bool(parameter) is not (kind is CommandKind.PARAMETER) or bool(part) is not (kind is CommandKind.REJECT):
+        raise ConfigurationError("expected --parameter with parameter and --part with reject, and nowhere else")
+    now_ns, person = time.time_ns(), who or getpass.getuser()
+    asked = Command(
+        id=f"person/{person}/{now_ns}",
+        station=place,
+        kind=kind,
+        issued_at_ns=now_ns,
+        valid_until_ns=now_ns + VALID_FOR_S * 1_000_000_000,
+        reason_code=f"person {person}",
+        part_id=part,
+        visit=visit if part else 0,
+        parameter=parameter,
+        value=value or 0.0,
+        signals=(f"person {person}",) if kind is CommandKind.STOP_LINE else (),
+    )
+    result = _carry_out(asked, description, find_kafka())
+    if json:
+        print_json(result)
+    else:
+        print(f"{kind} at {place}: {result.outcome}{'; ' + result.detail if result.detail else ''}")
+    if result.outcome is not CommandOutcome.ACKNOWLEDGED:
+        raise NotSo(f"{kind} at {place} was not carried out: {result.outcome}")
+
+
+def _station(plant: Plant, name: str | None) -> str:
+    names = [station.name for station in plant.stations if station.plc is not None]
+    if name is None and len(names) == 1:
+        return names[0]
+    if name not in names:
+        raise ConfigurationError(
+            f"--station: expected one of {', '.join(names) or 'none: no station has a PLC'}; got {name!r}"
+        )
+    return name
+
+
+def _carry_out(asked: Command, plant: Plant, kafka: KafkaSettings) -> CommandResult:
+    from cli.following import Follower
+    from cli.producing import Sender
+
+    with Follower(plant=plant, settings=kafka, topics=(COMMAND_RESULTS,)) as follower:
+        with Sender(plant=plant, kafka=kafka) as sender:
+            sender.send([(COMMANDS, asked.station, asked)])
+        give_up_at_s = time.monotonic() + ANSWER_S
+        while time.monotonic() < give_up_at_s:
+            for seen in follower.poll(timeout_ms=LOOK_EVERY_MS):
+                if isinstance(seen.message, CommandResult) and seen.message.id == asked.id:
+                    return seen.message
+    raise ServiceAway(
+        f"no result within {ANSWER_S} s: does the PLC gateway run? (linesight up, linesight run plc-gateway)"
+    )
