@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from processors.alert_defect_rate import DefectRate
 from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
+from processors.alert_image_health import ImageHealthWatch
 from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
 from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
+    AlertRule,
     DefectRateRule,
+    ImageHealthRule,
     MissingFramesRule,
     PlcHeartbeatRule,
     Rule,
@@ -118,19 +121,18 @@ class Alerting:
                     yield AlertStep(alert=alert)
 
 
+_WATCHES: dict[type[AlertRule], Callable[..., Watch]] = {
+    SilentCameraRule: SilentCamera,
+    SilentStationRule: SilentStation,
+    MissingFramesRule: MissingFrames,
+    PlcHeartbeatRule: PlcHeartbeat,
+    ImageHealthRule: ImageHealthWatch,
+    WrongLaneRule: WrongLane,
+}
+"""Of each rule that needs the plant. Sensor limits are judged by the sensors stage."""
+
+
 def _watch(rule: Rule, plant: Plant, stations: frozenset[str]) -> Watch:
-    match rule:
-        case DefectRateRule():
-            return DefectRate(rule, stations=stations)
-        case SilentCameraRule():
-            return SilentCamera(rule, plant=plant, stations=stations)
-        case SilentStationRule():
-            return SilentStation(rule, plant=plant, stations=stations)
-        case MissingFramesRule():
-            return MissingFrames(rule, plant=plant, stations=stations)
-        case PlcHeartbeatRule():
-            return PlcHeartbeat(rule, plant=plant, stations=stations)
-        case WrongLaneRule():
-            return WrongLane(rule, plant=plant, stations=stations)
-        case SensorLimitRule():
-            raise TypeError("sensor limits are judged by the sensors stage")
+    if isinstance(rule, DefectRateRule):
+        return DefectRate(rule, stations=stations)
+    return _WATCHES[type(rule)](rule, plant=plant, stations=stations)

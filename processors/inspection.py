@@ -11,7 +11,7 @@ import msgspec
 from schemas.codec import FrameOwner
 from schemas.errors import Refused
 from schemas.frames import Frame
-from schemas.inspections import DEFERRED, Defect, Inspection, ModelUse, Timings, deferral_id
+from schemas.inspections import DEFERRED, Defect, Imaging, Inspection, ModelUse, Timings, deferral_id
 from schemas.reasons import DropReason, FrameOutcome, RefusalReason
 
 CLOCK_SKEW, SEQUENCE_GAP = "clock_skew", "sequence_gap"
@@ -35,6 +35,7 @@ class Examination:
     models: tuple[ModelUse, ...]
     reference: str
     timings: Timings
+    imaging: Imaging
 
 
 def inspected(
@@ -50,6 +51,7 @@ def inspected(
         models=found.models,
         reference=found.reference,
         timings=found.timings,
+        imaging=found.imaging,
         warnings=tuple(warnings),
         inspected_at_ns=now_ns,
     )

@@ -78,6 +78,24 @@ class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=
         return ("PLC",)
 
 
+class ImageHealthRule(AlertRule, tag_field="type", tag="image_health", frozen=True, kw_only=True):
+    """How a camera sees: one figure of `Inspection.imaging` outside `low..high`, smoothed over about `frames` frames of a view.
+
+    `camera` null: every camera. Cleared when the smoothed figure is back inside. Judged from `frames` frames of the view on.
+    """
+
+    figure: Literal["sharpness_ratio", "level_ratio", "saturated_ratio", "black_ratio", "shift_px"]
+    low: float | None = None
+    high: float | None = None
+    camera: str | None = None
+    frames: int = 50
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What cameras deliver."""
+        return ("cameras",)
+
+
 class WrongLaneRule(AlertRule, tag_field="type", tag="wrong_lane", frozen=True, kw_only=True):
     """A part that had to be rejected was seen leaving on the good lane; cleared when there was none for `clear_after_ms`.
 
@@ -114,6 +132,7 @@ Rule = (
     | SilentStationRule
     | MissingFramesRule
     | PlcHeartbeatRule
+    | ImageHealthRule
     | WrongLaneRule
     | SensorLimitRule
 )

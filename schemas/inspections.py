@@ -49,6 +49,21 @@ class Timings(Value, frozen=True, kw_only=True):
     total_ms: float = 0.0
 
 
+class Imaging(Value, frozen=True, kw_only=True):
+    """How the camera saw the part, beside the reference picture, which does not age.
+
+    `sharpness_ratio` compares the variance of the Laplacian at equal light, `level_ratio` the mean grey level: 1 is as on the reference.
+    `saturated_ratio` and `black_ratio` are shares of pixels at the ends of the range, 0 to 1. `shift_px` is how far the part lay from
+    its place on the reference, in px of the frame.
+    """
+
+    sharpness_ratio: float
+    level_ratio: float
+    saturated_ratio: float
+    black_ratio: float
+    shift_px: float
+
+
 class Inspection(Message, frozen=True, kw_only=True):
     """The one outcome of a frame, or word that it has to wait. `id` equals the frame's id, so a repeated record is recognised.
 
@@ -58,6 +73,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     `outcome` is `inspected` (then `defects` may be empty, and `reason` is None) or `dropped` (then `reason` says why).
     `frame_partition` and `frame_offset` name the record on `frames`, so that only pictures worth keeping are read again.
     `anomaly_score` in [0, 1] is the largest defect score before thresholds; its distribution shows drift.
+    `imaging` tells how the camera saw; None where the frame was not compared.
     `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`, `deferred`.
     """
 
@@ -86,6 +102,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     frame_offset: int = -1
     warnings: tuple[str, ...] = ()
     timings: Timings = Timings()
+    imaging: Imaging | None = None
 
     @property
     def is_deferral(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from schemas.alert_rules import DefectRateRule, SensorLimitRule
+from schemas.alert_rules import DefectRateRule, ImageHealthRule, SensorLimitRule
 from schemas.camera_checks import camera_findings, is_http
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import NODE_KINDS
@@ -178,6 +178,8 @@ def _rules(plant: Plant) -> Iterator[Finding]:
                     f"the name of a station; `{rule.station}` is none",
                     nearest(rule.station, stations),
                 )
+        if isinstance(rule, ImageHealthRule):
+            yield from _image_health(rule, where, sorted(plant.cameras))
         if isinstance(rule, SensorLimitRule):
             if rule.asset not in assets:
                 yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
@@ -191,6 +193,17 @@ def _rules(plant: Plant) -> Iterator[Finding]:
     for index, webhook in enumerate(plant.webhooks):
         if not is_http(webhook.url):
             yield ("webhooks", index, "url"), "an address that begins with http:// or https://", None
+
+
+def _image_health(rule: ImageHealthRule, where: Place, cameras: list[str]) -> Iterator[Finding]:
+    if rule.camera is not None and rule.camera not in cameras:
+        yield (*where, "camera"), f"the name of a camera; `{rule.camera}` is none", nearest(rule.camera, cameras)
+    if rule.low is None and rule.high is None:
+        yield where, "`low` or `high`: this rule never matches anything", None
+    if rule.low is not None and rule.high is not None and rule.low >= rule.high:
+        yield (*where, "low"), f"a value below `high` ({rule.high})", None
+    if rule.frames < 1:
+        yield (*where, "frames"), "a number of frames from 1 on", None
 
 
 def _stops(plant: Plant) -> Iterator[Finding]:

@@ -192,6 +192,7 @@ class FrameExaminer:
                     infer_ms=infer_s * 1000,
                     total_ms=(time.perf_counter() - started) * 1000,
                 ),
+                imaging=prepared.laid.imaging,
             )
 
     async def _content(self, frame: Frame, camera: Camera) -> bytes:

@@ -14,7 +14,8 @@ from processors.golden.candidates import Candidate, can_hold_candidates, find_ca
 from processors.golden.crops import crop_pairs
 from processors.golden.findings import findings
 from processors.golden.reduction import reduced
-from schemas.inspections import Defect
+from processors.image_health import image_health, imaging
+from schemas.inspections import Defect, Imaging
 from schemas.recipes import GoldenInspection
 
 Image = npt.NDArray[np.uint8]
@@ -28,11 +29,13 @@ class LaidFrame:
         frame: uint8 [H, W], as it came.
         image: uint8 [H // 2, W // 2], reduced and laid over the reference: input `image` of golden_compare.
         alignment: how it lay, and how well it shows the reference.
+        imaging: how the camera saw, beside the reference.
     """
 
     frame: Image
     image: Image
     alignment: Alignment
+    imaging: Imaging
 
 
 class GoldenComparison:
@@ -47,6 +50,7 @@ class GoldenComparison:
         self.reference = reference
         self.half_reference = reduced(reference)
         self.settings = settings
+        self._health = image_health(self.half_reference)
         self._aligner = Aligner(
             reference,
             max_shift_px=settings.max_shift_px,
@@ -65,7 +69,8 @@ class GoldenComparison:
             raise ValueError(f"expected a frame of the reference's size {self.reference.shape}, got {frame.shape}")
         half = reduced(frame)
         alignment = self._aligner.align_half(half)
-        return LaidFrame(frame, lay_over(half, alignment.motion.at_half_size()), alignment)
+        seen = imaging(image_health(half), self._health, alignment)
+        return LaidFrame(frame, lay_over(half, alignment.motion.at_half_size()), alignment, seen)
 
     def differs(self, laid: LaidFrame, difference: npt.NDArray[np.uint8]) -> bool:
         """Whether there can be candidates at all: quick, and of most frames False."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from schemas.alerts import Alert, AlertState, DriftEvidence, RetrainingTrigger
 from schemas.commands import Command, CommandResult
 from schemas.frames import DroppedRange, Frame, ImageEncoding, Manifest
-from schemas.inspections import Defect, Inspection, ModelUse, Timings
+from schemas.inspections import Defect, Imaging, Inspection, ModelUse, Timings
 from schemas.message import Message
 from schemas.plc_events import (
     LineMode,
@@ -219,6 +219,9 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 frame_offset=9_876,
                 warnings=("clock_skew", "sequence_gap"),
                 timings=Timings(queue_ms=1.5, decode_ms=2.25, align_ms=6.5, infer_ms=12.75, total_ms=27.0),
+                imaging=Imaging(
+                    sharpness_ratio=0.875, level_ratio=1.25, saturated_ratio=0.125, black_ratio=0.25, shift_px=2.5
+                ),
             ),
         ),
         (
