@@ -25,7 +25,8 @@ from schemas.plant import PlcNodes
 from schemas.reasons import PLC_CODES, CommandOutcome, PlcAnswer
 from schemas.telemetry import AttemptRepeated, Stage
 
-FIRST_LOOK_S = 0.002
+# A soft PLC has answered when its write status is here; one with a cycle is asked every 2 ms, not more often.
+LOOK_STEP_S = 0.001
 LONGEST_LOOK_S = 0.002
 RETRY_S = 0.05
 # A command that was written before the PLC went away: so long after its validity its fate may still be read.
@@ -155,7 +156,7 @@ class CommandMailbox:
             await asyncio.sleep(RETRY_S)
 
     async def _deliver_on(self, session: OpcUaSession, command: Command, progress: _Progress) -> CommandResult:
-        look_s = FIRST_LOOK_S
+        look_s = 0.0
         # the gateway is the mailbox's only writer: as it left it in this session, so it is
         mailbox = self._free[1] if self._free is not None and self._free[0] is session else await self._read(session)
         self._free = None
@@ -175,9 +176,9 @@ class CommandMailbox:
                 return _given_up(command, progress, step.value)
             if step is Step.WRITE and now_ns >= progress.last_written_at_ns + self._acknowledge_timeout_ns:
                 await self._write(session, command, progress, sequence_after(mailbox.sequence))
-                look_s = FIRST_LOOK_S
+                look_s = 0.0
             await asyncio.sleep(look_s)
-            look_s = min(LONGEST_LOOK_S, look_s * 1.5)
+            look_s = min(LONGEST_LOOK_S, look_s + LOOK_STEP_S)
             mailbox = await self._read(session)
 
     def _deadline_ns(self, command: Command, progress: _Progress, step: Step) -> int:

@@ -96,7 +96,7 @@ async def test_a_foreign_plc_gives_parts_and_takes_verdicts_also_after_its_resta
         running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path, ready=False)
     )
     async with gateway:
-        async with NodeOpcuaPlc(plc=plc, station=STATION, folder=tmp_path, trusted=tmp_path / "client.der") as server:
+        async with NodeOpcuaPlc(plc=plc, station=STATION, folder=tmp_path) as server:
             await until(lambda: stage.ready, "the gateway has the PLC")
             await one_part(server, "p1", results=1)
 
@@ -113,7 +113,7 @@ async def test_a_foreign_plc_gives_parts_and_takes_verdicts_also_after_its_resta
             server.kill()
             await until(lambda: not stage.ready, "the gateway says that the PLC is gone")
         again = NodeOpcuaPlc(
-            plc=plc, station=STATION, folder=tmp_path, trusted=tmp_path / "client.der",
+            plc=plc, station=STATION, folder=tmp_path,
             session="node-opcua-2", otherNamespaces=True,
         )  # fmt: skip
         async with again as server:
@@ -136,7 +136,7 @@ async def test_who_is_not_trusted_does_not_get_in_and_a_stranger_in_the_plcs_pla
     async def opened(client: Plc) -> OpcUaSession:
         return await OpcUaSession.open(client, plant_dir=tmp_path, name="test")
 
-    async with NodeOpcuaPlc(plc=plc, station=STATION, folder=tmp_path, trusted=tmp_path / "client.der") as server:
+    async with NodeOpcuaPlc(plc=plc, station=STATION, folder=tmp_path) as server:
         for change in (
             {"certificate": "stranger.der", "private_key": "stranger.key"},
             {"server_certificate": "stranger.der"},

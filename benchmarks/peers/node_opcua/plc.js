@@ -3,7 +3,8 @@
 //   node plc.js '{"port": 4840, "station": "aoi-1", "folder": "pki", "certificate": "...", "privateKey": "...", "trusted": "...",
 //                 "user": "...", "password": "...", "cycleMs": 10}'
 //
-// Without `certificate` it is unencrypted and anonymous. `cycleMs: 0` answers a command as soon as its sequence is written.
+// Without `certificate` it is unencrypted and anonymous. `cycleMs: 0` answers a command as soon as its sequence is written;
+// `holdsEveryPart` judges none by its part; `otherNamespaces` moves the index of the station's namespace.
 // It prints {"listening": true}, then answers each line of its standard input (`QUESTIONS`) with one line; it ends with its input.
 "use strict";
 
@@ -18,7 +19,7 @@ const { DataType, Variant, VariantArrayType } = require("node-opcua-variant");
 const RING_LENGTH = 512;
 const HEARTBEAT_MS = 100;
 const [ACCEPTED, UNKNOWN_PART, EXPIRED, WRONG_STATE, INVALID] = [1, 2, 3, 4, 5];
-const KINDS = ["verdict", "reject", "stop_line", "start_line", "set_speed", "set_parameter"];
+const KINDS = ["verdict", "stop_line"];
 
 // name -> type; `[]`: an array; `w`: the gateway may write it
 const VARIABLES = {
