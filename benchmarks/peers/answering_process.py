@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+STARTS_WITHIN_S = 90.0
 ANSWERS_WITHIN_S = 20.0
 ENDS_WITHIN_S = 5.0
 
@@ -23,7 +24,7 @@ class AnsweringProcess:
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=self._environment
         )
-        if await self._line() != {"listening": True}:
+        if await self._line(within_s=STARTS_WITHIN_S) != {"listening": True}:
             raise RuntimeError(f"{self._command[:3]} did not start; what it said is above")
         return self
 
@@ -52,11 +53,11 @@ class AnsweringProcess:
         """The answer to a question that the program knows."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"ask": question, **arguments}).encode() + b"\n")
-        return (await self._line())["answer"]
+        return (await self._line(within_s=ANSWERS_WITHIN_S))["answer"]
 
-    async def _line(self) -> Any:
+    async def _line(self, *, within_s: float) -> Any:
         assert self._process.stdout is not None
-        async with asyncio.timeout(ANSWERS_WITHIN_S):
+        async with asyncio.timeout(within_s):
             while line := await self._process.stdout.readline():
                 if line.startswith(b"{"):  # node-opcua prints warnings there, too
                     return json.loads(line)
