@@ -15,9 +15,10 @@ import asyncio
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
-from gateways.opcua_session import OpcUaSession
+import msgspec
+
+from gateways.opcua_session import NodeFault, OpcUaSession
 from gateways.plc_link import PlcLink
 from schemas.commands import Command, CommandResult
 from schemas.errors import Transient
@@ -42,14 +43,14 @@ _OUTCOMES = {
 }
 
 
-class Mailbox(NamedTuple):
+class Mailbox(msgspec.Struct, frozen=True):
     """What stands in the mailbox."""
 
-    sequence: int
-    command_id: str
-    ack_sequence: int
-    ack_command_id: str
-    ack_result: int
+    sequence: int = 0
+    command_id: str = ""
+    ack_sequence: int = 0
+    ack_command_id: str = ""
+    ack_result: int = 0
 
 
 class Step(Enum):
@@ -191,16 +192,20 @@ class CommandMailbox:
     async def _read(self, session: OpcUaSession) -> Mailbox:
         nodes = self._nodes
         # AckSequence is read first because the PLC writes it last
-        ack_sequence, ack_command_id, ack_result, sequence, command_id = await session.read(
-            [nodes.ack_sequence, nodes.ack_command_id, nodes.ack_result, nodes.command_sequence, nodes.command_id]
-        )
-        self._last_seen = Mailbox(
-            sequence=sequence or 0,
-            command_id=command_id or "",
-            ack_sequence=ack_sequence or 0,
-            ack_command_id=ack_command_id or "",
-            ack_result=ack_result or 0,
-        )
+        fields = {
+            "ack_sequence": nodes.ack_sequence,
+            "ack_command_id": nodes.ack_command_id,
+            "ack_result": nodes.ack_result,
+            "sequence": nodes.command_sequence,
+            "command_id": nodes.command_id,
+        }
+        values = await session.read(list(fields.values()))
+        # a node that was never written may be null
+        found = {name: value for name, value in zip(fields, values, strict=True) if value is not None}
+        try:
+            self._last_seen = msgspec.convert(found, Mailbox)
+        except msgspec.ValidationError as error:
+            raise NodeFault(f"the mailbox holds what no mailbox may hold: {error}; found {found}") from error
         return self._last_seen
 
     def _may_be_in_the_mailbox(self, command: Command) -> bool:
