@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench demo test check bench chaos soak docs locks
+.PHONY: help setup setup-dev setup-bench demo test check bench bench-floor chaos soak docs locks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -36,6 +36,9 @@ check: setup-dev ## lint, format, types, imports
 
 bench: setup-bench ## every figure of the speed table beside its floor (about 20 min)
 	$(BIN)/python -m benchmarks
+
+bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (15 min)
+	$(BIN)/python -m benchmarks.floor
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
 	$(BIN)/python -m benchmarks.chaos

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import camera_count, frame_sizes, line_path, replay_isolation, throughput, waiting_model, worker_cost
 from benchmarks.options import Options
 from benchmarks.plot import bars
 from benchmarks.results_file import Row, Section, load, machine, write
+from benchmarks.results_table import results_table
 from benchmarks.services import Services, services
 
 RESULTS = Path(__file__).with_name("results")
@@ -71,26 +71,10 @@ def main() -> None:
     rates = raw.get("golden", {}).get("frames_per_s_by_round")
     if rates:
         bars(asked.out.with_suffix(".png"), rates, unit="frames/s")
-    Console().print(_table(rows, then))
+    Console().print(results_table(rows, then))
     print(f"written to {asked.out} and {kept}")
     if failed:
         sys.exit(f"not measured, see above: {', '.join(failed)}")
-
-
-def _table(rows: list[Row], then: dict[str, Any]) -> Table:
-    table = Table(
-        "what",
-        "value",
-        "unit",
-        "asked",
-        "met",
-        title=f"{then['cores']} cores, load {then['load_1_min']} before the run",
-    )
-    for row in rows:
-        asked = f">= {row.at_least:g}" if row.at_least is not None else f"<= {row.at_most:g}" if row.at_most else ""
-        met = {True: "yes", False: "no", None: ""}[row.met]
-        table.add_row(row.name, f"{row.value:g}", row.unit, asked, met)
-    return table
 
 
 if __name__ == "__main__":

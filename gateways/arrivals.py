@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from gateways.opcua_session import OpcUaSession
+from schemas.codec import NAME_LIMIT
 from schemas.errors import Transient
 from schemas.plant import PlcNodes
 
@@ -27,27 +28,34 @@ class RingTorn(Transient):
     """The ring could not be read whole, or holds what no ring may hold."""
 
 
+# What the nodes' types hold (docs/connect-a-station.md): a PLC that says more than that would get it back in a command.
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+_Visit = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+_TimeNs = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Name = Annotated[str, msgspec.Meta(max_length=NAME_LIMIT)]
+
+
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """A part that entered the station. `count` is the trigger count; `occurred_at_ns` is the PLC's clock."""
 
-    count: int
-    part_id: str
-    visit: int
-    recipe: str
-    batch: str
-    occurred_at_ns: int
+    count: _Count
+    part_id: _Name
+    visit: _Visit
+    recipe: _Name
+    batch: _Name
+    occurred_at_ns: _TimeNs
 
 
 class Departure(msgspec.Struct, frozen=True, kw_only=True):
     """A part that passed the gate."""
 
-    count: int
-    part_id: str
-    visit: int
-    lane: str
+    count: _Count
+    part_id: _Name
+    visit: _Visit
+    lane: _Name
     by_fail_safe: bool
     reject_confirmed: bool
-    occurred_at_ns: int
+    occurred_at_ns: _TimeNs
 
 
 def part_id_of(station: str, plc_session: str, entry: Arrival) -> str:
@@ -103,13 +111,15 @@ def departure_ring(nodes: PlcNodes) -> RingNodes[Departure]:
 class RingNews(NamedTuple, Generic[Entry]):
     """Entries not seen before, oldest first. `missed` counts those that were overwritten before they could be read.
 
-    `first` is set on the first reading of a PLC session: how old its entries are is not known.
+    `first` is set on the first reading of a PLC session: how old its entries are is not known. `went_back`: entries that were
+    read before are others now, or gone, although the PLC names no new session: it counts anew, or what it says is not so.
     """
 
     plc_session: str
     entries: tuple[Entry, ...]
     missed: int
     first: bool
+    went_back: bool = False
 
 
 class RingFollower(Generic[Entry]):
@@ -189,7 +199,7 @@ class RingFollower(Generic[Entry]):
         self._known = {entry.count: entry for entry in entries}
         self._plc_session = plc_session
         self._last = entries[-1].count if entries else 0
-        return RingNews(plc_session, tuple(fresh), missed, first)
+        return RingNews(plc_session, tuple(fresh), missed, first, restarted)
 
 
 _CHANGED = "entries that were read before have changed"

@@ -90,7 +90,9 @@ class StationHandshake:
             self.changed.set()
 
     def reset(self, count: object) -> None:
-        """Takes the PLC's reset counter; any change of it forgets the fault."""
+        """Takes the PLC's reset counter; any change of it forgets the fault. What is no whole number resets nothing."""
+        if not isinstance(count, int):
+            return
         if self._reset is not None and count != self._reset and self._fault:
             self._fault, self._fault_text = HandshakeCode.NONE, ""
             self.changed.set()

@@ -28,8 +28,9 @@ class HeartbeatWatch:
         self._moved_at_s: float | None = None
 
     def is_lost(self, value: object, *, now_s: float) -> bool:
-        """Takes a reading; True once the value has stood still for too long."""
-        if value != self._value or self._moved_at_s is None:
+        """Takes a reading; True once the value has stood still for too long. Only whole numbers beat: NaN differs from itself."""
+        beats = isinstance(value, int) and value != self._value
+        if beats or self._moved_at_s is None:
             self._value = value
             self._moved_at_s = now_s
         return now_s - self._moved_at_s > self._lost_after_s

@@ -71,6 +71,7 @@ class OpcUaSession:
         self._plc = plc
         self._namespace = namespace
         self._types: dict[str, ua.VariantType] = {}
+        self._node_ids: dict[str, ua.NodeId] = {}  # by identifier: a sensor gateway asks for thousands a second
         self._lost = asyncio.Event()
         self.why_lost = ""
 
@@ -202,8 +203,12 @@ class OpcUaSession:
         await _close(self._client)
 
     def _node_id(self, identifier: str) -> ua.NodeId:
+        known = self._node_ids.get(identifier)
+        if known is not None:
+            return known
         try:
-            return ua.NodeId.from_string(f"ns={self._namespace};{identifier}")
+            found = self._node_ids[identifier] = ua.NodeId.from_string(f"ns={self._namespace};{identifier}")
+            return found
         except ua.UaError as error:
             raise ConfigurationError(
                 f"PLC {self._plc.name}: `{identifier}` is no node identifier; expected `s=Name` or `i=Number`"

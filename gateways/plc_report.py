@@ -81,6 +81,9 @@ class StationReport:
 
     async def arrived(self, news: RingNews[Arrival]) -> None:
         """Parts entered the station."""
+        if news.went_back:
+            detail = "triggers that were read before have changed, in the same PLC session"
+            self._stage.emit(Noticed(what="counter_went_back", subject=self._station, detail=detail))
         if news.missed:
             self._handshake.fail(HandshakeCode.LOST_TRIGGER, f"{news.missed} triggers left the ring unread")
         for arrival in news.entries:

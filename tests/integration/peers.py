@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers.node_opcua_install import NodeOpcuaMissing, install
+
 SYSTEM_PYTHON = "/usr/bin/python3"
 """The bindings of GStreamer and Aravis belong to it."""
 
@@ -17,7 +19,18 @@ def require_bindings(imports: str, *, what: str, packages: str) -> None:
     command = [SYSTEM_PYTHON, "-c", f"import gi; {imports}"]
     if Path(SYSTEM_PYTHON).exists() and not subprocess.run(command, capture_output=True, check=False).returncode:
         return
-    reason = f"{what} is not installed: apt-get install {packages}"
+    _missing(f"{what} is not installed: apt-get install {packages}")
+
+
+def require_node_opcua() -> None:
+    """Returns once node-opcua is installed; else skips, or fails with CI=true."""
+    try:
+        install()
+    except NodeOpcuaMissing as missing:
+        _missing(str(missing))
+
+
+def _missing(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -15,6 +15,7 @@ from broker import until
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from plant_floor import STATION, Floor
 
+from gateways import opcua_session, plc_link
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from gateways.plc_link import PlcLink
 from gateways.station_nodes import station_nodes, writable_nodes
@@ -138,7 +139,24 @@ async def test_a_server_that_accepts_and_never_answers_is_away_in_bounded_time(t
                 )
 
 
-async def test_after_many_cuts_the_link_stands_again_and_leaves_no_session_behind(tmp_path: Path) -> None:
+async def test_a_hundred_sessions_that_were_closed_are_gone_from_the_plc(tmp_path: Path) -> None:
+    async with Floor() as floor:
+        for _ in range(100):
+            session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")
+            await session.watch([NODES.trigger_count], lambda _node: None)
+            assert floor.sessions == 1
+            await session.close()
+        assert floor.sessions == 0
+
+
+@pytest.mark.parametrize("cuts", [5, pytest.param(100, marks=pytest.mark.soak)])
+async def test_after_many_cuts_the_link_stands_again_and_leaves_no_session_behind(
+    tmp_path: Path, cuts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plc_link, "SETTLED_AFTER_S", 0.0)  # each session counts as settled: pauses do not grow
+    monkeypatch.setattr(
+        opcua_session, "SESSION_TIMEOUT_MS", 3_000
+    )  # a tenth of the real one: so long the PLC keeps a session
     async with Floor() as floor:
         seen: list[str] = []
         link = PlcLink(
@@ -155,7 +173,7 @@ async def test_after_many_cuts_the_link_stands_again_and_leaves_no_session_behin
             await session.until_lost()
 
         running = asyncio.create_task(link.run(work))
-        for _ in range(5):
+        for _ in range(cuts):
             await until(lambda: link.up, "the link stands")
             await floor.cable.cut()
             await until(lambda: not link.up, "the link is down")
@@ -164,5 +182,5 @@ async def test_after_many_cuts_the_link_stands_again_and_leaves_no_session_behin
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert seen[0] == "up"
-        assert seen.count("up") == 6
+        assert seen.count("up") == cuts + 1
         await until(lambda: floor.sessions == 0, "the PLC has dropped the sessions of cut cables", within_s=45)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways import command_mailbox
-from gateways.command_mailbox import CommandMailbox, Mailbox, Step, next_step, sequence_after
+from gateways.command_mailbox import CommandMailbox
 from gateways.interlocks import StationInterlocks
+from gateways.mailbox_contract import Mailbox, Step, next_step, sequence_after
 from gateways.opcua_session import NodeFault, PlcAway
 from gateways.station_nodes import station_nodes
 from schemas.commands import Command, CommandResult
@@ -266,6 +268,16 @@ async def test_a_plc_that_answers_nonsense_has_not_acknowledged(ack_id: str, ack
     assert result.outcome is CommandOutcome.NOT_ACKNOWLEDGED
     assert str(99 if ack_result == 99 else ack_id) in result.detail
     assert result.attempts == 1
+
+
+@pytest.mark.parametrize("value", ["seven", math.nan, 3.5, True, [1]])
+async def test_a_mailbox_of_the_wrong_type_is_neither_believed_nor_written(value: object) -> None:
+    plc = Plc()
+    plc.program.arrive(part_id="p0", recipe="r", batch="", now_ns=time.time_ns())
+    plc.values["ack_sequence"] = value
+    result = await mailbox_of(plc).deliver(command("p0", valid_for_ms=20))
+    assert (result.outcome, plc.writes) == (CommandOutcome.EXPIRED, 0)
+    assert "no mailbox may hold" in result.detail
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,9 @@ async def test_a_counter_that_goes_back_without_a_new_session_is_believed_once_i
     ("column", "value", "said"),
     [
         ("arrival_visits", ["one"], "wrong type"),
+        ("arrival_visits", [70_000], "wrong type"),
+        ("arrival_part_ids", ["x" * 257], "wrong type"),
+        ("arrival_times_ns", [2**63], "wrong type"),
         ("arrival_visits", 1, "expected arrays"),
         ("arrival_batches", ["a", "b"], "equal length"),
         ("trigger_count", 5, "the last counter is 1"),

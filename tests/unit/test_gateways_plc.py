@@ -143,6 +143,14 @@ def test_a_heart_is_lost_when_it_stands_still_for_long_enough_and_back_with_its_
         assert watch.is_lost(value, now_s=now_s) is lost
 
 
+@pytest.mark.parametrize("value", [math.nan, "beat", None, 1.5])
+def test_what_is_no_whole_number_is_no_heartbeat(value: object) -> None:
+    watch = HeartbeatWatch(lost_after_s=1.0)
+    assert not watch.is_lost(1, now_s=0.0)
+    assert not watch.is_lost(value, now_s=1.0)
+    assert watch.is_lost(value, now_s=1.1)
+
+
 @pytest.mark.parametrize(
     ("reading", "why"),
     [
