@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from schemas.addresses import address_lacks
 from schemas.alert_rules import DefectRateRule, SensorLimitRule
-from schemas.camera_checks import camera_findings, is_http
-from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, PlcNodes
+from schemas.camera_checks import camera_findings
+from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, PlcNodes, StatisticsSettings
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import KOfN, Recipe
+from schemas.usefulness_checks import idle_rules, late_deadlines
 
-NODE_KINDS = ("s=", "i=", "g=", "b=")
-"""How an OPC UA identifier begins (OPC 10000-6, 5.3.1.10): string, number, GUID, opaque."""
+_NODE = re.compile(r"s=.+|i=\d+|g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|b=[A-Za-z0-9+/]+=*")
+"""An OPC UA identifier (OPC 10000-6, 5.3.1.10): string, number, GUID, opaque."""
 
 _INSPECTION_RANGES = (
     ("difference_threshold", 1, 255),
@@ -38,14 +41,30 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     for index, recipe in enumerate(plant.recipes):
         yield from _recipe(recipe, ("recipes", index), plant)
     yield from _rules(plant)
-    if not plant.statistics.windows_ms or min(plant.statistics.windows_ms) < 1000:
-        yield ("statistics", "windows_ms"), "at least one window, each of 1000 ms or more", None
+    yield from late_deadlines(plant)
+    yield from idle_rules(plant)
+    yield from _windows(plant.statistics)
     if plant.statistics.p_chart.baseline_ratio in (0, 1):
         yield ("statistics", "p_chart", "baseline_ratio"), "a number between 0 and 1, neither of them", None
     if plant.statistics.p_chart.confidence in (0, 1):
         yield ("statistics", "p_chart", "confidence"), "a number between 0 and 1, neither of them", None
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
+
+
+def _windows(statistics: StatisticsSettings) -> Iterator[Finding]:
+    lengths, where = statistics.windows_ms, ("statistics", "windows_ms")
+    if not lengths or min(lengths) < 1000:
+        yield where, f"at least one window, each of 1000 ms or more, not {list(lengths)}", None
+        return
+    if len(set(lengths)) < len(lengths):
+        yield where, f"each length once, not {list(lengths)}", None
+    if statistics.grace_ms > max(lengths):
+        yield (
+            ("statistics", "grace_ms"),
+            f"at most the longest window ({max(lengths)}), not {statistics.grace_ms}",
+            None,
+        )
 
 
 def missing_files(plant: Plant, folder: Path) -> Iterator[Finding]:
@@ -101,18 +120,23 @@ def _places(plant: Plant) -> Iterator[Finding]:
 def _machines(plant: Plant) -> Iterator[Finding]:
     plcs = [plc.name for plc in plant.plcs]
     for i, plc in enumerate(plant.plcs):
-        if not plc.endpoint.startswith("opc.tcp://"):
-            yield ("plcs", i, "endpoint"), "an OPC UA endpoint such as opc.tcp://192.0.2.10:4840", None
+        lacks = address_lacks(plc.endpoint, schemes=("opc.tcp",), port_needed=True)
+        if lacks:
+            yield ("plcs", i, "endpoint"), f"{lacks}, such as opc.tcp://192.0.2.10:4840", None
         absent = [key for key in ("certificate", "private_key", "server_certificate") if getattr(plc, key) is None]
         if plc.security != "none" and absent:
             files = ", ".join(f"`{key}`" for key in absent)
             yield ("plcs", i), f"{files} (files) for security {plc.security}, or `security: none` said openly", None
+        if plc.certificate is not None and plc.certificate == plc.private_key:
+            yield ("plcs", i, "private_key"), "the file of the key, not that of the certificate", None
+        if ":" not in plc.namespace or plc.namespace.startswith("ns="):
+            yield ("plcs", i, "namespace"), f"a URI from the server's NamespaceArray, not `{plc.namespace}`", None
         if plc.security == "none" and isinstance(plc.login, PasswordLogin):
             yield ("plcs", i, "login"), "no password where the PLC is not encrypted: everybody could read it", None
         for node in PlcNodes.__struct_fields__:
             identifier = getattr(plc.nodes, node)
-            if identifier is not None and not identifier.startswith(NODE_KINDS):
-                yield ("plcs", i, "nodes", node), "an OPC UA identifier such as s=Station.Value or i=1001", None
+            if identifier is not None:
+                yield from _node(identifier, ("plcs", i, "nodes", node))
     lines = [line.name for line in plant.lines]
     for i, asset in enumerate(plant.assets):
         if asset.line not in lines:
@@ -135,8 +159,18 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None
         if asset.plc is None and channel.node is not None:
             yield where, f"the key `plc`: channel `{channel.name}` is read through one", None
-        if channel.node is not None and not channel.node.startswith(NODE_KINDS):
-            yield (*where, "channels", k, "node"), "an OPC UA identifier such as s=Station.Value or i=1001", None
+        if channel.node is not None:
+            yield from _node(channel.node, (*where, "channels", k, "node"))
+
+
+def _node(identifier: str, place: Place) -> Iterator[Finding]:
+    if identifier.startswith(("ns=", "nsu=")):
+        alone = identifier.partition(";")[2] or "s=Station.Value"
+        yield place, f"`{alone}` alone: the PLC's key `namespace` holds the namespace, by its URI", None
+    elif "{" in identifier.replace("{station}", ""):
+        yield place, "`{station}` alone in braces: nothing else is put in", None
+    elif not _NODE.fullmatch(identifier):
+        yield place, f"an OPC UA identifier such as s=Station.Value or i=1001, not `{identifier}`", None
 
 
 def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
@@ -160,7 +194,7 @@ def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
             yield (*where, "inspection", key), f"a value from {low:g} to {high:g}", None
     if recipe.overload == "newest_first" and recipe.deadline_ms is None:
         yield (*where, "overload"), "`inspect_all`, or a `deadline_ms`: without one no frame is ever late", None
-    if isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):
+    if recipe.views and isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):
         yield (*where, "voting", "k"), f"from 1 to the number of views ({len(recipe.views)})", None
 
 
@@ -181,15 +215,16 @@ def _rules(plant: Plant) -> Iterator[Finding]:
         if isinstance(rule, SensorLimitRule):
             if rule.asset not in assets:
                 yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
-            elif rule.channel not in assets[rule.asset]:
+            elif assets[rule.asset] and rule.channel not in assets[rule.asset]:
                 yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
             if rule.low is None and rule.high is None and rule.max_change_per_s is None:
                 yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
             if rule.low is not None and rule.high is not None and rule.low >= rule.high:
                 yield (*where, "low"), f"a value below `high` ({rule.high})", None
     for index, webhook in enumerate(plant.webhooks):
-        if not is_http(webhook.url):
-            yield ("webhooks", index, "url"), "an address that begins with http:// or https://", None
+        lacks = address_lacks(webhook.url, schemes=("http", "https"))
+        if lacks:
+            yield ("webhooks", index, "url"), lacks, None
 
 
 def _unique(names: Iterable[tuple[Place, str]]) -> Iterator[Finding]:
