@@ -22,6 +22,7 @@ Finding = tuple[Place, str, str | None]
 """Path to a value, what was expected there, the nearest known word."""
 
 MAX_VALUES = 200_000
+MAX_SHOWN = 60
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -128,8 +129,10 @@ class Document:
         if isinstance(value, bool) and written.lower() != str(value).lower():
             self.readings[place] = f"YAML reads `{written}` as {str(value).lower()}"
         elif isinstance(value, int | float) and _NOT_PLAIN_NUMBER.fullmatch(written):
-            plainly = f"a number in plain digits, or text in quotes: YAML reads `{written}` as {value}"
-            self.findings.append((place, plainly, None))
+            expected = f"a number in plain digits, or text in quotes, not `{written[:MAX_SHOWN]}`"
+            # longer ones Python does not write out (sys.set_int_max_str_digits)
+            read = f": YAML reads it as {value}" if len(written) <= MAX_SHOWN else ""
+            self.findings.append((place, expected + read, None))
 
     def _from_environment(self, text: str, place: Place) -> str:
         for found in _NOT_A_VARIABLE.finditer(_VARIABLE.sub("", text)):
