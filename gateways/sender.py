@@ -17,6 +17,7 @@ from kafka.errors import (
 
 from gateways.outbox import Item, Outbox
 from gateways.spool_lane import Lane
+from schemas.codec import spooled_header
 from schemas.errors import Fatal
 from schemas.patience import LONGEST_S, pause_s
 from schemas.settings import KafkaSettings
@@ -185,7 +186,7 @@ class Sender:
             topic,
             envelope.key,
             value,
-            envelope.headers,
+            [*envelope.headers, spooled_header(envelope.at_ns)],
             lane is spool.droppable,
             lambda _fate: None,
             envelope.at_ns,

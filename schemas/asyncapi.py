@@ -156,7 +156,7 @@ def _headers(topic: Topic) -> dict[str, Any]:
     properties: dict[str, Any] = {h.name: {"type": "string", "description": h.meaning} for h in found}
     properties["schema"]["const"] = f"{topic.schema}/{topic.version}"
     properties["content-type"]["const"] = "application/msgpack"
-    return {"type": "object", "required": [h.name for h in found], "properties": properties}
+    return {"type": "object", "required": [h.name for h in found if h.always], "properties": properties}
 
 
 def _kinds(topic: Topic) -> list[tuple[str, type]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
+from schemas.addresses import address_lacks
 from schemas.plant import Camera, FolderSource, GenicamSource, HttpSource, RtspSource, VideoSource
 from schemas.plant_yaml import Finding, Place
 
@@ -14,14 +16,17 @@ def camera_findings(camera: Camera, where: Place) -> Iterator[Finding]:
         yield (*where, "views"), "at least one view", None
     source, place = camera.source, (*where, "source")
     match source:
-        case FolderSource() if not source.path:
-            yield (*place, "path"), "a folder", None
-        case HttpSource() if not is_http(source.url):
-            yield (*place, "url"), "an address that begins with http:// or https://", None
+        case FolderSource():
+            if not source.path:
+                yield (*place, "path"), "a folder", None
+            yield from _placeholders(camera, source.path, (*place, "path"), known=("view",))
+        case HttpSource():
+            yield from _address(source.url, (*place, "url"), schemes=("http", "https"))
+            yield from _placeholders(camera, source.url, (*place, "url"), known=("trigger", "view"))
         case VideoSource():
             yield from _video(camera, source, place)
-        case RtspSource() if not source.url.startswith(("rtsp://", "rtsps://")):
-            yield (*place, "url"), "an address that begins with rtsp:// or rtsps://", None
+        case RtspSource():
+            yield from _address(source.url, (*place, "url"), schemes=("rtsp", "rtsps"))
         case GenicamSource() if not source.device:
             yield (*place, "device"), "the id of a camera as `arv-tool-0.8` lists it, or its address", None
     if isinstance(source, RtspSource | GenicamSource) and len(camera.views) > 1:
@@ -32,9 +37,19 @@ def camera_findings(camera: Camera, where: Place) -> Iterator[Finding]:
             yield (*place, "jpeg_quality"), f"from 1 to 100, or leave it out for PNG, not {quality}", None
 
 
-def is_http(address: str) -> bool:
-    """Whether it is the address of a web server."""
-    return address.startswith(("http://", "https://"))
+def _address(address: str, place: Place, *, schemes: Sequence[str]) -> Iterator[Finding]:
+    expected = address_lacks(address, schemes=schemes)
+    if expected:
+        yield place, expected, None
+
+
+def _placeholders(camera: Camera, text: str, place: Place, *, known: Sequence[str]) -> Iterator[Finding]:
+    for name in re.findall(r"\{([^{}]*)\}", text):
+        if name not in known:
+            listed = " or ".join(f"`{{{each}}}`" for each in known)
+            yield place, f"{listed}; nothing is put in for `{{{name}}}`", None
+    if len(camera.views) > 1 and "{view}" not in text:
+        yield place, f"`{{view}}` in it: the camera takes {len(camera.views)} views", None
 
 
 def _video(camera: Camera, source: VideoSource, place: Place) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """MessagePack bytes and headers of every message, in both directions.
 
 Headers: `schema` (`Name/version`), `content-type`, W3C `traceparent`, and on frames `camera`, `session`, `sequence`,
-`part-id`, `station`, so that a body that cannot be decoded still has an owner.
+`part-id`, `station`, so that a body that cannot be decoded still has an owner. `spooled` marks what comes late.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from schemas.frames import Frame, frame_id
 from schemas.reasons import RefusalReason
 from schemas.topics import CATALOGUE, Topic
 
+SPOOLED = "spooled"
 CONTENT_TYPE = b"application/msgpack"
 
 NAME_LIMIT = 256
@@ -82,6 +83,11 @@ def encode(topic: Topic, message: Any, *, traceparent: bytes | None = None) -> E
             ("visit", str(message.visit).encode()),
         ]
     return Encoded(_encoder.encode(message), headers)
+
+
+def spooled_header(submitted_at_ns: int) -> tuple[str, bytes]:
+    """Marks a record that was on a gateway's disk before it was sent: when it was handed over for sending, ns UTC."""
+    return SPOOLED, str(submitted_at_ns).encode()
 
 
 def decode(topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:

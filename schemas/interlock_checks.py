@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.interlocks import Interlocks, Setpoint
-from schemas.node_ids import NODE_KINDS
+from schemas.node_ids import node_findings
 from schemas.plant import Plc
 from schemas.plant_yaml import Finding, Place
 
@@ -28,8 +28,7 @@ def interlock_findings(interlocks: Interlocks, plc: Plc | None, where: Place) ->
     for place, setpoint in setpoints:
         if not setpoint.low < setpoint.high:
             yield (*place, "low"), f"a value below `high` ({setpoint.high:g})", None
-        if not setpoint.node.startswith(NODE_KINDS):
-            yield (*place, "node"), "an OPC UA identifier such as s=Station.Value or i=1001", None
+        yield from node_findings(setpoint.node, (*place, "node"))
         for key in ("max_step", "max_change_per_s"):
             limit = getattr(setpoint, key)
             if limit is not None and not limit > 0:

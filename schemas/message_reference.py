@@ -57,17 +57,26 @@ OUTSIDE_WRITERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """A record header; `topic` None: on every topic. Values are UTF-8."""
+    """A record header; `topic` None: on every topic. Values are UTF-8. `always`: no record is without it."""
 
     name: str
     meaning: str
     topic: str | None = None
+    always: bool = True
 
 
 HEADERS = (
     Header(name="schema", meaning="`Name/version` of the message. A record without it is refused."),
     Header(name="content-type", meaning="`application/msgpack`."),
     Header(name="traceparent", meaning="W3C trace context, carried from a record to the records that it causes."),
+    Header(
+        name="spooled",
+        always=False,
+        meaning="On a gateway's record that waited on its disk while Kafka was away: when it was to be sent, ns UTC, decimal. Linesight "
+        "reads times, not this header: verdicts of such parts count in the window of their arrival, as `late_parts`; the judge decides "
+        "by the deadline as ever, so a part that is long gone is NOT_DECIDABLE and gets no command. It is for readers that must tell "
+        "old from live, and not part of what makes two records of an id equal.",
+    ),
     Header(name="station", topic="frames", meaning="Station of the camera."),
     Header(name="camera", topic="frames", meaning="Camera that took the frame."),
     Header(name="session", topic="frames", meaning="Session of the gateway."),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from schemas.alert_rules import DefectRateRule, ImageHealthRule, SensorLimitRule
-from schemas.camera_checks import camera_findings, is_http
+from schemas.addresses import address_lacks
+from schemas.camera_checks import camera_findings
 from schemas.interlock_checks import interlock_findings
-from schemas.node_ids import NODE_KINDS
-from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, PlcNodes
+from schemas.node_ids import node_findings
+from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, PlcNodes, StatisticsSettings
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import KOfN, Recipe
+from schemas.rule_checks import rule_findings
+from schemas.usefulness_checks import idle_rules, late_deadlines
 
 _INSPECTION_RANGES = (
     ("difference_threshold", 1, 255),
@@ -36,15 +38,32 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from _machines(plant)
     for index, recipe in enumerate(plant.recipes):
         yield from _recipe(recipe, ("recipes", index), plant)
-    yield from _rules(plant)
-    if not plant.statistics.windows_ms or min(plant.statistics.windows_ms) < 1000:
-        yield ("statistics", "windows_ms"), "at least one window, each of 1000 ms or more", None
+    yield from rule_findings(plant)
+    yield from _webhooks(plant)
+    yield from late_deadlines(plant)
+    yield from idle_rules(plant)
+    yield from _windows(plant.statistics)
     if plant.statistics.p_chart.baseline_ratio in (0, 1):
         yield ("statistics", "p_chart", "baseline_ratio"), "a number between 0 and 1, neither of them", None
     if plant.statistics.p_chart.confidence in (0, 1):
         yield ("statistics", "p_chart", "confidence"), "a number between 0 and 1, neither of them", None
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
+
+
+def _windows(statistics: StatisticsSettings) -> Iterator[Finding]:
+    lengths, where = statistics.windows_ms, ("statistics", "windows_ms")
+    if not lengths or min(lengths) < 1000:
+        yield where, f"at least one window, each of 1000 ms or more, not {list(lengths)}", None
+        return
+    if len(set(lengths)) < len(lengths):
+        yield where, f"each length once, not {list(lengths)}", None
+    if statistics.grace_ms > max(lengths):
+        yield (
+            ("statistics", "grace_ms"),
+            f"at most the longest window ({max(lengths)}), not {statistics.grace_ms}",
+            None,
+        )
 
 
 def missing_files(plant: Plant, folder: Path) -> Iterator[Finding]:
@@ -101,18 +120,23 @@ def _places(plant: Plant) -> Iterator[Finding]:
 def _machines(plant: Plant) -> Iterator[Finding]:
     plcs = [plc.name for plc in plant.plcs]
     for i, plc in enumerate(plant.plcs):
-        if not plc.endpoint.startswith("opc.tcp://"):
-            yield ("plcs", i, "endpoint"), "an OPC UA endpoint such as opc.tcp://192.0.2.10:4840", None
+        lacks = address_lacks(plc.endpoint, schemes=("opc.tcp",), port_needed=True)
+        if lacks:
+            yield ("plcs", i, "endpoint"), f"{lacks}, such as opc.tcp://192.0.2.10:4840", None
         absent = [key for key in ("certificate", "private_key", "server_certificate") if getattr(plc, key) is None]
         if plc.security != "none" and absent:
             files = ", ".join(f"`{key}`" for key in absent)
             yield ("plcs", i), f"{files} (files) for security {plc.security}, or `security: none` said openly", None
+        if plc.certificate is not None and plc.certificate == plc.private_key:
+            yield ("plcs", i, "private_key"), "the file of the key, not that of the certificate", None
+        if ":" not in plc.namespace or plc.namespace.startswith("ns="):
+            yield ("plcs", i, "namespace"), f"a URI from the server's NamespaceArray, not `{plc.namespace}`", None
         if plc.security == "none" and isinstance(plc.login, PasswordLogin):
             yield ("plcs", i, "login"), "no password where the PLC is not encrypted: everybody could read it", None
         for node in PlcNodes.__struct_fields__:
             identifier = getattr(plc.nodes, node)
-            if identifier is not None and not identifier.startswith(NODE_KINDS):
-                yield ("plcs", i, "nodes", node), "an OPC UA identifier such as s=Station.Value or i=1001", None
+            if identifier is not None:
+                yield from node_findings(identifier, ("plcs", i, "nodes", node))
     lines = [line.name for line in plant.lines]
     for i, asset in enumerate(plant.assets):
         if asset.line not in lines:
@@ -135,8 +159,8 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None
         if asset.plc is None and channel.node is not None:
             yield where, f"the key `plc`: channel `{channel.name}` is read through one", None
-        if channel.node is not None and not channel.node.startswith(NODE_KINDS):
-            yield (*where, "channels", k, "node"), "an OPC UA identifier such as s=Station.Value or i=1001", None
+        if channel.node is not None:
+            yield from node_findings(channel.node, (*where, "channels", k, "node"))
 
 
 def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
@@ -160,66 +184,15 @@ def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
             yield (*where, "inspection", key), f"a value from {low:g} to {high:g}", None
     if recipe.overload == "newest_first" and recipe.deadline_ms is None:
         yield (*where, "overload"), "`inspect_all`, or a `deadline_ms`: without one no frame is ever late", None
-    if isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):
+    if recipe.views and isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):
         yield (*where, "voting", "k"), f"from 1 to the number of views ({len(recipe.views)})", None
 
 
-def _rules(plant: Plant) -> Iterator[Finding]:
-    stations = [station.name for station in plant.stations]
-    assets = {asset.name: [channel.name for channel in asset.channels] for asset in plant.assets}
-    for index, rule in enumerate(plant.alerts):
-        where = ("alerts", index)
-        if isinstance(rule, DefectRateRule):
-            if rule.clear_ratio > rule.raise_ratio:
-                yield (*where, "clear_ratio"), f"at most `raise_ratio` ({rule.raise_ratio})", None
-            if rule.station is not None and rule.station not in stations:
-                yield (
-                    (*where, "station"),
-                    f"the name of a station; `{rule.station}` is none",
-                    nearest(rule.station, stations),
-                )
-        if isinstance(rule, ImageHealthRule):
-            yield from _image_health(rule, where, sorted(plant.cameras))
-        if isinstance(rule, SensorLimitRule):
-            if rule.asset not in assets:
-                yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
-            elif rule.channel not in assets[rule.asset]:
-                yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
-            if rule.low is None and rule.high is None and rule.max_change_per_s is None:
-                yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
-            if rule.low is not None and rule.high is not None and rule.low >= rule.high:
-                yield (*where, "low"), f"a value below `high` ({rule.high})", None
-    yield from _stops(plant)
+def _webhooks(plant: Plant) -> Iterator[Finding]:
     for index, webhook in enumerate(plant.webhooks):
-        if not is_http(webhook.url):
-            yield ("webhooks", index, "url"), "an address that begins with http:// or https://", None
-
-
-def _image_health(rule: ImageHealthRule, where: Place, cameras: list[str]) -> Iterator[Finding]:
-    if rule.camera is not None and rule.camera not in cameras:
-        yield (*where, "camera"), f"the name of a camera; `{rule.camera}` is none", nearest(rule.camera, cameras)
-    if rule.low is None and rule.high is None:
-        yield where, "`low` or `high`: this rule never matches anything", None
-    if rule.low is not None and rule.high is not None and rule.low >= rule.high:
-        yield (*where, "low"), f"a value below `high` ({rule.high})", None
-    if rule.frames < 1:
-        yield (*where, "frames"), "a number of frames from 1 on", None
-
-
-def _stops(plant: Plant) -> Iterator[Finding]:
-    """Line stops that wait for a second signal which no rule ever gives."""
-    stops = {index: rule.signals for index, rule in enumerate(plant.alerts) if rule.action == "stop_line"}
-    given = {signal for signals in stops.values() for signal in signals}
-    needed = min((station.interlocks.stop_line.signals for station in plant.stations if station.plc), default=0)
-    if len(given) >= needed:
-        return
-    for index in stops:
-        yield (
-            ("alerts", index, "action"),
-            f"another rule that stops the line and sees something else than {', '.join(sorted(given))}: a stop needs "
-            f"{needed} independent signals (or `interlocks: {{stop_line: {{signals: 1}}}}` at the station)",
-            None,
-        )
+        lacks = address_lacks(webhook.url, schemes=("http", "https"))
+        if lacks:
+            yield ("webhooks", index, "url"), lacks, None
 
 
 def _unique(names: Iterable[tuple[Place, str]]) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Reads a plant file: YAML -> `Plant`, with every complaint at its file, line and key.
 
-Three looks, each only when the one before found nothing: is it YAML with plain values (`plant_yaml`), has it the shape of a
-plant (`plant_shape`), do its names and limits agree (`plant_checks`).
+Three looks: is it YAML with plain values (`plant_yaml`), has it the shape of a plant (`plant_shape`), do its names and limits agree
+(`plant_checks`). All complaints come together; only where a needed value is missing or wrong the last look has to wait.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from msgspec import inspect as types
 from schemas.errors import ConfigurationError
 from schemas.plant import Plant
 from schemas.plant_checks import contradictions, missing_files
+from schemas.plant_repair import repaired
 from schemas.plant_shape import shape_findings
 from schemas.plant_yaml import Document, Finding, NotYaml, Place
 
@@ -61,15 +62,21 @@ def _checked(path: Path, checks: Callable[[Plant], Iterable[Finding]]) -> Plant:
     except NotYaml as error:
         complaint = Complaint(file=str(path), line=error.line, key=_shown(()), expected=error.expected)
         raise PlantFileInvalid([complaint]) from error
-    _complain(path, document, [*document.findings, *shape_findings(document.data, types.type_info(Plant))])
+    found = [*document.findings, *shape_findings(document.data, types.type_info(Plant))]
     try:
         # not strict: numbers that come from the environment are text
-        plant = msgspec.convert(document.data, Plant, strict=False)
+        plant = msgspec.convert(repaired(document.data, found), Plant, strict=False)
     except msgspec.ValidationError as error:
-        _complain(path, document, [((), str(error), None)])
+        _complain(path, document, found or [((), str(error), None)])
         raise
-    _complain(path, document, checks(plant))
+    meant = [finding for finding in checks(plant) if not any(_touch(finding, other) for other in found)]
+    _complain(path, document, [*found, *meant])
     return plant
+
+
+def _touch(finding: Finding, other: Finding) -> bool:
+    """Whether one of them is about something inside the other, or about the same."""
+    return all(mine == its for mine, its in zip(finding[0], other[0], strict=False))
 
 
 def plant_schema() -> dict[str, Any]:
@@ -79,7 +86,13 @@ def plant_schema() -> dict[str, Any]:
 
 def _complain(path: Path, document: Document, findings: Iterable[Finding]) -> None:
     complaints = [
-        Complaint(file=str(path), line=document.line(place), key=_shown(place), expected=expected, nearest=nearest)
+        Complaint(
+            file=str(path),
+            line=document.line(place),
+            key=_shown(place),
+            expected=f"{expected} ({reading})" if (reading := document.readings.get(place)) else expected,
+            nearest=nearest,
+        )
         for place, expected, nearest in findings
     ]
     if complaints:

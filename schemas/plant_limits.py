@@ -47,6 +47,20 @@ POSITIVE = (
 )
 """Numbers that must be above 0; all others but sensor limits may be 0, and none may be negative."""
 
+LEAST_MS = {
+    "acknowledge_timeout_ms": 10,
+    "after_ms": 100,
+    "deadline_ms": 10,
+    "gate_after_ms": 20,
+    "heartbeat_ms": 10,
+    "idle_timeout_ms": 100,
+    "repeat_after_ms": 1000,
+    "timeout_ms": 10,
+}
+"""Below these nobody works, and a number there was meant in seconds."""
+
+MOST = {"opportunities_per_part": 1_000_000, "max_tries": 100, "retention_days": 36_500}
+
 ANY_SIGN = ("low", "high")
 NAMED = (Line, Station, Camera, View, Channel, Recipe)
 MAX_NAME = 100
@@ -91,11 +105,20 @@ def _number(name: str, value: float) -> str | None:
     if not math.isfinite(value):
         return "a finite number"
     if (name.endswith("_ratio") or name in SHARES) and not 0 <= value <= 1:
-        return f"a number from 0 to 1, not {value}"
+        percent = f"; {value:g} % is {value / 100:g}" if 1 < value <= 100 else ""
+        return f"a number from 0 to 1, not {value}{percent}"
     if name in POSITIVE and value <= 0:
         return f"a number above 0, not {value}"
     if value < 0 and name not in ANY_SIGN:
         return f"a number of 0 or more, not {value}"
+    return _implausible(name, value)
+
+
+def _implausible(name: str, value: float) -> str | None:
+    if value < LEAST_MS.get(name, -math.inf):
+        return f"at least {LEAST_MS[name]} ms, not {value}; {value} s are {value * 1000} ms"
+    if value > MOST.get(name, math.inf):
+        return f"at most {MOST[name]}, not {value}"
     return None
 
 

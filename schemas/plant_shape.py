@@ -12,9 +12,15 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
+from schemas.key_places import generic, places_of
 from schemas.plant_yaml import Finding, Place
 
 MAX_LISTED = 12
+MEANT_IN_SECONDS = 1000
+UNKNOWN_KEY = "a known key: "
+"""How findings about keys that nobody knows begin."""
+ALIKE, NEARLY_THE_SAME = 0.4, 0.85
+"""Ratios of difflib. A key that has a place elsewhere is a misspelt one only where it is nearly the same."""
 _SCALARS: dict[type[types.Type], tuple[Any, str]] = {
     types.IntType: (int, "a whole number"),
     types.FloatType: (float, "a number"),
@@ -22,12 +28,22 @@ _SCALARS: dict[type[types.Type], tuple[Any, str]] = {
     types.StrType: (str, "text"),
     types.NoneType: (None, "null"),
 }
+_NUMBER_HINTS = {
+    "ms": "; the number of milliseconds alone",
+    "px": "; the number of pixels alone",
+    "bytes": "; the number of bytes alone",
+    "days": "; the number of days alone",
+    "ratio": "; a share as 0.05, which is 5 %",
+    "deg": "; the number of degrees alone",
+}
+"""By the end of a key's name: its unit, which is not to stand in the value, too."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: str, known: Iterable[str], *, alike: float = ALIKE) -> str | None:
     """The known word that was most likely meant."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return close[0] if close else None
+    by_lower_case = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(word.lower(), list(by_lower_case), n=1, cutoff=alike)
+    return by_lower_case[close[0]] if close else None
 
 
 def shape_findings(data: Any, expected: types.Type, place: Place = ()) -> Iterator[Finding]:
@@ -41,7 +57,8 @@ def shape_findings(data: Any, expected: types.Type, place: Place = ()) -> Iterat
             yield from _struct(data, expected, place)
         case types.VarTupleType():
             if not isinstance(data, list):
-                yield place, f"a list, not {_told(data)}", None
+                begins = "; each item after `- `, or all in `[ ]`" if isinstance(data, dict | str) else ""
+                yield place, f"a list, not {_told(data)}{begins}", None
                 return
             for index, item in enumerate(data):
                 yield from shape_findings(item, expected.item_type, (*place, index))
@@ -59,9 +76,12 @@ def _struct(data: Any, expected: types.StructType, place: Place) -> Iterator[Fin
     meant: set[str] = set()
     for key in data:
         if key not in known:
-            guess = nearest(key, known)
+            homes = places_of(key)
+            elsewhere = [] if generic(place) in homes else homes  # here, but of another kind
+            guess = nearest(key, known, alike=NEARLY_THE_SAME if elsewhere else ALIKE)
             meant.add(guess or "")
-            yield (*place, key), f"a known key: {_listed(known)}", guess
+            there = f"; `{key}` belongs to {_listed(elsewhere)}" if elsewhere and not guess else ""
+            yield (*place, key), f"{UNKNOWN_KEY}{_listed(known)}{there}", guess
     for field in expected.fields:
         if field.encode_name in data:
             yield from shape_findings(data[field.encode_name], field.type, (*place, field.encode_name))
@@ -110,9 +130,32 @@ def _scalar(data: Any, expected: types.Type, place: Place) -> Iterator[Finding]:
         # not strict: a number from the environment comes as text
         msgspec.convert(data, kind, strict=False)
     except msgspec.ValidationError:
-        hint = "; put it in quotes" if kind is str and isinstance(data, int | float) else ""
-        hint = "; a value that begins with `{` must stand in quotes" if kind is str and isinstance(data, dict) else hint
-        yield place, f"{words}, not {_told(data)}{hint}", None
+        yield place, f"{words}, not {_told(data)}{_hint(kind, data, place)}", None
+
+
+def _hint(kind: Any, data: Any, place: Place) -> str:
+    """How to mend a value of another kind, where that can be told."""
+    if kind is str:
+        return _hint_for_text(data, place)
+    key = next((step for step in reversed(place) if isinstance(step, str)), "")
+    if kind is int and isinstance(data, float) and key.endswith("_ms") and data < MEANT_IN_SECONDS:
+        return f"; {data:g} s are {data * 1000:g} ms"
+    if kind in (int, float) and isinstance(data, str) and data[:1].isdigit():
+        return _NUMBER_HINTS.get(key.rpartition("_")[2], "; the number alone, with a decimal point where it has one")
+    return ""
+
+
+def _hint_for_text(data: Any, place: Place) -> str:
+    match data:
+        case int() | float() if place[-1:] == ("namespace",):
+            return "; its URI, as the server's NamespaceArray has it: the index may change at each start of the server"
+        case int() | float():
+            return "; put it in quotes"
+        case dict():
+            return "; a value that begins with `{` must stand in quotes"
+        case [_]:
+            return "; one text, without `[ ]`"
+    return ""
 
 
 def _keys(expected: types.StructType) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from schemas.yaml_mistakes import told
+
 Place = tuple[str | int, ...]
 """Path to a value: keys and list positions from the top of the file."""
 
@@ -20,9 +22,13 @@ Finding = tuple[Place, str, str | None]
 """Path to a value, what was expected there, the nearest known word."""
 
 MAX_VALUES = 200_000
+MAX_SHOWN = 60
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_NOT_PLAIN_NUMBER = re.compile(r"[-+]?0[0-9_]+|[-+]?0[xob].*|.*[:_].*")
+"""Octal, hexadecimal, binary, base 60 (`1:30`) and `1_000`: numbers of YAML 1.1 that a reader takes for something else."""
+_NOT_A_VARIABLE = re.compile(r"\$\{[^}]*\}?|^\$[A-Z][A-Z0-9_]*$")
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -36,11 +42,13 @@ class NotYaml(ValueError):
 
 
 class Document:
-    """The data of a plant file. `findings` holds what YAML allows and a plant file does not."""
+    """The data of a plant file. `findings` holds what YAML allows and a plant file does not, `readings` what YAML makes of words
+    such as `no`: to be told where that is not what was expected."""
 
     def __init__(self, text: str) -> None:
         """Raises `NotYaml`."""
         self.findings: list[Finding] = []
+        self.readings: dict[Place, str] = {}
         self._lines: dict[Place, int] = {}
         self._open: set[int] = set()
         self._values = 0
@@ -113,10 +121,23 @@ class Document:
             self.findings.append((place, f"a value that is what its tag says; `{node.value}` is not", None))
             return None
         if not isinstance(value, str):
+            self._note_reading(node.value, value, place)
             return value
         return _characters(self._from_environment(value, place), line=node.start_mark.line + 1)
 
+    def _note_reading(self, written: str, value: Any, place: Place) -> None:
+        if isinstance(value, bool) and written.lower() != str(value).lower():
+            self.readings[place] = f"YAML reads `{written}` as {str(value).lower()}"
+        elif isinstance(value, int | float) and _NOT_PLAIN_NUMBER.fullmatch(written):
+            expected = f"a number in plain digits, or text in quotes, not `{written[:MAX_SHOWN]}`"
+            # longer ones Python does not write out (sys.set_int_max_str_digits)
+            read = f": YAML reads it as {value}" if len(written) <= MAX_SHOWN else ""
+            self.findings.append((place, expected + read, None))
+
     def _from_environment(self, text: str, place: Place) -> str:
+        for found in _NOT_A_VARIABLE.finditer(_VARIABLE.sub("", text)):
+            expected = f"a variable as ${{NAME}} or ${{NAME:-default}}, not `{found[0]}`"
+            self.findings.append((place, expected, None))
         for name in _unset(text):
             expected = f"environment variable {name} to be set, or a default: ${{{name}:-value}}"
             self.findings.append((place, expected, None))
@@ -141,8 +162,7 @@ def _compose(text: str) -> yaml.Node | None:
     try:
         root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise NotYaml(line, f"valid YAML: {error.problem}") from error
+        raise NotYaml(*told(error)) from error
     except yaml.YAMLError as error:
         raise NotYaml(1, f"valid YAML: {error}") from error
     except RecursionError as error:

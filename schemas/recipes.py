@@ -12,7 +12,7 @@ class ModelPin(Section, frozen=True, kw_only=True):
     """A model of the Triton repository, pinned to a version."""
 
     name: str
-    version: int = 1
+    version: int
 
 
 CopperTone = Literal["light", "dark"]
@@ -31,7 +31,7 @@ class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_
     """
 
     compare: ModelPin = ModelPin(name="golden_compare", version=2)
-    classifier: ModelPin = ModelPin(name="defect_classifier")
+    classifier: ModelPin = ModelPin(name="defect_classifier", version=1)
     copper: CopperTone = "light"
     difference_threshold: int = 90
     minimum_area_px: float = 12.0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +39,10 @@ class Linesight:
         """What a process has around it that is to have services of its own and to be found by `left_behind`."""
         return {key: value for key, value in os.environ.items() if key not in OWN_SERVICES} | {MARK: self.mark}
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """The command, its output captured."""
+    def start(self, *arguments: str | Path, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """The command, its output captured; `before` is another command that becomes it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *map(str, arguments)],
+            [*before, sys.executable, "-m", "cli.main", *map(str, arguments)],
             cwd=CHECKOUT,
             env=self.environment | {"LINESIGHT_RUN_DIR": str(self.run_dir)},
             stdout=subprocess.PIPE,
@@ -48,9 +50,11 @@ class Linesight:
             text=True,
         )
 
-    def run(self, *arguments: str | Path, within_s: float) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str | Path, within_s: float, before: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """The finished command."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, before=before)
         out, err = process.communicate(timeout=within_s)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -70,3 +74,19 @@ class Linesight:
 def linesight(tmp_path: Path, kafka_installed: None, triton_installed: None) -> Linesight:
     """The command with an empty run folder."""
     return Linesight(run_dir=tmp_path / "run", mark=uuid.uuid4().hex)
+
+
+@pytest.fixture(scope="session")
+def alone() -> list[str]:
+    """What is put before a command that is to find loopback and no other network."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("unshare is not installed (util-linux)")
+        pytest.skip("unshare is not installed (util-linux)")
+    no_network = [sys.executable, str(Path(__file__).with_name("no_network.py"))]
+    for rights in ([], ["--map-root-user"]):  # the second: where the kernel lets users make namespaces
+        command = [unshare, *rights, "--net", *no_network]
+        if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
+            return command
+    pytest.skip("this kernel or container lets nobody make a network namespace (unshare --net)")

@@ -45,13 +45,18 @@ def test_good_bad_and_broken_pictures(linesight: Linesight, tmp_path: Path) -> N
     assert report["scores"]["all"]["parts"]["escapes"] == 0
 
 
-def test_a_list_without_labels_gives_results_only(linesight: Linesight, tmp_path: Path) -> None:
+def test_a_list_without_labels_gives_results_only_and_needs_no_network(
+    linesight: Linesight, tmp_path: Path, alone: list[str]
+) -> None:
     labels = _drawn_set(tmp_path)
     without = tmp_path / "without.jsonl"
     kept = [json.loads(line) for line in labels.read_text().splitlines()][:2]
     without.write_text("".join(json.dumps({"image": row["image"], "template": row["template"]}) + "\n" for row in kept))
-    done = linesight.run("inspect", "--plant", PLANT, "--labels", without, "--out", tmp_path / "r.jsonl", within_s=300)
+    rows = tmp_path / "r.jsonl"
+    done = linesight.run("inspect", "--plant", PLANT, "--labels", without, "--out", rows, within_s=300, before=alone)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert linesight.left_behind() == []
+    assert [json.loads(line)["verdict"] for line in rows.read_text().splitlines()] == ["OK", "NOT_OK"]
     assert json.loads((linesight.run_dir / "inspect.json").read_text())["scores"] == {}
 
 

@@ -69,7 +69,7 @@ SHAPE_MISTAKES = [
         "a key of another place",
         ("plant: demo", "plant: demo\nstations: []"),
         ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `plcs`, `assets`, `alerts`, `webhooks`, "
-         "`statistics`, `record`, `retraining`, `kafka`; did you mean `statistics`?"],
+         "`statistics`, `record`, `retraining`, `kafka`; `stations` belongs to `lines[]`"],
     ),
     (
         "a needed key left out",
@@ -89,7 +89,7 @@ SHAPE_MISTAKES = [
     (
         "one word where a list belongs",
         ("views: [left]", "views: left"),
-        ["9: lines[0].stations[0].cameras[0].views: expected a list, not the text `left`"],
+        ["9: lines[0].stations[0].cameras[0].views: expected a list, not the text `left`; each item after `- `, or all in `[ ]`"],
     ),
     (
         "text where keys belong",
@@ -123,7 +123,7 @@ SHAPE_MISTAKES = [
     (
         "yes is not a name in YAML",
         ("name: left\n", "name: yes\n"),
-        ["8: lines[0].stations[0].cameras[0].name: expected text, not `true`; put it in quotes"],
+        ["8: lines[0].stations[0].cameras[0].name: expected text, not `true`; put it in quotes (YAML reads `yes` as true)"],
     ),
     (
         "a number is not a name",
@@ -144,7 +144,7 @@ SHAPE_MISTAKES = [
     (
         "half a millisecond",
         ("plc: plc-1\n        cameras", "plc: plc-1\n        gate_after_ms: 0.5\n        cameras"),
-        ["7: lines[0].stations[0].gate_after_ms: expected a whole number, not the number 0.5"],
+        ["7: lines[0].stations[0].gate_after_ms: expected a whole number, not the number 0.5; 0.5 s are 500 ms"],
     ),
     (
         "a word where null is allowed too",
@@ -196,9 +196,10 @@ MEANING_MISTAKES = [
      "15: plcs[0]: expected `certificate`, `private_key`, `server_certificate` (files) for security basic256sha256, "
      "or `security: none` said openly"),
     ("an endpoint of another protocol", ("opc.tcp://", "http://"),
-     "15: plcs[0].endpoint: expected an OPC UA endpoint such as opc.tcp://192.0.2.10:4840"),
+     "15: plcs[0].endpoint: expected an address that begins with opc.tcp://, such as opc.tcp://192.0.2.10:4840"),
     ("a node without its kind", ("node: s=press", "node: press"),
-     "20: assets[0].channels[0].node: expected an OPC UA identifier such as s=Station.Value or i=1001"),
+     "20: assets[0].channels[0].node: expected an OPC UA identifier such as s=Station.Value or i=1001, "
+     "not `press.Vibration`"),
     ("a channel that nobody can read", (", node: s=press.Vibration", ""),
      "20: assets[0].channels[0]: expected the key `node`: the channel is read through PLC `plc-1`"),
     ("a view that no camera takes", ("{ name: right, req", "{ name: rigth, req"),
@@ -206,7 +207,7 @@ MEANING_MISTAKES = [
     ("a reference that is not there", ("{ name: left }", "{ name: left, reference: no.png }"),
      "23: recipes[0].views[0].reference: expected an image file; {folder}/no.png does not exist"),
     ("a score above one", ("minimum_score: 0.7", "minimum_score: 70"),
-     "25: recipes[0].classes[1].minimum_score: expected a number from 0 to 1, not 70.0"),
+     "25: recipes[0].classes[1].minimum_score: expected a number from 0 to 1, not 70.0; 70 % is 0.7"),
     ("a score that is no number", ("minimum_score: 0.7", "minimum_score: .nan"),
      "25: recipes[0].classes[1].minimum_score: expected a finite number"),
     ("a deadline in the past", ("type: golden }", "type: golden }\n    deadline_ms: -5"),

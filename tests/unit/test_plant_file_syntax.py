@@ -18,10 +18,13 @@ from schemas.plant_file import load_plant
     [
         ("", "1: plant file: expected a plant description; the file is empty"),
         ("# nothing\n", "1: plant file: expected a plant description; the file is empty"),
-        ("a: [1\nb: 2\n", "2: plant file: expected valid YAML: expected ',' or ']', but got ':'"),
-        ("a:\n\t- 1\n", "2: plant file: expected valid YAML: found character '\\t' that cannot start any token"),
-        ("a: *b\n", "1: plant file: expected valid YAML: found undefined alias 'b'"),
-        ("a: 1\n---\nb: 1\n", "2: plant file: expected valid YAML: but found another document"),
+        (
+            "a: [1\nb: 2\n",
+            "1: plant file: expected valid YAML: `]` at the end of the list that begins here, and `,` between its items",
+        ),
+        ("a:\n\t- 1\n", "2: plant file: expected valid YAML: spaces: YAML takes no tab for indentation"),
+        ("a: *b\n", "1: plant file: expected valid YAML: the anchor `&b` before its alias `*b`"),
+        ("a: 1\n---\nb: 1\n", "2: plant file: expected valid YAML: one plant in one file, without `---` between"),
         ("a: &x [*x]\n", "1: plant file: expected no alias inside the value that it stands for"),
         ("[" * 5000, "1: plant file: expected valid YAML: it is nested too deeply"),
     ],

@@ -1,0 +1,49 @@
+"""What a plant file's alert rules may not say although every key and type is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.alert_rules import DefectRateRule, ImageHealthRule, SensorLimitRule
+from schemas.plant import Plant
+from schemas.plant_shape import nearest
+from schemas.plant_yaml import Finding, Place
+
+
+def rule_findings(plant: Plant) -> Iterator[Finding]:
+    """Rules that contradict themselves, or that name what is not there."""
+    stations = [station.name for station in plant.stations]
+    assets = {asset.name: [channel.name for channel in asset.channels] for asset in plant.assets}
+    for index, rule in enumerate(plant.alerts):
+        where = ("alerts", index)
+        if isinstance(rule, DefectRateRule):
+            if rule.clear_ratio > rule.raise_ratio:
+                yield (*where, "clear_ratio"), f"at most `raise_ratio` ({rule.raise_ratio})", None
+            if rule.station is not None and rule.station not in stations:
+                yield (
+                    (*where, "station"),
+                    f"the name of a station; `{rule.station}` is none",
+                    nearest(rule.station, stations),
+                )
+        if isinstance(rule, ImageHealthRule):
+            yield from _image_health(rule, where, sorted(plant.cameras))
+        if isinstance(rule, SensorLimitRule):
+            if rule.asset not in assets:
+                yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
+            elif assets[rule.asset] and rule.channel not in assets[rule.asset]:
+                yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
+            if rule.low is None and rule.high is None and rule.max_change_per_s is None:
+                yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
+            if rule.low is not None and rule.high is not None and rule.low >= rule.high:
+                yield (*where, "low"), f"a value below `high` ({rule.high})", None
+
+
+def _image_health(rule: ImageHealthRule, where: Place, cameras: list[str]) -> Iterator[Finding]:
+    if rule.camera is not None and rule.camera not in cameras:
+        yield (*where, "camera"), f"the name of a camera; `{rule.camera}` is none", nearest(rule.camera, cameras)
+    if rule.low is None and rule.high is None:
+        yield where, "`low` or `high`: this rule never matches anything", None
+    if rule.low is not None and rule.high is not None and rule.low >= rule.high:
+        yield (*where, "low"), f"a value below `high` ({rule.high})", None
+    if rule.frames < 1:
+        yield (*where, "frames"), "a number of frames from 1 on", None
