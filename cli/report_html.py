@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cli.charts import histogram, p_chart, pareto
 from cli.run_record import Kept, Outcome
-from processors.spc import control_point
+from processors.quality.pane_figures import control_point
 from schemas.alerts import Alert, RetrainingTrigger
 from schemas.object_store import ObjectMissing, ObjectStore
 from schemas.plant import Plant
