@@ -17,7 +17,7 @@ from scipy.stats import binom, norm, poisson
 
 from processors.spc.count_limits import CountLimits, binomial_limits, poisson_limits
 
-CONFIDENCE = 0.9973  # what three standard deviations of a normal statistic hold
+CONFIDENCE = 0.9973002039367398  # what three standard deviations of a normal statistic hold
 HIGHEST_SCORE = 8.0  # of a count so rare that its probability is 0 in float64
 
 
@@ -88,6 +88,11 @@ class AttributeLimits:
             outside = not lower <= count / scale <= upper
         return ChartPoint(count / scale, self.rate * size / scale, lower, upper, outside)
 
+    @property
+    def width(self) -> float:
+        """Distance of normal limits from the centre in standard deviations; rounded, so that three are three."""
+        return round(float(norm.isf((1 - self.confidence) / 2)), 9)
+
     def exact_limits(self, size: float) -> CountLimits:
         """Limits of the count by its law."""
         if self.chart.law is Law.BINOMIAL:
@@ -96,7 +101,7 @@ class AttributeLimits:
 
     def normal_limits(self, size: float) -> tuple[float, float]:
         """Limits of the rate, rate +- z sigma sigma_z, cut at what can be: the textbook's where `sigma_z` is None or 1."""
-        reach = float(norm.isf((1 - self.confidence) / 2)) * self.sigma(size) * (self.sigma_z or 1.0)
+        reach = self.width * self.sigma(size) * (self.sigma_z or 1.0)
         highest = 1.0 if self.chart.law is Law.BINOMIAL else math.inf
         return max(0.0, self.rate - reach), min(highest, self.rate + reach)
 
