@@ -122,7 +122,7 @@ def indices(
 
 
 def normality(values: Sequence[float]) -> Normality:
-    """Anderson-Darling with R. B. D'Agostino's p-value (Goodness-of-Fit Techniques, 1986, table 4.9), and Shapiro-Wilk.
+    """Anderson-Darling with M. A. Stephens' p-value (Goodness-of-Fit Techniques, 1986, table 4.9), and Shapiro-Wilk.
 
     Raises ValueError for fewer than 8 values, or equal ones.
     """

@@ -1,7 +1,7 @@
 """Frozen baselines: the limits that phase I found, as a plain record that says who froze them, when, and from what.
 
 Phase I looks back: are these points in control, and what are the limits? Phase II watches new points against limits that do not move
-(NIST/SEMATECH e-Handbook 6.3.1; Montgomery 5.3.5). New limits are a new record; nothing ever changes one.
+(Montgomery, chapter 5). New limits are a new record; nothing ever changes one.
 """
 
 from __future__ import annotations

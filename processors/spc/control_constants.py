@@ -58,7 +58,7 @@ def control_constants(size: int) -> ControlConstants:
 def _range_moments(size: int) -> tuple[float, float]:
     """Mean and standard deviation of the range of `size` standard normal values.
 
-    P(range <= r) = n integral phi(x) (Phi(x + r) - Phi(x))^(n - 1) dx (H. A. David, Order Statistics, 2.3).
+    P(range <= r) = n integral phi(x) (Phi(x + r) - Phi(x))^(n - 1) dx (H. A. David, Order Statistics).
     """
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     x, weight_x = REACH * nodes, REACH * weights

@@ -48,7 +48,7 @@ def ewma_run_length(*, weight: float, width: float, shift: float) -> float:
 
 @lru_cache(maxsize=256)
 def cusum_run_length(*, reference: float, interval: float, shift: float) -> float:
-    """Of a two-sided tabular CUSUM of normal values: 1/L = 1/L(upper) + 1/L(lower) (Montgomery 9.1.3; K. W. Kemp 1961)."""
+    """Of a two-sided tabular CUSUM of normal values: 1/L = 1/L(upper) + 1/L(lower) (K. W. Kemp 1961)."""
     upper = upper_cusum_run_length(reference=reference, interval=interval, shift=shift)
     lower = upper_cusum_run_length(reference=reference, interval=interval, shift=-shift)
     return 1 / (1 / upper + 1 / lower)

@@ -66,7 +66,7 @@ def test_normality_is_refused_to_what_is_not_normal() -> None:
 
 
 def test_false_discovery_of_benjamini_and_hochberg() -> None:
-    # 1995, section 3.2: fifteen p-values; four are rejected at 0.05, Bonferroni rejects three.
+    # 1995: fifteen p-values; four are rejected at 0.05, Bonferroni rejects three.
     p_values = (
         *(0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344),
         *(0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.000),

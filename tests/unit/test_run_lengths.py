@@ -59,7 +59,7 @@ def test_cusum_equals_the_table_of_lucas_and_crosier() -> None:
     [((1,), 370.40), ((1, 2), 225.44), ((1, 3), 166.05), ((1, 4), 152.73), ((1, 2, 3), 132.89), ((1, 2, 3, 4), 91.75)],
 )
 def test_western_electric_rules_equal_champ_and_woodall(numbers: tuple[int, ...], length: float) -> None:
-    # Technometrics 29 (1987), table 1, in control.
+    # Technometrics 29 (1987), in control.
     rules = [WESTERN_ELECTRIC[number - 1] for number in numbers]
     assert round(run_rule_length(rules, shift=0), 2) == length
 

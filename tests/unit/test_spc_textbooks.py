@@ -35,7 +35,7 @@ NIST_CHIPS = (
     *(12, 15, 8, 10, 4, 7, 16, 9, 14, 10, 5, 6, 17, 12, 22),
     *(8, 10, 5, 13, 11, 20, 18, 24, 15, 9, 12, 7, 13, 9, 6),
 )
-# Montgomery, 2nd edition, chapter 4: nonconformities in 26 samples of 100 circuit boards (data set `circuit` of the R package qcc).
+# Montgomery, 2nd edition: nonconformities in 26 samples of 100 circuit boards (data set `circuit` of the R package qcc).
 MONTGOMERY_BOARDS = (
     *(21, 24, 16, 12, 15, 5, 28, 20, 31, 25, 20, 24, 16),
     *(19, 10, 17, 13, 22, 18, 39, 30, 24, 16, 19, 17, 15),
