@@ -89,7 +89,8 @@ def _station_yield(station: str, units: list[dict[int, VerdictValue]]) -> Statio
         first_pass=passed,
         reworked=len(again),
         recovered=sum(
-            visits.get(1) is not VerdictValue.OK and visits[max(visits)] is VerdictValue.OK for visits in again
+            1 in visits and visits[1] is not VerdictValue.OK and visits[max(visits)] is VerdictValue.OK
+            for visits in again
         ),
         first_pass_ratio=passed / len(first) if first else None,
     )

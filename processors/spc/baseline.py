@@ -33,7 +33,8 @@ class AttributeBaseline(msgspec.Struct, frozen=True, kw_only=True):
     """A frozen attribute chart.
 
     `subject` is what it charts (`station/aoi-1`), `data` where its points can be read again (topic and window length). `rate` is bad
-    parts per part or defects per unit; `sigma_z` is Laney's factor, None for exact limits. `p_value` is of the test for overdispersion.
+    parts per part or defects per unit; `sigma_z` is Laney's factor, None for exact limits. `p_value` is of the test for overdispersion,
+    `outside_exact` how many of the points lie outside exact limits all the same.
     """
 
     subject: str
@@ -43,6 +44,7 @@ class AttributeBaseline(msgspec.Struct, frozen=True, kw_only=True):
     sigma_z: float | None
     p_value: float | None
     points: int
+    outside_exact: int
     counted: int
     looked_at: float
     from_ns: int
@@ -92,6 +94,7 @@ def freeze(
         sigma_z=limits.sigma_z,
         p_value=dispersion.p_value,
         points=len(kept),
+        outside_exact=dispersion.outside_exact,
         counted=sum(point.count for point in kept),
         looked_at=sum(point.size for point in kept),
         from_ns=kept[0].start_at_ns,

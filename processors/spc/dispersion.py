@@ -2,8 +2,10 @@
 
 Test: Pearson's index of dispersion, sum (x - n p)^2 / (n p (1 - p)), chi-square with k - 1 degrees of freedom (R. A. Fisher; W. G.
 Cochran, "Some Methods for Strengthening the Common Chi-Square Tests", Biometrics 10, 1954; for Poisson counts without the 1 - p).
-Factor: sigma_z = mean |z_i - z_(i-1)| / 1.128 of the standardised rates (Laney 2002). A single shift in phase I looks like overdispersion
-too: look at the points before the limits are frozen.
+Factor: sigma_z = mean |z_i - z_(i-1)| / 1.128 of the standardised rates (Laney 2002).
+
+A few special causes in phase I look like overdispersion, and Laney's limits would hide them. So points outside exact limits are set
+aside and the rest is tested again; where more than a tenth lies outside, they are no exceptions.
 """
 
 from __future__ import annotations
@@ -19,28 +21,32 @@ from processors.spc.attribute_charts import CONFIDENCE, AttributeChart, Attribut
 from processors.spc.control_constants import control_constants
 
 SIGNIFICANCE = 0.01
+EXCEPTIONS_RATIO = 0.1
 SMALLEST_EXPECTED = 1.0  # mean expected count below which the chi-square approximation says nothing (Cochran 1954)
 FEWEST_POINTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispersion:
-    """What the test found. `p_value` is one-sided, for more spread than the law allows; None where it cannot be said.
+    """What the test found. P-values are one-sided, for more spread than the law allows; None where it cannot be said.
 
+    `outside_exact` points lie outside exact limits: look at each before freezing. `p_value_without` is the test's without them.
     `sigma_z` is Laney's factor whatever the test says; None where no point differs or nothing can be standardised.
     """
 
-    index: float
-    degrees_of_freedom: int
+    points: int
+    outside_exact: int
     p_value: float | None
+    p_value_without: float | None
     sigma_z: float | None
 
     @property
     def overdispersed(self) -> bool:
-        """Whether Laney's limits are called for: p < 0.01, and a factor above 1."""
-        return (
-            self.p_value is not None and self.p_value < SIGNIFICANCE and self.sigma_z is not None and self.sigma_z > 1
-        )
+        """Whether Laney's limits are called for: all points wander, not a few special ones, and the factor is above 1."""
+        if self.p_value is None or self.p_value >= SIGNIFICANCE or self.sigma_z is None or self.sigma_z <= 1:
+            return False
+        few = self.outside_exact <= EXCEPTIONS_RATIO * self.points
+        return not few or (self.p_value_without is not None and self.p_value_without < SIGNIFICANCE)
 
 
 def phase_one(
@@ -57,24 +63,43 @@ def phase_one(
     if any(count < 0 or (chart.law is Law.BINOMIAL and count > size) for count, size in pairs):
         raise ValueError("expected 0 <= count and, of parts, count <= size")
     plain = AttributeLimits(chart=chart, rate=total / looked_at, confidence=confidence)
-    found = _dispersion(plain, np.array([c for c, _ in pairs], float), np.array([s for _, s in pairs], float))
+    inside = [pair for pair in pairs if not _outside(plain, *pair)]
+    found = Dispersion(
+        points=len(pairs),
+        outside_exact=len(pairs) - len(inside),
+        p_value=_p_value(chart, pairs),
+        p_value_without=_p_value(chart, inside),
+        sigma_z=_sigma_z(plain, pairs),
+    )
     sigma_z = found.sigma_z if found.overdispersed else None
     return AttributeLimits(chart=chart, rate=plain.rate, confidence=confidence, sigma_z=sigma_z), found
 
 
-def _dispersion(limits: AttributeLimits, counts: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> Dispersion:
-    variance = limits.rate * (1 - limits.rate) if limits.chart.law is Law.BINOMIAL else limits.rate
-    freedom = len(counts) - 1
-    if variance <= 0:
-        return Dispersion(index=0.0, degrees_of_freedom=freedom, p_value=None, sigma_z=None)
-    scores = (counts / sizes - limits.rate) / np.sqrt(variance / sizes)
-    index = float(np.sum(scores**2))
-    testable = len(counts) >= FEWEST_POINTS and float(np.mean(sizes)) * limits.rate >= SMALLEST_EXPECTED
-    ranges = np.abs(np.diff(scores))
-    sigma_z = float(np.mean(ranges)) / control_constants(2).d2 if len(ranges) and ranges.any() else None
-    return Dispersion(
-        index=index,
-        degrees_of_freedom=freedom,
-        p_value=float(chi2.sf(index, freedom)) if testable else None,
-        sigma_z=sigma_z,
-    )
+def _outside(limits: AttributeLimits, count: int, size: float) -> bool:
+    point = limits.point(count=count, size=size)
+    return point is not None and point.outside
+
+
+def _p_value(chart: AttributeChart, pairs: Sequence[tuple[int, float]]) -> float | None:
+    looked_at = sum(size for _, size in pairs)
+    if len(pairs) < FEWEST_POINTS or sum(count for count, _ in pairs) < SMALLEST_EXPECTED * len(pairs):
+        return None
+    limits = AttributeLimits(chart=chart, rate=sum(count for count, _ in pairs) / looked_at)
+    scores = _scores(limits, pairs)
+    return None if scores is None else float(chi2.sf(float(np.sum(scores**2)), len(pairs) - 1))
+
+
+def _sigma_z(limits: AttributeLimits, pairs: Sequence[tuple[int, float]]) -> float | None:
+    scores = _scores(limits, pairs)
+    if scores is None or not np.diff(scores).any():
+        return None
+    return float(np.mean(np.abs(np.diff(scores)))) / control_constants(2).d2
+
+
+def _scores(limits: AttributeLimits, pairs: Sequence[tuple[int, float]]) -> npt.NDArray[np.float64] | None:
+    """Standardised rates; None where all are bad or none."""
+    if limits.sigma(1) <= 0:
+        return None
+    counts, sizes = np.array(pairs, dtype=np.float64).T
+    scores: npt.NDArray[np.float64] = (counts / sizes - limits.rate) / (limits.sigma(1) / np.sqrt(sizes))
+    return scores

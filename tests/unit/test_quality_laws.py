@@ -58,10 +58,12 @@ def test_a_reworked_unit_is_no_first_pass_though_it_ends_well() -> None:
         Visit("aoi-1", "u2", 2, VerdictValue.OK),
         Visit("aoi-1", "u3", 1, VerdictValue.NOT_DECIDABLE),
         Visit("aoi-1", "u4", 2, VerdictValue.OK),  # its first visit was before the window
+        Visit("aoi-1", "u5", 1, VerdictValue.OK),
+        Visit("aoi-1", "u5", 2, VerdictValue.OK),  # came again though nothing was wrong
     ]
     (row,) = station_yields(seen)
-    assert (row.units, row.first_pass, row.reworked, row.recovered) == (3, 1, 2, 2)
-    assert row.first_pass_ratio == pytest.approx(1 / 3)
+    assert (row.units, row.first_pass, row.reworked, row.recovered) == (4, 2, 3, 1)
+    assert row.first_pass_ratio == 0.5
 
 
 @given(labelled, st.randoms(use_true_random=False))
@@ -124,7 +126,12 @@ def test_a_change_point_does_not_depend_on_the_order_it_is_given_in(
     assert change_point(shuffled) == found
     assert found is not None
     assert found.bad_before + found.bad_after == sum(bad for bad, _ in counts)
-    assert found.log_likelihood_ratio == pytest.approx(max(brute_force(counts)), abs=1e-9)
+    ratios = brute_force(counts)
+    assert found.log_likelihood_ratio == pytest.approx(max(ratios), abs=1e-9)
+    points_before = found.at_ns // HOUR_NS
+    assert ratios[points_before - 1] == pytest.approx(max(ratios), abs=1e-9)
+    assert found.bad_before == sum(bad for bad, _ in counts[:points_before])
+    assert found.earliest_ns < found.at_ns <= found.latest_ns
 
 
 def brute_force(counts: list[tuple[int, int]]) -> list[float]:

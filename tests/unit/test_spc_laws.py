@@ -103,6 +103,13 @@ def test_homogeneous_counts_get_exact_limits_and_wandering_ones_laneys() -> None
     assert exact.outside
 
 
+def test_laneys_factor_by_hand() -> None:
+    # Rates 0.10, 0.12, ... of 100 parts each, mean 0.11: sigma = sqrt(0.11 * 0.89 / 100), z jumps by 0.02 / sigma every time.
+    _, found = phase_one(chart=AttributeChart.P, counts=[10, 12] * 10, sizes=[100] * 20)
+    assert found.sigma_z == pytest.approx(0.02 / math.sqrt(0.11 * 0.89 / 100) / 1.128)
+    assert not found.overdispersed  # calmer than chance
+
+
 def test_the_dispersion_test_calls_one_in_a_hundred_homogeneous_baselines_out() -> None:
     rng = np.random.default_rng(11)
     called = 0

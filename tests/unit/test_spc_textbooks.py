@@ -96,8 +96,12 @@ def test_c_chart_of_the_nist_wafers() -> None:
 
 
 def test_p_chart_of_the_nist_chips() -> None:
-    limits, _ = phase_one(chart=AttributeChart.P, counts=NIST_CHIPS, sizes=[50] * 30)
-    lower, upper = limits.normal_limits(50) if limits.sigma_z is None else _plain(limits).normal_limits(50)
+    limits, dispersion = phase_one(chart=AttributeChart.P, counts=NIST_CHIPS, sizes=[50] * 30)
+    lower, upper = _plain(limits).normal_limits(50)
+    # Samples 15 and 23 are out of control (Montgomery, the same data: orange juice cans); the rest wanders too.
+    exact = _plain(limits)
+    assert [n for n, count in enumerate(NIST_CHIPS, 1) if _outside(exact, count, 50)] == [15, 23]
+    assert (dispersion.outside_exact, dispersion.overdispersed) == (2, True)
     assert (round(limits.rate, 4), round(lower, 4), round(upper, 4)) == (0.2313, 0.0524, 0.4102)
 
 
@@ -106,7 +110,11 @@ def test_c_chart_of_montgomerys_circuit_boards() -> None:
     lower, upper = _plain(limits).normal_limits(1)
     # Montgomery: c-bar = 516/26 = 19.85, UCL = 33.22, LCL = 6.48, from the rounded mean; qcc: 19.84615, 33.21086, 6.481447.
     assert (round(limits.rate, 5), round(upper, 2), round(lower, 2)) == (19.84615, 33.21, 6.48)
-    assert dispersion.degrees_of_freedom == 25
+    # Samples 6 and 20 are out of control in the book, with causes found. They are no overdispersion: the rest is calm.
+    assert [n for n, count in enumerate(MONTGOMERY_BOARDS, 1) if _outside(limits, count, 1)] == [6, 20]
+    assert dispersion.p_value is not None
+    assert dispersion.p_value < 0.01
+    assert (dispersion.outside_exact, dispersion.overdispersed, limits.sigma_z) == (2, False, None)
 
 
 def test_individuals_chart_of_the_nist_flow_rates() -> None:
@@ -137,6 +145,11 @@ def test_xbar_and_r_charts_of_montgomerys_hard_bake() -> None:
 )
 def test_constants_of_the_published_table(size: int, factors: tuple[float, ...]) -> None:
     assert tuple(control_constants(size)) == factors
+
+
+def _outside(limits: AttributeLimits, count: int, size: int) -> bool:
+    point = limits.point(count=count, size=size)
+    return point is not None and point.outside
 
 
 def _plain(limits: AttributeLimits) -> AttributeLimits:
