@@ -7,10 +7,10 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench demo test check bench bench-floor chaos soak docs locks
+.PHONY: help setup setup-dev setup-bench demo test check bench bench-floor bench-statistics chaos soak docs locks
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
 setup: ## install what the demo and a line need
 	@$(PYTHON) -m ops.local.setup
@@ -39,6 +39,9 @@ bench: setup-bench ## every figure of the speed table beside its floor (about 20
 
 bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (15 min)
 	$(BIN)/python -m benchmarks.floor
+
+bench-statistics: setup ## run lengths of the control charts beside theory, quality of alerts, sensors (3 min)
+	$(BIN)/python -m benchmarks.statistics
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
 	$(BIN)/python -m benchmarks.chaos

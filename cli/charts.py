@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from processors.quality.pareto import ParetoRow
 from schemas.statistics import ControlPoint
 
 WIDTH_PX, HEIGHT_PX = 640, 220
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 48, 24, 20, 34
 
 
-def pareto(counts: Sequence[tuple[str, int]]) -> str:
+def pareto(rows: Sequence[ParetoRow]) -> str:
     """Bars in falling order with the cumulative share as a line."""
-    ordered = sorted(counts, key=lambda item: -item[1])
-    total = sum(count for _, count in ordered)
-    if not total:
+    if not rows:
         return _empty("no defects")
-    top = max(count for _, count in ordered)
-    slot = _inner_width() / len(ordered)
-    parts, line, running = [], [], 0
-    for index, (name, count) in enumerate(ordered):
-        x, height = LEFT_PX + index * slot, _inner_height() * count / top
+    top = rows[0].number
+    slot = _inner_width() / len(rows)
+    parts, line = [], []
+    for index, row in enumerate(rows):
+        x, height = LEFT_PX + index * slot, _inner_height() * row.number / top
         parts.append(
             f'<rect class="bar" x="{x + slot * 0.15:.1f}" y="{_bottom() - height:.1f}" width="{slot * 0.7:.1f}" height="{height:.1f}"/>'
-            f'<text class="label" x="{x + slot / 2:.1f}" y="{_bottom() - height - 4:.1f}">{count}</text>'
-            f'<text class="label" x="{x + slot / 2:.1f}" y="{HEIGHT_PX - 16}">{escape(name)}</text>'
+            f'<text class="label" x="{x + slot / 2:.1f}" y="{_bottom() - height - 4:.1f}">{row.number}</text>'
+            f'<text class="label" x="{x + slot / 2:.1f}" y="{HEIGHT_PX - 16}">{escape(row.category)}</text>'
         )
-        running += count
-        line.append(f"{x + slot / 2:.1f},{_bottom() - _inner_height() * running / total:.1f}")
+        line.append(f"{x + slot / 2:.1f},{_bottom() - _inner_height() * row.cumulative_ratio:.1f}")
     parts.append(f'<polyline class="line" points="{" ".join(line)}"/>')
     return _svg(
         "".join(parts) + _y_axis([(0, "0"), (1, str(top))]), "Pareto of defects by class; line: cumulative share"

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cli.charts import histogram, p_chart, pareto
+from cli import charts
 from cli.run_record import Kept, Outcome
-from processors.spc import control_point
+from processors.quality.pane_figures import control_point
+from processors.quality.pareto import pareto
 from schemas.alerts import Alert, RetrainingTrigger
 from schemas.object_store import ObjectMissing, ObjectStore
 from schemas.plant import Plant
@@ -41,9 +42,9 @@ def write_report_html(path: Path, outcome: Outcome, store: ObjectStore) -> None:
         report=outcome.report,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         truth=_confusion(outcome),
-        pareto=pareto(list(outcome.report["defects"]["by_class"].items())),
-        p_chart=p_chart(points, outcome.plant.statistics.p_chart.baseline_ratio),
-        histogram=histogram(outcome.latencies_ms),
+        pareto=charts.pareto(pareto(outcome.report["defects"]["by_class"])),
+        p_chart=charts.p_chart(points, outcome.plant.statistics.p_chart.baseline_ratio),
+        histogram=charts.histogram(outcome.latencies_ms),
         subgroup=subgroup,
         alerts=[_alert_row(alert) for alert in outcome.kept.alerts],
         triggers=[_trigger_row(trigger) for trigger in outcome.kept.triggers],

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from processors.spc import control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
+from processors.quality.pane_figures import control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
 from processors.statistics_counts import added
 from processors.statistics_panes import held_ns
 from processors.windows import Window

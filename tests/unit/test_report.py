@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from cli.charts import histogram, p_chart, pareto
+from cli import charts
+from cli.charts import histogram, p_chart
 from cli.report_html import control_points
 from cli.run_record import REJECTED_KEPT, Kept
 from ops.local.places import CHECKOUT
+from processors.quality.pareto import pareto
 from schemas.plant_file import load_plant
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.verdicts import Verdict
@@ -70,7 +72,7 @@ def test_confusion_counts_truth_against_verdict() -> None:
 
 
 def test_names_in_charts_are_escaped() -> None:
-    assert "<script>" not in pareto([("<script>", 3)])
+    assert "<script>" not in charts.pareto(pareto({"<script>": 3}))
 
 
 def test_a_histogram_counts_every_value_once() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.spc import binomial_limits, control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
+from processors.quality.pane_figures import control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
+from processors.spc.count_limits import binomial_limits
 from schemas.plant import PChart
 from schemas.statistics import PaneCounts
 

@@ -1,0 +1,139 @@
+"""An asset's channels together: a baseline of normal operation, EWMA of every channel, T2 with residual, one alert per episode.
+
+A channel whose own baseline wanders has no level to be held against: it is left out where more than half of its variance lies between the
+means of ten stretches of the baseline (temperatures that still rise). The EWMA's spread is taken from the baseline's own EWMA, so
+that values that follow each other do not count as independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.spc.multivariate import Distances, MultivariateModel, Rows
+
+WEIGHT = 0.2
+STRETCHES = 10
+WANDERING_RATIO = 0.5
+FEWEST_ROWS = 100
+CLEAR_AFTER_ROWS = 30
+
+
+class EpisodeBegan(NamedTuple):
+    """The asset left its normal operation at `at_ns`; `channel` drove it, with its share of the distance (may exceed 1)."""
+
+    at_ns: int
+    channel: str
+    share: float
+    distances: Distances
+
+
+class EpisodeEnded(NamedTuple):
+    """The asset was within its limits again for 30 rows."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetBaseline:
+    """Normal operation of an asset. `watched` are the numbers of the channels that have a level; `mean`, `deviation`: theirs [watched]."""
+
+    channels: tuple[str, ...]
+    watched: tuple[int, ...]
+    mean: Rows
+    deviation: Rows
+    model: MultivariateModel
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Channels that wandered, or never changed, in the baseline."""
+        return tuple(name for number, name in enumerate(self.channels) if number not in self.watched)
+
+
+def learn(channels: Sequence[str], rows: Rows) -> AssetBaseline:
+    """From rows of normal operation in order of time, float64 [m, channels], m >= 100.
+
+    Raises ValueError for fewer rows, what is no number, or where no channel has a level.
+    """
+    if rows.shape != (len(rows), len(channels)) or len(rows) < FEWEST_ROWS or not np.isfinite(rows).all():
+        raise ValueError(f"expected at least {FEWEST_ROWS} finite rows of {len(channels)} channels, got {rows.shape}")
+    watched = tuple(int(number) for number in np.flatnonzero(_wandering_ratios(rows) <= WANDERING_RATIO))
+    if not watched:
+        raise ValueError(
+            "expected a channel that keeps a level in normal operation; all of them wander or never change"
+        )
+    chosen = rows[:, watched]
+    mean, deviation = chosen.mean(axis=0), chosen.std(axis=0, ddof=1)
+    smooth = np.zeros(len(watched))
+    smoothed = np.empty_like(chosen)
+    for number, row in enumerate((chosen - mean) / deviation):
+        smooth = smooth + WEIGHT * (row - smooth)
+        smoothed[number] = smooth
+    warm = round(3 / WEIGHT)  # rows that the EWMA takes to forget where it began
+    return AssetBaseline(
+        channels=tuple(channels),
+        watched=watched,
+        mean=mean,
+        deviation=deviation,
+        # The mean of an EWMA wanders as that of weight / (2 - weight) times as many independent rows.
+        model=MultivariateModel.fit(smoothed[warm:], independent_rows=(len(rows) - warm) * WEIGHT / (2 - WEIGHT)),
+    )
+
+
+@dataclass(slots=True)
+class AssetWatch:
+    """Holds an asset's rows against its baseline: an episode begins at the first row outside and ends after 30 rows inside.
+
+    The state is that of the last 45 rows: whoever starts in the middle feeds those first.
+    """
+
+    baseline: AssetBaseline
+    _smooth: Rows = field(init=False)
+    _rows_inside: int = field(default=0, init=False)
+    _in_episode: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._smooth = np.zeros(len(self.baseline.watched))
+
+    @property
+    def in_episode(self) -> bool:
+        """Whether an alert is open."""
+        return self._in_episode
+
+    def take(self, row: Rows, *, at_ns: int) -> tuple[Distances, EpisodeBegan | EpisodeEnded | None]:
+        """One row of all channels, float64 [channels]: its distances, and whether an episode began or ended with it.
+
+        Raises ValueError for what is no number; the state stays as it was.
+        """
+        chosen = row[list(self.baseline.watched)]
+        if not np.isfinite(chosen).all():
+            raise ValueError("expected a finite value of every channel that is watched")
+        standard = (chosen - self.baseline.mean) / self.baseline.deviation
+        self._smooth = self._smooth + WEIGHT * (standard - self._smooth)
+        distances = self.baseline.model.distances(self._smooth)
+        return distances, self._turn(distances, at_ns)
+
+    def _turn(self, distances: Distances, at_ns: int) -> EpisodeBegan | EpisodeEnded | None:
+        self._rows_inside = 0 if distances.outside else self._rows_inside + 1
+        if distances.outside and not self._in_episode:
+            self._in_episode = True
+            driver = int(np.argmax(distances.contributions))
+            share = float(distances.contributions[driver] / distances.contributions.sum())
+            name = self.baseline.channels[self.baseline.watched[driver]]
+            return EpisodeBegan(at_ns=at_ns, channel=name, share=share, distances=distances)
+        if self._in_episode and self._rows_inside >= CLEAR_AFTER_ROWS:
+            self._in_episode = False
+            return EpisodeEnded(at_ns=at_ns)
+        return None
+
+
+def _wandering_ratios(rows: Rows) -> Rows:
+    """Share of each channel's variance that lies between the means of ten stretches; above any limit where it never changes."""
+    length = len(rows) // STRETCHES
+    stretches = rows[: length * STRETCHES].reshape(STRETCHES, length, -1)
+    between = stretches.mean(axis=1).var(axis=0)
+    total = rows[: length * STRETCHES].var(axis=0)
+    return np.where(total > 0, between / np.where(total > 0, total, 1.0), np.inf)

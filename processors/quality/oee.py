@@ -1,0 +1,69 @@
+"""Overall equipment effectiveness from PLC states: availability x performance x quality (S. Nakajima 1988; ISO 22400-2).
+
+Availability: time running / planned time. Performance: ideal cycle x parts / time running. Quality: good parts / parts. What the states
+do not cover is not known, so it is no part of the planned time, and is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schemas.plc_events import LineMode
+
+
+class StateChange(NamedTuple):
+    """The line went into `mode`; the state lasts until the next change."""
+
+    at_ns: int
+    mode: LineMode
+
+
+class StateTimes(NamedTuple):
+    """How long a line was in each state within a window, ns. `unknown_ns` is before its first known state."""
+
+    running_ns: int
+    stopped_ns: int
+    held_ns: int
+    unknown_ns: int
+
+
+class Effectiveness(NamedTuple):
+    """The ratios, each None where it cannot be said. Performance may exceed 1: then the ideal cycle is too long."""
+
+    availability_ratio: float | None
+    performance_ratio: float | None
+    quality_ratio: float | None
+    oee_ratio: float | None
+
+
+def state_times(changes: Sequence[StateChange], *, from_ns: int, to_ns: int) -> StateTimes:
+    """Times within [from_ns, to_ns), from changes in any order; the newest change before the window says how it begins."""
+    ordered = sorted(changes)
+    times = dict.fromkeys(LineMode, 0)
+    ends_ns = [*(change.at_ns for change in ordered), to_ns][1:]
+    for change, after_ns in zip(ordered, ends_ns, strict=False):
+        times[change.mode] += max(0, min(after_ns, to_ns) - max(change.at_ns, from_ns))
+    known_ns = sum(times.values())
+    return StateTimes(
+        running_ns=times[LineMode.RUNNING],
+        stopped_ns=times[LineMode.STOPPED],
+        held_ns=times[LineMode.HELD],
+        unknown_ns=max(0, to_ns - from_ns) - known_ns,
+    )
+
+
+def effectiveness(
+    times: StateTimes, *, planned_stop_ns: int, ideal_cycle_ns: int, parts: int, good_parts: int
+) -> Effectiveness:
+    """OEE of a window; `planned_stop_ns` (breaks, no order) is no planned time. Raises ValueError for what cannot be."""
+    if not 0 <= good_parts <= parts or planned_stop_ns < 0 or ideal_cycle_ns <= 0:
+        raise ValueError("expected 0 <= good parts <= parts, a planned stop >= 0 and an ideal cycle > 0")
+    planned_ns = times.running_ns + times.stopped_ns + times.held_ns - planned_stop_ns
+    availability = times.running_ns / planned_ns if planned_ns > 0 else None
+    performance = ideal_cycle_ns * parts / times.running_ns if times.running_ns else None
+    quality = good_parts / parts if parts else None
+    oee = None
+    if availability is not None and performance is not None and quality is not None:
+        oee = availability * performance * quality
+    return Effectiveness(availability, performance, quality, oee)

@@ -1,0 +1,41 @@
+"""Yield figures of a window's sums: share not OK, first pass yield, DPMO, and its p-chart point."""
+
+from __future__ import annotations
+
+from processors.spc.attribute_charts import AttributeChart, AttributeLimits
+from schemas.plant import PChart
+from schemas.statistics import ControlPoint, PaneCounts
+
+
+def control_point(counts: PaneCounts, chart: PChart) -> ControlPoint | None:
+    """The p-chart point of a window: share of NOT_OK among the decided parts; None where none was decided."""
+    decided = counts.ok + counts.not_ok
+    limits = AttributeLimits(chart=AttributeChart.P, rate=chart.baseline_ratio, confidence=chart.confidence)
+    point = limits.point(count=counts.not_ok, size=decided)
+    if point is None:
+        return None
+    return ControlPoint(
+        value=point.value,
+        centre=point.centre,
+        lower=point.lower,
+        upper=point.upper,
+        confidence=chart.confidence,
+        sample_size=decided,
+        outside=point.outside,
+    )
+
+
+def not_ok_ratio(counts: PaneCounts) -> float | None:
+    """NOT_OK among the decided parts, in [0, 1]; None where none was decided."""
+    decided = counts.ok + counts.not_ok
+    return counts.not_ok / decided if decided else None
+
+
+def first_pass_yield_ratio(counts: PaneCounts) -> float | None:
+    """Units that were OK on their first visit, of all units on their first visit (ISO 22400-2, first pass yield)."""
+    return counts.first_pass_ok / counts.units if counts.units else None
+
+
+def dpmo(counts: PaneCounts) -> float | None:
+    """Defects per million opportunities; None where no opportunity was counted."""
+    return counts.defects * 1_000_000 / counts.opportunities if counts.opportunities else None

@@ -1,0 +1,33 @@
+"""What the statistics benchmark simulates is what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import alert_quality, simulated_run_lengths
+from processors.spc.attribute_charts import AttributeChart, AttributeLimits
+from processors.spc.run_length import attribute_run_length, cusum_run_length, ewma_run_length
+
+RUNS = 4000
+
+
+def test_simulated_run_lengths_are_those_of_theory() -> None:
+    limits = AttributeLimits(chart=AttributeChart.P, rate=0.05)
+    exact = limits.exact_limits(200)
+    draw = simulated_run_lengths.counts(size=200, rate=0.10, seed=1)
+    found = simulated_run_lengths.shewhart(draw, lower=exact.lower, upper=exact.upper, runs=RUNS)
+    assert found == pytest.approx(attribute_run_length(limits, size=200, rate=0.10), rel=0.05)
+    draw = simulated_run_lengths.normal(shift=1, seed=2)
+    found = simulated_run_lengths.ewma(draw, weight=0.2, width=3, runs=RUNS)
+    assert found == pytest.approx(ewma_run_length(weight=0.2, width=3, shift=1), rel=0.05)
+    draw = simulated_run_lengths.normal(shift=-1, seed=3)
+    found = simulated_run_lengths.cusum(draw, reference=0.5, interval=4, runs=RUNS)
+    assert found == pytest.approx(cusum_run_length(reference=0.5, interval=4, shift=1), rel=0.05)
+
+
+def test_a_quiet_line_and_a_bad_one_raise_what_they_should() -> None:
+    expected = round(alert_quality.PARTS_PER_HOUR * alert_quality.RATE)
+    assert alert_quality.alarms([expected] * 100) == ([], [])
+    p_chart, ewma = alert_quality.alarms([expected] * 10 + [3 * expected] * 2)
+    assert (p_chart, ewma[:1]) == ([10, 11], [10])
+    assert alert_quality.alarms([0] * 100) == ([], [])  # better than the baseline is no alarm
