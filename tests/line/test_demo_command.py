@@ -10,7 +10,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from conftest import Linesight
+from linesight import Linesight
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.telemetry import STAGES

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import Linesight
+from linesight import Linesight
 
 from ops.local.places import CHECKOUT
 from simulation import boards, imaging

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Linesight
+from linesight import Linesight
 
 from ops.local.places import CHECKOUT
 from ops.local.ports import answers, free_ports

@@ -16,8 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import MARK, Linesight
 from kafka import KafkaProducer
+from linesight import MARK, Linesight
 
 from ops.local.kafka import running_bootstrap_servers
 from ops.local.places import CHECKOUT

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Linesight
+from linesight import Linesight
 
 PARTS = 40
 
