@@ -3,9 +3,10 @@
     .venv/bin/python -m benchmarks.spool [--rounds 5] [--folder run/bench-spool] [--no-outage] [--out run/spool.json]
 
 Each round writes the same values one after the other: to a plain file, through the spool, and to SQLite (as a queue table, WAL), all
-synced every 200 ms and at the end; then reads them back, each from a cold page cache. The candidates take turns, in another order in
-each round. A value is written whole, as it comes, by all of them; the spool's rate includes its checksums, its bounds and its
-position file, its drain includes the acknowledgements.
+synced every 200 ms and at the end; then opens what is there, and reads it back; both from a cold page cache. The candidates take turns, in
+another order in each round. A value is written whole, as it comes, by all of them; the spool's rate includes its checksums, its bounds
+and its position file, its drain includes the checksums, the acknowledgements and the deletion. Opening is what a restart costs: a drain
+while the gateway lives has none.
 
 The outage is `benchmarks.spool_hour`.
 """
@@ -16,6 +17,7 @@ import argparse
 import os
 import shutil
 import sqlite3
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,8 +53,11 @@ class PlainFile:
         os.fdatasync(file)
         os.close(file)
 
+    def open(self) -> None:
+        self._file = self._path.open("rb", buffering=0)
+
     def read(self, count: int, size_bytes: int) -> int:
-        with self._path.open("rb", buffering=0) as file:
+        with self._file as file:
             return sum(len(file.read(size_bytes)) for _ in range(count))
 
 
@@ -62,11 +67,11 @@ class Spooled:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "spool"
 
-    def _open(self) -> Spool:
+    def _spool(self) -> Spool:
         return Spool(self._folder, settings=SpoolSettings(max_mib=1 << 20, sync_ms=int(SYNC_S * 1000)))
 
     def write(self, values: Sequence[bytes]) -> None:
-        spool = self._open()
+        spool = self._spool()
         sync_s = time.monotonic() + SYNC_S
         for value in values:
             spool.append(Envelope("frames", b"camera", [], time.time_ns()), value, droppable=True)
@@ -76,8 +81,11 @@ class Spooled:
         spool.sync()
         spool.close()
 
+    def open(self) -> None:
+        self._opened = self._spool()
+
     def read(self, count: int, size_bytes: int) -> int:
-        spool, found = self._open(), 0
+        spool, found = self._opened, 0
         for _ in range(count):
             taken = spool.take(spool.droppable)
             assert taken is not None
@@ -94,14 +102,14 @@ class Sqlite:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "queue.db"
 
-    def _open(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         queue = sqlite3.connect(self._path, isolation_level=None)
         queue.execute("PRAGMA journal_mode=WAL")
         queue.execute("PRAGMA synchronous=FULL")
         return queue
 
     def write(self, values: Sequence[bytes]) -> None:
-        queue = self._open()
+        queue = self._connect()
         queue.execute(
             "CREATE TABLE queue (number INTEGER PRIMARY KEY, topic TEXT, key BLOB, at_ns INTEGER, value BLOB)"
         )
@@ -116,8 +124,11 @@ class Sqlite:
         queue.execute("COMMIT")
         queue.close()
 
+    def open(self) -> None:
+        self._queue = self._connect()
+
     def read(self, count: int, size_bytes: int) -> int:
-        queue = self._open()
+        queue = self._queue
         found = sum(len(value) for (value,) in queue.execute("SELECT value FROM queue ORDER BY number"))
         queue.close()
         return found
@@ -137,16 +148,17 @@ def rates(*, rounds: int, folder: Path, say: Callable[[str], None]) -> Section:
     for size, (size_bytes, count) in SIZES.items():
         values = [os.urandom(size_bytes) for _ in range(min(count, 40))]
         values = [values[number % len(values)] for number in range(count)]
-        found: dict[str, dict[str, list[float]]] = {name: {"write": [], "read": []} for name in CANDIDATES}
+        found: dict[str, dict[str, list[float]]] = {name: {"write": [], "open": [], "read": []} for name in CANDIDATES}
         for turn in range(rounds):
             names = list(CANDIDATES)
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                write_s, read_s = _measure(CANDIDATES[name], values, folder=folder)
+                write_s, open_s, read_s = _measure(CANDIDATES[name], values, folder=folder)
+                found[name]["open"].append(round(open_s, 3))
                 for what, seconds in (("write", write_s), ("read", read_s)):
                     found[name][what].append(round(size_bytes * count / seconds / 1e6, 1))
             say(
                 f"{size}, round {turn + 1} of {rounds}: "
-                + ", ".join(f"{n} {f['write'][-1]:g}" for n, f in found.items())
+                + ", ".join(f"{n} {f['write'][-1]:g}/{f['read'][-1]:g} MB/s" for n, f in found.items())
             )
         raw[size] = found
         floor = AT_LEAST if size == "2 MB" else None
@@ -156,6 +168,8 @@ def rates(*, rounds: int, folder: Path, say: Callable[[str], None]) -> Section:
                 ratio(f"{name}: write at {size} / plain file", found[name]["write"], found["plain file"]["write"], at_least=least),
                 ratio(f"{name}: drain at {size} / plain file read", found[name]["read"], found["plain file"]["read"], at_least=least),
             ]  # fmt: skip
+        opened_s = statistics.median(found["spool"]["open"]) / (size_bytes * count / 2**30)
+        rows.append(Row(name=f"spool: opened after a restart, {size} records", value=round(opened_s, 2), unit="s/GiB"))
     return Section(rows=rows, raw=raw)
 
 
@@ -188,8 +202,8 @@ def main() -> None:
 
 def _measure(
     candidate: Callable[[Path], PlainFile | Spooled | Sqlite], values: Sequence[bytes], *, folder: Path
-) -> tuple[float, float]:
-    """Seconds to write and to read back."""
+) -> tuple[float, float, float]:
+    """Seconds to write, to open again, and to read back."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     made = candidate(folder)
@@ -198,11 +212,15 @@ def _measure(
     write_s = time.monotonic() - began_s
     _forget_cached(folder)
     began_s = time.monotonic()
+    made.open()
+    open_s = time.monotonic() - began_s
+    _forget_cached(folder)
+    began_s = time.monotonic()
     found = made.read(len(values), len(values[0]))
     read_s = time.monotonic() - began_s
     assert found == sum(map(len, values)), "everything came back"
     shutil.rmtree(folder)
-    return write_s, read_s
+    return write_s, open_s, read_s
 
 
 def _forget_cached(folder: Path) -> None:

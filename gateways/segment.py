@@ -27,6 +27,9 @@ HEADER_BYTES = len(HEADER)
 _LENGTHS = struct.Struct("<II")
 _CHECKSUM = struct.Struct("<I")
 HEAD_BYTES = _LENGTHS.size + _CHECKSUM.size
+SMALL_BYTES = 64 * 1024
+"""Below that reading over a record costs less than finding the next one: about a disk's latency times its throughput."""
+AHEAD_BYTES = 1024 * 1024
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -174,7 +177,8 @@ class Segment:
 
     def _scan(self, size_bytes: int, *, verify: bool) -> None:
         last = self.end
-        while (lengths := self._lengths(self.end)) is not None:
+        ahead = _Ahead(self._file)
+        while (lengths := ahead.lengths(self.end)) is not None:
             following = self.end + HEAD_BYTES + sum(lengths)
             if not lengths[0] or following > size_bytes or (verify and not self._bytes(self.end)[2]):
                 break
@@ -201,6 +205,28 @@ class Segment:
         envelope = os.pread(self._file, envelope_bytes, offset + HEAD_BYTES)
         value = os.pread(self._file, value_bytes, offset + HEAD_BYTES + envelope_bytes)
         return envelope, value, _CHECKSUM.pack(_checksum(lengths, envelope, value)) == checksum
+
+
+class _Ahead:
+    """Lengths of one record after the other. Small records are counted out of long reads: a read for each of them would be a
+    walk to the disk for each."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._from = 0
+        self._bytes = b""
+        self._last = 0
+
+    def lengths(self, offset: int) -> tuple[int, int] | None:
+        """Of envelope and value of the record at `offset`, which is not before that of the last call; None where the file ends."""
+        place = offset - self._from
+        if place + _LENGTHS.size > len(self._bytes):
+            small = offset - self._last < SMALL_BYTES
+            self._from, place = offset, 0
+            self._bytes = os.pread(self._file, AHEAD_BYTES if small else _LENGTHS.size, offset)
+        self._last = offset
+        head = self._bytes[place : place + _LENGTHS.size]
+        return _LENGTHS.unpack(head) if len(head) == _LENGTHS.size else None
 
 
 def sync_folder(folder: Path) -> None:

@@ -164,7 +164,8 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
 
 
 def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
-    known_views = sorted({view for camera in plant.cameras.values() for view in camera.views})
+    cameras = [camera for station in plant.stations for camera in station.cameras]
+    known_views = sorted({view for camera in cameras for view in camera.views})
     if not recipe.views:
         yield (*where, "views"), "at least one view", None
     for index, view in enumerate(recipe.views):

@@ -17,6 +17,8 @@ from schemas.plant_yaml import Finding, Place
 
 MAX_LISTED = 12
 MEANT_IN_SECONDS = 1000
+ALSO_CALLED = {"gige": "genicam", "usb3": "genicam", "aravis": "genicam", "ok": "pass", "nok": "reject"}
+"""Words of the field for values of ours."""
 UNKNOWN_KEY = "a known key: "
 """How findings about keys that nobody knows begin."""
 ALIKE, NEARLY_THE_SAME = 0.4, 0.85
@@ -120,7 +122,7 @@ def _or_null(data: Any, expected: types.Type, place: Place) -> Iterator[Finding]
 
 def _choice(data: Any, choices: list[str], place: Place) -> Iterator[Finding]:
     if data not in choices:
-        guess = nearest(data, choices) if isinstance(data, str) else None
+        guess = nearest(ALSO_CALLED.get(data.lower(), data), choices) if isinstance(data, str) else None
         yield place, f"one of {_listed(choices)}, not {_told(data)}", guess
 
 

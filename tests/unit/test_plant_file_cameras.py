@@ -30,7 +30,7 @@ def test_each_kind_of_source_is_read(tmp_path: Path) -> None:
 
 MISTAKES = [
     ("a kind that there is not", "{ type: gige, device: x }",
-     f"{PLACE}.type: expected one of {KINDS}, not the text `gige`; did you mean `video`?"),
+     f"{PLACE}.type: expected one of {KINDS}, not the text `gige`; did you mean `genicam`?"),
     ("a kind nearly right", "{ type: rstp, url: x }",
      f"{PLACE}.type: expected one of {KINDS}, not the text `rstp`; did you mean `rtsp`?"),
     ("no address", "{ type: rtsp }", f"{PLACE}: expected the key `url` (text)"),

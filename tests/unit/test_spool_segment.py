@@ -152,3 +152,24 @@ def test_a_write_that_stops_in_the_middle_is_completed(tmp_path: Path, monkeypat
     records = [Record(Envelope("frames", b"c", [("a", b"b")], 1), bytes(range(200)))]
     write(tmp_path / "a.seg", records)
     assert read(tmp_path / "a.seg") == (records, 0)
+
+
+@pytest.mark.parametrize("ahead_bytes", [8, 9, 45, 77, 100, 4096, segment.AHEAD_BYTES])
+@pytest.mark.parametrize(
+    "sizes", [[30_000] * 80, [100, 200_000] * 8, [2_000_000, 10, 10, 65_500, 65_600, 10], [7] * 50]
+)
+def test_records_of_all_sizes_are_counted_as_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[int], ahead_bytes: int
+) -> None:
+    monkeypatch.setattr(segment, "AHEAD_BYTES", ahead_bytes)
+    path = tmp_path / "a.seg"
+    write(path, [Record(Envelope("frames", b"c", [], number + 1), bytes(size)) for number, size in enumerate(sizes)])
+    counted, torn_bytes = Segment.open(path, first=0, verify=False)
+    assert (counted.count, counted.end, torn_bytes) == (len(sizes), path.stat().st_size, 0)
+    assert (counted.oldest_ns, counted.newest_ns) == (1, len(sizes))
+    counted.close()
+    os.truncate(path, path.stat().st_size - 1)
+    torn, torn_bytes = Segment.open(path, first=0, verify=False)
+    assert torn.count == len(sizes) - 1
+    assert torn_bytes == counted.end - torn.end - 1
+    torn.close()
