@@ -103,6 +103,14 @@ def test_homogeneous_counts_get_exact_limits_and_wandering_ones_laneys() -> None
     assert exact.outside
 
 
+def test_a_rate_that_wanders_wildly_leaves_too_few_points_inside_to_test_and_gets_laneys() -> None:
+    rng = np.random.default_rng(12)
+    counts = rng.binomial(5000, rng.uniform(0.05, 0.45, 20)).tolist()
+    limits, found = phase_one(chart=AttributeChart.P, counts=counts, sizes=[5000] * 20)
+    assert (found.outside_exact > 15, found.p_value_without) == (True, None)
+    assert limits.sigma_z is not None
+
+
 def test_laneys_factor_by_hand() -> None:
     # Rates 0.10, 0.12, ... of 100 parts each, mean 0.11: sigma = sqrt(0.11 * 0.89 / 100), z jumps by 0.02 / sigma every time.
     _, found = phase_one(chart=AttributeChart.P, counts=[10, 12] * 10, sizes=[100] * 20)
