@@ -18,6 +18,12 @@ from processors.spc.count_limits import poisson_limits
 from processors.spc.cusum import Cusum
 from processors.spc.dispersion import phase_one
 from processors.spc.ewma import Ewma
+from processors.spc.measurement_baseline import (
+    MeasurementBaseline,
+    MeasurementChart,
+    MeasurementPoint,
+    freeze_measurements,
+)
 from processors.spc.measurement_charts import individuals, xbar_r, xbar_s
 
 HOUR_NS = 3_600_000_000_000
@@ -185,6 +191,46 @@ def test_a_baseline_names_who_froze_it_and_what_was_left_out() -> None:
         frozen(points, excluded=[Exclusion(start_at_ns=0, cause="")])
     with pytest.raises(ValueError, match="before the freezing"):
         frozen(points, frozen_at_ns=0)
+
+
+def test_a_baseline_of_measurements_starts_the_other_charts() -> None:
+    rng = np.random.default_rng(13)
+    points = [
+        MeasurementPoint(at_ns=n * HOUR_NS, values=tuple(rng.normal(20, 2, 4).tolist())) for n in reversed(range(50))
+    ]
+    baseline = frozen_measurements(MeasurementChart.XBAR_S, points)
+    assert baseline.limits == xbar_s([point.values for point in reversed(points)])
+    assert (baseline.subgroups, baseline.subgroup_size, baseline.from_ns) == (50, 4, 0)
+    assert baseline.sigma_of_means == pytest.approx(1, rel=0.15)
+    assert baseline.ewma().reach == pytest.approx(2.962 * baseline.sigma_of_means / 3)  # sqrt(0.2 / 1.8) = 1/3
+    shifted = baseline.cusum()
+    assert [shifted.add(baseline.limits.location.centre + 2).outside for _ in range(5)] == [False] * 3 + [True] * 2
+    again = msgspec.json.decode(msgspec.json.encode(baseline), type=MeasurementBaseline)
+    assert again == baseline
+    with pytest.raises(ValueError, match="one value per point"):
+        frozen_measurements(MeasurementChart.INDIVIDUALS, points)
+
+
+def test_moving_ranges_of_a_baseline_are_those_of_neighbours_in_time() -> None:
+    points = [MeasurementPoint(at_ns=n, values=(float(n % 2),)) for n in (3, 0, 2, 1, 5, 4)]
+    baseline = frozen_measurements(MeasurementChart.INDIVIDUALS, points)
+    assert baseline.limits.spread.centre == 1.0
+    with pytest.raises(ValueError, match="cause"):
+        frozen_measurements(MeasurementChart.INDIVIDUALS, points, excluded=[Exclusion(start_at_ns=77, cause="?")])
+
+
+def frozen_measurements(
+    chart: MeasurementChart, points: list[MeasurementPoint], *, excluded: list[Exclusion] | None = None
+) -> MeasurementBaseline:
+    return freeze_measurements(
+        subject="press-1/pressure, bar",
+        chart=chart,
+        points=points,
+        excluded=excluded or [],
+        data="sensors, press-1",
+        frozen_by="process engineer",
+        frozen_at_ns=1000 * HOUR_NS,
+    )
 
 
 def frozen(
