@@ -40,7 +40,7 @@ bench: setup-bench ## every figure of the speed table beside its floor (about 20
 bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (15 min)
 	$(BIN)/python -m benchmarks.floor
 
-bench-statistics: setup ## run lengths of the control charts beside theory, quality of alerts, sensors (3 min)
+bench-statistics: setup ## run lengths of the control charts beside theory, quality of alerts, sensors (2 min)
 	$(BIN)/python -m benchmarks.statistics
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)

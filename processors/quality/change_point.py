@@ -16,6 +16,7 @@ from scipy.special import xlogy
 PERMUTATIONS = 999
 SEED = 20261124  # the same counts always give the same p-value
 LIKELIHOOD_DROP = 1.92  # half the 95 % quantile of chi-square with one degree of freedom
+COUNTS_AT_ONCE = 1_000_000  # 8 MB each in a handful of arrays
 LARGEST_COUNT = 10**9 - 1  # numpy's hypergeometric draws take no more
 
 
@@ -79,9 +80,6 @@ def change_point(points: Iterable[CountPoint]) -> ChangePoint | None:
     ratios = _ratios(bad[None, :], parts)[0]
     split = int(np.argmax(ratios))
     near = np.flatnonzero(ratios >= ratios[split] - LIKELIHOOD_DROP)
-    rng = np.random.default_rng(SEED)
-    shuffled = rng.multivariate_hypergeometric(parts, int(bad.sum()), size=PERMUTATIONS, method="marginals")
-    as_large = int(np.sum(_ratios(shuffled, parts).max(axis=1) >= ratios[split] - 1e-9))
     before = split + 1
     return ChangePoint(
         at_ns=ordered[before].start_at_ns,
@@ -92,7 +90,7 @@ def change_point(points: Iterable[CountPoint]) -> ChangePoint | None:
         bad_after=int(bad[before:].sum()),
         parts_after=int(parts[before:].sum()),
         log_likelihood_ratio=float(ratios[split]),
-        p_value=(as_large + 1) / (PERMUTATIONS + 1),
+        p_value=_p_value(bad, parts, float(ratios[split])),
     )
 
 
@@ -100,6 +98,18 @@ def changed_then(change: ChangePoint, events: Sequence[Event]) -> list[Event]:
     """What else changed while the rate may have, nearest to its most likely moment first. Evidence of time, not of cause."""
     within = [event for event in events if change.earliest_ns <= event.at_ns <= change.latest_ns]
     return sorted(within, key=lambda event: (abs(event.at_ns - change.at_ns), event))
+
+
+def _p_value(bad: npt.NDArray[np.int64], parts: npt.NDArray[np.int64], ratio: float) -> float:
+    """Rank of the ratio among those of permuted parts; some permutations at a time, so that many points need no more memory."""
+    rng = np.random.default_rng(SEED)
+    as_large, left, at_once = 0, PERMUTATIONS, max(1, COUNTS_AT_ONCE // len(parts))
+    while left:
+        rows = min(left, at_once)
+        shuffled = rng.multivariate_hypergeometric(parts, int(bad.sum()), size=rows, method="marginals")
+        as_large += int(np.sum(_ratios(shuffled, parts).max(axis=1) >= ratio - 1e-9))
+        left -= rows
+    return (as_large + 1) / (PERMUTATIONS + 1)
 
 
 def _ratios(bad: npt.NDArray[np.int64], parts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

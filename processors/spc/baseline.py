@@ -59,6 +59,21 @@ class AttributeBaseline(msgspec.Struct, frozen=True, kw_only=True):
         return AttributeLimits(chart=self.chart, rate=self.rate, confidence=self.confidence, sigma_z=self.sigma_z)
 
 
+def checked_exclusions(
+    excluded: Iterable[Exclusion], *, times_ns: Sequence[int], frozen_by: str, frozen_at_ns: int
+) -> dict[int, Exclusion]:
+    """The exclusions by time of their point. Raises ValueError for what makes a baseline worth nothing: see `freeze`."""
+    left_out = {exclusion.start_at_ns: exclusion for exclusion in excluded}
+    known = set(times_ns)
+    if not frozen_by.strip():
+        raise ValueError("expected the name of who freezes the baseline")
+    if not left_out.keys() <= known or not all(exclusion.cause.strip() for exclusion in left_out.values()):
+        raise ValueError("expected exclusions that each name one of the points and its cause")
+    if len(known) != len(times_ns) or any(at_ns > frozen_at_ns for at_ns in known):
+        raise ValueError("expected points of different times, all before the freezing")
+    return left_out
+
+
 def freeze(
     *,
     subject: str,
@@ -74,14 +89,9 @@ def freeze(
 
     Raises ValueError without a name, without points, for an exclusion that names no point or no cause, and for points after the freezing.
     """
-    left_out = {exclusion.start_at_ns: exclusion for exclusion in excluded}
-    known = {point.start_at_ns for point in points}
-    if not frozen_by.strip():
-        raise ValueError("expected the name of who freezes the baseline")
-    if not left_out.keys() <= known or not all(exclusion.cause.strip() for exclusion in left_out.values()):
-        raise ValueError("expected exclusions that each name one of the points and its cause")
-    if len(known) != len(points) or any(start_at_ns > frozen_at_ns for start_at_ns in known):
-        raise ValueError("expected points of different windows that began before the freezing")
+    left_out = checked_exclusions(
+        excluded, times_ns=[point.start_at_ns for point in points], frozen_by=frozen_by, frozen_at_ns=frozen_at_ns
+    )
     kept = sorted((point for point in points if point.start_at_ns not in left_out), key=lambda point: point.start_at_ns)
     limits, dispersion = phase_one(
         chart=chart, counts=[p.count for p in kept], sizes=[p.size for p in kept], confidence=confidence

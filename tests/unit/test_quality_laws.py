@@ -167,6 +167,15 @@ def test_no_change_is_called_one_seldom() -> None:
     assert called <= 12  # 5 expected
 
 
+def test_a_year_of_hours_is_looked_through() -> None:
+    rng = np.random.default_rng(14)
+    bad = rng.binomial(20, np.where(np.arange(8760) < 5000, 0.05, 0.06))
+    found = change_point([CountPoint(hour * HOUR_NS, int(count), 20) for hour, count in enumerate(bad)])
+    assert found is not None
+    assert found.p_value == 0.001
+    assert found.earliest_ns <= 5000 * HOUR_NS <= found.latest_ns
+
+
 def test_change_points_at_the_edges() -> None:
     assert change_point([]) is None
     assert change_point([CountPoint(0, 1, 10), CountPoint(1, 0, 0)]) is None

@@ -18,6 +18,12 @@ from processors.spc.count_limits import poisson_limits
 from processors.spc.cusum import Cusum
 from processors.spc.dispersion import phase_one
 from processors.spc.ewma import Ewma
+from processors.spc.measurement_baseline import (
+    MeasurementBaseline,
+    MeasurementChart,
+    MeasurementPoint,
+    freeze_measurements,
+)
 from processors.spc.measurement_charts import individuals, xbar_r, xbar_s
 
 HOUR_NS = 3_600_000_000_000
@@ -103,6 +109,14 @@ def test_homogeneous_counts_get_exact_limits_and_wandering_ones_laneys() -> None
     assert exact.outside
 
 
+def test_a_rate_that_wanders_wildly_leaves_too_few_points_inside_to_test_and_gets_laneys() -> None:
+    rng = np.random.default_rng(12)
+    counts = rng.binomial(5000, rng.uniform(0.05, 0.45, 20)).tolist()
+    limits, found = phase_one(chart=AttributeChart.P, counts=counts, sizes=[5000] * 20)
+    assert (found.outside_exact > 15, found.p_value_without) == (True, None)
+    assert limits.sigma_z is not None
+
+
 def test_laneys_factor_by_hand() -> None:
     # Rates 0.10, 0.12, ... of 100 parts each, mean 0.11: sigma = sqrt(0.11 * 0.89 / 100), z jumps by 0.02 / sigma every time.
     _, found = phase_one(chart=AttributeChart.P, counts=[10, 12] * 10, sizes=[100] * 20)
@@ -177,6 +191,46 @@ def test_a_baseline_names_who_froze_it_and_what_was_left_out() -> None:
         frozen(points, excluded=[Exclusion(start_at_ns=0, cause="")])
     with pytest.raises(ValueError, match="before the freezing"):
         frozen(points, frozen_at_ns=0)
+
+
+def test_a_baseline_of_measurements_starts_the_other_charts() -> None:
+    rng = np.random.default_rng(13)
+    points = [
+        MeasurementPoint(at_ns=n * HOUR_NS, values=tuple(rng.normal(20, 2, 4).tolist())) for n in reversed(range(50))
+    ]
+    baseline = frozen_measurements(MeasurementChart.XBAR_S, points)
+    assert baseline.limits == xbar_s([point.values for point in reversed(points)])
+    assert (baseline.subgroups, baseline.subgroup_size, baseline.from_ns) == (50, 4, 0)
+    assert baseline.sigma_of_means == pytest.approx(1, rel=0.15)
+    assert baseline.ewma().reach == pytest.approx(2.962 * baseline.sigma_of_means / 3)  # sqrt(0.2 / 1.8) = 1/3
+    shifted = baseline.cusum()
+    assert [shifted.add(baseline.limits.location.centre + 2).outside for _ in range(5)] == [False] * 3 + [True] * 2
+    again = msgspec.json.decode(msgspec.json.encode(baseline), type=MeasurementBaseline)
+    assert again == baseline
+    with pytest.raises(ValueError, match="one value per point"):
+        frozen_measurements(MeasurementChart.INDIVIDUALS, points)
+
+
+def test_moving_ranges_of_a_baseline_are_those_of_neighbours_in_time() -> None:
+    points = [MeasurementPoint(at_ns=n, values=(float(n % 2),)) for n in (3, 0, 2, 1, 5, 4)]
+    baseline = frozen_measurements(MeasurementChart.INDIVIDUALS, points)
+    assert baseline.limits.spread.centre == 1.0
+    with pytest.raises(ValueError, match="cause"):
+        frozen_measurements(MeasurementChart.INDIVIDUALS, points, excluded=[Exclusion(start_at_ns=77, cause="?")])
+
+
+def frozen_measurements(
+    chart: MeasurementChart, points: list[MeasurementPoint], *, excluded: list[Exclusion] | None = None
+) -> MeasurementBaseline:
+    return freeze_measurements(
+        subject="press-1/pressure, bar",
+        chart=chart,
+        points=points,
+        excluded=excluded or [],
+        data="sensors, press-1",
+        frozen_by="process engineer",
+        frozen_at_ns=1000 * HOUR_NS,
+    )
 
 
 def frozen(
