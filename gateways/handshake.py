@@ -1,6 +1,6 @@
 """The handshake of a station, on our side: when the PLC may trigger, and what went wrong with its triggers.
 
-    TriggerReady   false -> true   broker, cameras, inspect and judge are there, the PLC's recipe is known
+    TriggerReady   false -> true   broker, cameras, inspect and judge are there, the PLC's recipe is known and loaded
                    true -> false   one of them is gone; ErrorCode 1 to 9 says which, and ends with its cause
     ErrorCode      20 and above    a trigger that was early, lost or double, a result that the PLC did not take:
                                    stays until the PLC counts Reset up
@@ -57,8 +57,11 @@ class StationHandshake:
         code, text = (self._fault, self._fault_text) if self._fault else (self._not_ready, self._not_ready_text)
         return Shown(ready, self._trigger_seen, code, text)
 
-    def look(self, *, broker_away: bool, stages_away: Sequence[str], recipe: str, now_s: float) -> None:
-        """Takes in how things stand. `recipe` is what the PLC has selected, "" where it selects none."""
+    def look(
+        self, *, broker_away: bool, stages_away: Sequence[str], recipe: str, recipe_lacking: bool, now_s: float
+    ) -> None:
+        """Takes in how things stand. `recipe` is what the PLC has selected, "" where it selects none; `recipe_lacking`: something of
+        it is not loaded."""
         code, text = HandshakeCode.NONE, ""
         if broker_away:
             code, text = HandshakeCode.BROKER_AWAY, "Kafka does not answer, or no stage runs"
@@ -66,6 +69,8 @@ class StationHandshake:
             code, text = _AWAY[stages_away[0]], f"not ready: {', '.join(stages_away)}"
         elif recipe and recipe not in self._recipes:
             code, text = HandshakeCode.UNKNOWN_RECIPE, f"{recipe} is none of {', '.join(sorted(self._recipes))}"
+        elif recipe_lacking:
+            code, text = HandshakeCode.RECIPE_LACKING, f"{recipe}: a reference is not there; inspect's log names it"
         self._stand_at(code, text, now_s)
 
     def leave(self, *, now_s: float) -> None:

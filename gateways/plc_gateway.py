@@ -251,7 +251,11 @@ class _Controller:
         for station in self.stations:
             away = [stage for stage in station.needs if not presence.is_ready(stage, now_s=now_s)]
             station.handshake.look(
-                broker_away=broker_away, stages_away=away, recipe=station.selected_recipe, now_s=now_s
+                broker_away=broker_away,
+                stages_away=away,
+                recipe=station.selected_recipe,
+                recipe_lacking=presence.is_lacking(station.selected_recipe, now_s=now_s),
+                now_s=now_s,
             )
             if station.handshake.shown.trigger_ready:
                 station.report.early_trigger("", over=True)

@@ -24,11 +24,11 @@ class Presence:
     """What was said, and when it was heard (monotonic s). A process that has not been heard for `SILENT_AFTER_S` is away."""
 
     def __init__(self) -> None:
-        self._heard: dict[tuple[str, str], tuple[bool, float]] = {}
+        self._heard: dict[tuple[str, str], tuple[StageReadiness, float]] = {}
 
     def hear(self, said: StageReadiness, *, now_s: float) -> None:
         """Takes a statement over; what is silent is forgotten, so that processes that come and go do not add up."""
-        self._heard[said.stage, said.instance] = said.ready, now_s
+        self._heard[said.stage, said.instance] = said, now_s
         self._heard = {who: heard for who, heard in self._heard.items() if now_s - heard[1] <= SILENT_AFTER_S}
 
     def hears_anyone(self, *, now_s: float) -> bool:
@@ -38,9 +38,14 @@ class Presence:
     def is_ready(self, stage: str, *, now_s: float) -> bool:
         """Whether at least one process of the stage said of late that it can work."""
         return any(
-            ready and now_s - at_s <= SILENT_AFTER_S
-            for (name, _), (ready, at_s) in self._heard.items()
-            if name == stage
+            said.ready and now_s - at_s <= SILENT_AFTER_S for said, at_s in self._heard.values() if said.stage == stage
+        )
+
+    def is_lacking(self, recipe: str, *, now_s: float) -> bool:
+        """Whether a process that works cannot do the recipe: a part may come to just that one."""
+        return any(
+            said.ready and recipe in said.lacking_recipes and now_s - at_s <= SILENT_AFTER_S
+            for said, at_s in self._heard.values()
         )
 
 

@@ -120,6 +120,7 @@ class HandshakeCode(IntEnum):
     INSPECT_AWAY = 4
     JUDGE_AWAY = 5
     UNKNOWN_RECIPE = 6
+    RECIPE_LACKING = 7
     EARLY_TRIGGER = 20
     LOST_TRIGGER = 21
     DOUBLE_TRIGGER = 22

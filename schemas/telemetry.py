@@ -60,6 +60,8 @@ class Stage:
         ProcessCollector(registry=self.registry)
         self.log: Any = structlog.get_logger(stage=name)
         self._ready = threading.Event()
+        self.lacking_recipes: tuple[str, ...] = ()
+        """Recipes that the stage cannot do yet although it is ready; said on `readiness`."""
         self.received = self.counter("in", "Records taken in.", "topic")
         self.produced = self.counter("out", "Records produced and acknowledged.", "topic")
         self.dropped = self.counter("dropped", "Records refused, or dropped by a rule.", "reason")

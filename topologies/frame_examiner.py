@@ -29,7 +29,7 @@ from schemas.object_store import ObjectMissing, ObjectStore
 from schemas.patience import patiently
 from schemas.plant import Camera, Plant
 from schemas.reasons import RefusalReason
-from schemas.recipes import ModelPin
+from schemas.recipes import ModelPin, Recipe, View
 from schemas.settings import BudgetSettings
 from schemas.telemetry import Noticed, Stage
 from topologies.byte_budget import ByteBudget
@@ -111,30 +111,45 @@ class FrameExaminer:
         self._fetching = fetching
         self._preparing = JobBatches(executor=executor, threads=threads)
         limit_bytes = BudgetSettings().decoded_bytes
+        self._missing: set[str] = set()
         self._room = ByteBudget(
             limit_bytes=limit_bytes, limit_count=limit_count, used=stage.budget("decoded", limit_bytes=limit_bytes)
         )
 
     async def warm_up(self) -> None:
-        """Loads the recipes' references and tries the models with their sizes, so that the first part is not late.
-
-        A reference that is missing is noticed now; its frames will be refused.
-        """
-        for recipe in self._plant.recipes:
-            for view in recipe.views:
-                camera = next((each for each in self._plant.cameras.values() if view.name in each.views), None)
-                if view.reference is None or camera is None or not self._references.has_room:
-                    continue
-                try:
-                    reference = await self._references.get(
-                        file=view.reference, digest=None, settings=recipe.inspection, camera=camera
-                    )
-                except Refused as refused:
-                    self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
-                    continue
-                picture = reference.comparison.half_reference[None, None]
-                self._triton.know(recipe.inspection.compare, {"image": picture, "reference": picture})
+        """Tries the models with the sizes of the recipes' references, so that the first part is not late. Before it: `lacking`."""
         await self._triton.warm_up()
+
+    async def lacking(self) -> tuple[str, ...]:
+        """Loads the recipes' references, as many as there is room for; returns the recipes (`name@revision`) that lack one.
+
+        A reference that is missing is noticed; frames of its view are refused until it is there.
+        """
+        lacking = {
+            recipe.key
+            for recipe in self._plant.recipes
+            for view in recipe.views
+            if not await self._has_reference(recipe, view)
+        }
+        return tuple(sorted(lacking))
+
+    async def _has_reference(self, recipe: Recipe, view: View) -> bool:
+        camera = next((each for each in self._plant.cameras.values() if view.name in each.views), None)
+        if view.reference is None or camera is None or not self._references.has_room:
+            return True  # a frame brings its own, nobody takes the view, or it is loaded when it is needed
+        try:
+            reference = await self._references.get(
+                file=view.reference, digest=None, settings=recipe.inspection, camera=camera
+            )
+        except Refused as refused:
+            if view.reference not in self._missing:  # it is looked for again and again, and told once
+                self._missing.add(view.reference)
+                self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
+            return False
+        self._missing.discard(view.reference)
+        picture = reference.comparison.half_reference[None, None]
+        self._triton.know(recipe.inspection.compare, {"image": picture, "reference": picture})
+        return True
 
     async def examine(
         self, frame: Frame, place: FramePlace, *, begin: Callable[[], None] = lambda: None

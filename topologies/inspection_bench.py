@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -28,6 +29,9 @@ MOST_THREADS = 4  # alignment holds the interpreter most of its time: more threa
 FETCHING_THREADS = 4
 FRAMES_PER_REQUEST = 16
 """How many frames may be open for each request in flight: as many again as a full batch holds, while it is under way."""
+
+LOOK_EVERY_S = 2.0
+"""How often a reference that is missing is looked for."""
 
 LEAST_URGENT = 19
 """`nice` of threads that must not take time from anybody else's."""
@@ -61,6 +65,7 @@ class InspectionBench:
             threads=threads,
             limit_count=1 if in_the_background else FRAMES_PER_REQUEST * settings.in_flight,
         )
+        self._stage = stage
         self._services = Background()
         self._services.spawn(self._triton.keep_ready())
         self._services.spawn(self._warm_up())
@@ -96,8 +101,12 @@ class InspectionBench:
             executor.shutdown(wait=False, cancel_futures=True)
 
     async def _warm_up(self) -> None:
+        self._stage.lacking_recipes = await self._examiner.lacking()
         await self._examiner.warm_up()
         self._warm = True
+        while self._stage.lacking_recipes:  # a reference may be captured while the line runs
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._stage.lacking_recipes = await self._examiner.lacking()
 
 
 def _yield_to_all() -> None:

@@ -57,9 +57,9 @@ class ReadinessTeller:
         self._producer = await patiently(self._connect, stage=self._stage, service="broker", away=(KafkaError, OSError))
         attempt = 0
         while True:
-            said = self._stage.ready
+            said = self._state
             try:
-                await self._say(self._producer, ready=said)
+                await self._say(self._producer, ready=said[0])
                 attempt = 0
             except KafkaError as error:
                 attempt += 1
@@ -68,8 +68,12 @@ class ReadinessTeller:
                 continue
             for _ in range(LOOKS_BEFORE_SAYING):
                 await asyncio.sleep(LOOK_EVERY_S)
-                if self._stage.ready != said:
+                if self._state != said:
                     break
+
+    @property
+    def _state(self) -> tuple[bool, tuple[str, ...]]:
+        return self._stage.ready, self._stage.lacking_recipes
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(**self._kafka.client(), acks=1, request_timeout_ms=REQUEST_TIMEOUT_MS)
@@ -90,6 +94,7 @@ class ReadinessTeller:
                 instance=self._instance,
                 ready=ready,
                 said_at_ns=now_ns,
+                lacking_recipes=self._stage.lacking_recipes,
             ),
         )
         await producer.send_and_wait(self._topic, encoded.value, key=self._stage.name.encode(), headers=encoded.headers)

@@ -333,7 +333,14 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
         ),
         (
             READINESS,
-            StageReadiness(id=f"inspect/1/{AT_NS}", stage="inspect", instance="1", ready=True, said_at_ns=AT_NS),
+            StageReadiness(
+                id=f"inspect/1/{AT_NS}",
+                stage="inspect",
+                instance="1",
+                ready=True,
+                said_at_ns=AT_NS,
+                lacking_recipes=("board-b@1",),
+            ),
         ),
         (
             COMMANDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,9 +29,10 @@ def looked(
     broker_away: bool = False,
     away: tuple[str, ...] = (),
     recipe: str = "",
+    lacking: bool = False,
     now_s: float = 0.0,
 ) -> StationHandshake:
-    shaken.look(broker_away=broker_away, stages_away=away, recipe=recipe, now_s=now_s)
+    shaken.look(broker_away=broker_away, stages_away=away, recipe=recipe, recipe_lacking=lacking, now_s=now_s)
     return shaken
 
 
@@ -38,12 +40,13 @@ def looked(
     broker_away=st.booleans(),
     away=st.lists(st.sampled_from(STAGES), unique=True).map(tuple),
     recipe=st.sampled_from(["", "board@1", "board@2"]),
+    lacking=st.booleans(),
 )
 def test_a_trigger_is_asked_for_only_while_everything_it_needs_is_there(
-    broker_away: bool, away: tuple[str, ...], recipe: str
+    broker_away: bool, away: tuple[str, ...], recipe: str, lacking: bool
 ) -> None:
-    shown = looked(handshake(), broker_away=broker_away, away=away, recipe=recipe).shown
-    assert shown.trigger_ready == (not broker_away and not away and recipe != "board@2")
+    shown = looked(handshake(), broker_away=broker_away, away=away, recipe=recipe, lacking=lacking).shown
+    assert shown.trigger_ready == (not broker_away and not away and recipe != "board@2" and not lacking)
     assert (shown.error_code is HandshakeCode.NONE) == shown.trigger_ready
     assert bool(shown.error_text) == (not shown.trigger_ready)
 
@@ -56,6 +59,7 @@ def test_it_says_why_there_is_no_trigger_ready() -> None:
     assert looked(handshake(), away=("judge",)).shown.error_code is HandshakeCode.JUDGE_AWAY
     unknown = looked(handshake(), recipe="board@2").shown
     assert (unknown.error_code, unknown.error_text) == (HandshakeCode.UNKNOWN_RECIPE, "board@2 is none of board@1")
+    assert looked(handshake(), recipe="board@1", lacking=True).shown.error_code is HandshakeCode.RECIPE_LACKING
 
 
 def test_only_a_trigger_that_the_plc_could_have_known_better_is_early() -> None:
@@ -135,3 +139,16 @@ def test_a_second_trigger_for_one_part_is_double_and_a_ring_that_is_read_again_i
     assert history.is_double(arrival(2, "p"))
     assert not history.is_double(arrival(2, "q"))
     assert not history.is_double(arrival(2, "p", session="the PLC began anew"))
+
+
+def test_a_recipe_is_lacking_while_one_process_that_works_lacks_it() -> None:
+    presence = Presence()
+    lacks = msgspec.structs.replace(said("inspect", ready=True), lacking_recipes=("board@1",))
+    presence.hear(said("inspect", ready=True, instance="1"), now_s=0.0)
+    assert not presence.is_lacking("board@1", now_s=0.0)
+    presence.hear(lacks, now_s=0.0)
+    assert presence.is_lacking("board@1", now_s=SILENT_AFTER_S)
+    assert not presence.is_lacking("board@2", now_s=0.0)
+    assert not presence.is_lacking("board@1", now_s=SILENT_AFTER_S + 0.1), "who is silent says nothing"
+    presence.hear(msgspec.structs.replace(lacks, ready=False), now_s=0.0)
+    assert not presence.is_lacking("board@1", now_s=0.0), "who does not work gets no frames"
