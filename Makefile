@@ -36,7 +36,7 @@ check: setup-dev ## lint, format, types, imports
 bench: setup-bench ## every figure of the speed table beside its floor (about 20 min)
 	$(BIN)/python -m benchmarks
 
-bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (15 min)
+bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (10 min)
 	$(BIN)/python -m benchmarks.floor
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
