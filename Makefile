@@ -37,7 +37,7 @@ check: setup-dev ## lint, format, types, imports
 bench: setup-bench ## every figure of the speed table beside its floor (about 20 min)
 	$(BIN)/python -m benchmarks
 
-bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (15 min)
+bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (10 min)
 	$(BIN)/python -m benchmarks.floor
 
 bench-statistics: setup ## run lengths of the control charts beside theory, quality of alerts, sensors (2 min)

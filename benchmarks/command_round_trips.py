@@ -22,7 +22,7 @@ from benchmarks.peers.answering_process import AnsweringProcess
 from benchmarks.peers.asyncua_plc import AsyncuaPlc
 from benchmarks.peers.node_opcua_install import install
 from benchmarks.peers.node_opcua_plc import NodeOpcuaPlc
-from benchmarks.results_file import Row, Section, machine, ratio, write
+from benchmarks.results_file import Row, Section, machine, write
 from gateways.certificates import write_pair
 from gateways.command_mailbox import CommandMailbox
 from gateways.interlocks import StationInterlocks
@@ -86,9 +86,15 @@ async def _all(rounds: int, say: Callable[[str], None]) -> Section:
                     for _ in range(rounds):
                         for name, candidate in (("raw client", _raw), ("mailbox", _ours)):
                             found[name].append(await candidate(plc, Path(folder), commands))
+            # the two of a round stand next to each other: what else the machine does meets both
             rates = {name: [len(took) / sum(took) for took in each] for name, each in found.items()}
             rows += [
-                ratio(f"command round trips, {where}: mailbox / raw client", rates["mailbox"], rates["raw client"], at_least=AT_LEAST),
+                Row(
+                    name=f"command round trips, {where}: mailbox / raw client",
+                    value=round(statistics.median(ours / bare for ours, bare in zip(*rates.values(), strict=True)), 3),
+                    unit="ratio",
+                    at_least=AT_LEAST,
+                ),
                 *(
                     Row(name=f"command round trips, {where}: {what}{suffix}", value=round(value, 2), unit=unit)
                     for name, suffix in (("mailbox", ""), ("raw client", ", raw client"))

@@ -1,7 +1,7 @@
 """The sensor gateway: reads the channels of machines from their PLC at their sampling time and publishes the readings.
 
-A sample that is no finite number is counted and left out. A sample that could not be published has used up its sequence,
-so a gap in the sequences is a loss, and nothing else is.
+A sample that is no finite number is counted and left out, and ends its block (`sample_blocks.py`). A reading that could not be
+published has used up its sequence, so a gap in the sequences is a loss, and nothing else is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gateways.opcua_session import OpcUaSession, Reading
 from gateways.outbox import Fate
 from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
+from gateways.sample_blocks import LARGEST, Block, SampleBlocks
 from gateways.spool import open_spool
 from schemas.plant import Asset, Channel, Plant
 from schemas.reasons import DropReason
@@ -65,6 +66,7 @@ class _Sampled:
 
     asset: str
     channel: Channel
+    blocks: SampleBlocks
     next_sequence: int = 0
 
 
@@ -83,8 +85,9 @@ class Sampler:
         for asset in assets:
             for channel in asset.channels:
                 if channel.node is not None:
+                    blocks = SampleBlocks(length=channel.block_samples, period_ms=channel.sample_ms)
                     sampled = self._sampled.setdefault(
-                        (asset.name, channel.name), _Sampled(asset=asset.name, channel=channel)
+                        (asset.name, channel.name), _Sampled(asset=asset.name, channel=channel, blocks=blocks)
                     )
                     by_period.setdefault(channel.sample_ms, []).append(sampled)
         await together(*(self._sample(period, channels, session) for period, channels in by_period.items()))
@@ -93,41 +96,55 @@ class Sampler:
         """One read for all channels of one period; a read that comes late shifts the next ones, and never bunches them."""
         due_s = time.monotonic()
         nodes = [sampled.channel.node or "" for sampled in channels]
-        while True:
-            measured_at_ns = time.time_ns()
-            for sampled, reading in zip(channels, await session.read_each(nodes), strict=True):
-                self._take(sampled, reading, measured_at_ns)
-            due_s = max(due_s + sample_ms / 1000, time.monotonic())
-            await asyncio.sleep(due_s - time.monotonic())
+        try:
+            while True:
+                measured_at_ns = time.time_ns()
+                for sampled, reading in zip(channels, await session.read_each(nodes), strict=True):
+                    self._take(sampled, reading, measured_at_ns)
+                due_s = max(due_s + sample_ms / 1000, time.monotonic())
+                await asyncio.sleep(due_s - time.monotonic())
+        finally:
+            for sampled in channels:
+                self._submit(sampled, sampled.blocks.cut())
 
     def _take(self, sampled: _Sampled, reading: Reading, measured_at_ns: int) -> None:
         channel, subject = sampled.channel, f"{sampled.asset}/{sampled.channel.name}"
         self._stage.taken("samples", at_ms=measured_at_ns // 1_000_000)
-        began_s = time.monotonic()
         unusable = why_unusable(reading)
+        if unusable is None and channel.block_samples > 1 and abs(reading.value) > LARGEST:
+            unusable = "too_large"
         if unusable is not None:
             self._stage.emit(Noticed(what=unusable, subject=subject, detail=f"{reading.value!r}, {reading.status}"))
-            self._stage.finished(seconds=time.monotonic() - began_s)
+            self._stage.finished(seconds=0.0)
+            self._submit(sampled, sampled.blocks.cut())
             return
-        sequence, sampled.next_sequence = sampled.next_sequence, sampled.next_sequence + 1
-        message = SensorReading(
-            id=f"{subject}/{self._session}/{sequence}",
-            asset=sampled.asset,
-            channel=channel.name,
-            session=self._session,
-            sequence=sequence,
-            measured_at_ns=measured_at_ns,
-            unit=channel.unit,
-            value=float(reading.value),
-        )
-        self._publisher.submit(
-            SENSORS, sampled.asset, message, tell=partial(self._settle, subject, began_s), droppable=True
-        )
+        self._submit(sampled, sampled.blocks.take(float(reading.value), at_ns=measured_at_ns))
 
-    def _settle(self, subject: str, began_s: float, fate: Fate) -> None:
+    def _submit(self, sampled: _Sampled, blocks: Sequence[Block]) -> None:
+        channel, subject = sampled.channel, f"{sampled.asset}/{sampled.channel.name}"
+        for block in blocks:
+            sequence, sampled.next_sequence = sampled.next_sequence, sampled.next_sequence + 1
+            alone = channel.block_samples == 1
+            message = SensorReading(
+                id=f"{subject}/{self._session}/{sequence}",
+                asset=sampled.asset,
+                channel=channel.name,
+                session=self._session,
+                sequence=sequence,
+                measured_at_ns=block.first_at_ns,
+                unit=channel.unit,
+                value=block.values[0] if alone else None,
+                waveform=None if alone else block.as_waveform(),
+                sample_rate_hz=None if alone else 1000 / channel.sample_ms,
+            )
+            tell = partial(self._settle, subject, time.monotonic(), len(block.values))
+            self._publisher.submit(SENSORS, sampled.asset, message, tell=tell, droppable=True)
+
+    def _settle(self, subject: str, began_s: float, samples: int, fate: Fate) -> None:
         if fate is Fate.DROPPED:
             self._stage.emit(DroppedByRule(reason=DropReason.BROKER_AWAY, subject=subject))
-        self._stage.finished(seconds=time.monotonic() - began_s)
+        for _ in range(samples):
+            self._stage.finished(seconds=time.monotonic() - began_s)
 
 
 def why_unusable(reading: Reading) -> str | None:

@@ -230,12 +230,16 @@ class Line(Section, frozen=True, kw_only=True):
 
 
 class Channel(Section, frozen=True, kw_only=True):
-    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC."""
+    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC.
+
+    `block_samples` above 1: so many samples travel in one message, as a waveform of float32; for channels that are sampled quickly.
+    """
 
     name: str
     unit: str
     node: str | None = None
     sample_ms: int = 500
+    block_samples: int = 1
 
 
 class Asset(Section, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ POSITIVE = (
     "acknowledge_timeout_ms",
     "after_ms",
     "baseline_views",
+    "block_samples",
     "deadline_ms",
     "exposure_time_us",
     "frames_per_part",

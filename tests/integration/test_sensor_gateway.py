@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -97,6 +98,27 @@ async def test_readings_have_gap_free_sequences_and_what_is_no_number_is_counted
         assert [reading.measured_at_ns for reading in readings] == sorted(r.measured_at_ns for r in readings)
         assert len({reading.id for reading in readings}) == len(readings)
     assert {reading.value for reading in found} == {0.5, 2.25, 1.0}
+
+
+async def test_quick_samples_travel_in_blocks_and_a_restart_keeps_their_sequences(
+    settings: KafkaSettings, unique_prefix: str, tmp_path: Path, press: Press
+) -> None:
+    quick = Channel(name="vibration", unit="mm/s", node="s=press.Vibration", sample_ms=20, block_samples=5)
+    asset = Asset(name="press", line="line-1", plc="plc-1", channels=(quick,))
+    plant = floor_plant(unique_prefix, plc=press.plc, assets=(asset,))
+    await make_topics(plant, settings)
+    async with running(sensor_gateway.run, plant, name="sensor_gateway", plant_dir=tmp_path) as stage:
+        await read_until(settings, plant, SENSORS, 4)
+        await press.vibrate(1e300)
+        await until(lambda: counted(stage, "noticed_total", what="too_large") > 0, "no float32 holds it")
+        taken = counted(stage, "in_total", topic="samples")
+    found = await read_to_end(settings, plant, SENSORS)
+    assert [reading.sequence for reading in found] == list(range(len(found)))
+    assert all(reading.value is None and reading.sample_rate_hz == 50 for reading in found)
+    samples = [struct.unpack(f"<{len(reading.waveform) // 4}f", reading.waveform) for reading in found]
+    assert {value for block in samples for value in block} == {0.5}
+    assert max(map(len, samples)) == 5
+    assert sum(map(len, samples)) >= taken - counted(stage, "noticed_total", what="too_large"), "what was begun is sent"
 
 
 async def test_a_machine_that_goes_and_comes_back_is_read_on_in_the_same_session(
