@@ -43,7 +43,10 @@ class _Shot:
 
 
 class CameraCapture:
-    """Takes and publishes the pictures of one camera. `useful_for_s`: how long after the arrival a picture is worth taking."""
+    """Takes and publishes the pictures of one camera. `useful_for_s`: how long after the arrival a picture is worth taking.
+
+    `refuse_repeats`: a picture that is byte for byte the one before it shows the part before, and is not published.
+    """
 
     def __init__(
         self,
@@ -55,8 +58,11 @@ class CameraCapture:
         publisher: RecordPublisher,
         stage: Stage,
         useful_for_s: float,
+        refuse_repeats: bool,
     ) -> None:
         self._camera = camera
+        self._refuse_repeats = refuse_repeats
+        self._last_digest: dict[str, str] = {}
         self._source = source
         self._framer = framer
         self._book = book
@@ -152,6 +158,13 @@ class CameraCapture:
             )
         except Transient as error:
             self._drop(shot, DropReason.EXPIRED, str(error))
+            return
+        repeated = self._last_digest.get(shot.view) == frame.sha256
+        self._last_digest[shot.view] = frame.sha256
+        if repeated and self._refuse_repeats:
+            self._drop(
+                shot, DropReason.REPEATED_PICTURE, "byte for byte the picture before it: the camera repeats itself"
+            )
             return
         self._publisher.submit(FRAMES, self._camera, frame, tell=partial(self._settle, shot), droppable=True)
 

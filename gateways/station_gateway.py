@@ -162,6 +162,7 @@ class _Gateway:
             publisher=self._publisher,
             stage=self._stage,
             useful_for_s=station.gate_after_ms / 1000,
+            refuse_repeats=camera.repeats == "refuse",
         )
         return _WatchedCamera(camera=camera, book=book, source=source, capture=capture)
 

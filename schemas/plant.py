@@ -96,7 +96,11 @@ CameraSource = HttpSource | FolderSource | VideoSource | RtspSource | GenicamSou
 
 
 class Camera(Section, frozen=True, kw_only=True):
-    """A camera and the views (positions) it takes of a part, in the order of their capture."""
+    """A camera and the views (positions) it takes of a part, in the order of their capture.
+
+    `repeats: refuse`: the very picture that a view had for the part before is no picture of this part. A sensor's noise never repeats
+    byte for byte; `allow` is for a source without noise.
+    """
 
     name: str
     views: tuple[str, ...]
@@ -104,6 +108,7 @@ class Camera(Section, frozen=True, kw_only=True):
     max_width_px: int = 8192
     max_height_px: int = 8192
     max_image_bytes: int = 32_000_000
+    repeats: Literal["refuse", "allow"] = "refuse"
 
 
 # --- PLC ---------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class DropReason(StrEnum):
     """Why a frame was dropped by a rule, not refused: by the spool, the gateway or the recipe."""
 
     CAPTURE_FAILED = "capture_failed"
+    REPEATED_PICTURE = "repeated_picture"
     BROKER_AWAY = "broker_away"
     SPOOL_FULL = "spool_full"
     SPOOL_EXPIRED = "spool_expired"

@@ -69,15 +69,25 @@ class Eye:
         future = self.pictures.setdefault(trigger_count, asyncio.get_running_loop().create_future())
         return Picture(await future, 1)
 
-    def give(self, trigger_count: int, image: bytes | CaptureFailed = b"x") -> None:
+    def give(self, trigger_count: int, image: bytes | CaptureFailed | None = None) -> None:
+        """By default a picture that is nobody else's."""
         future = self.pictures.setdefault(trigger_count, asyncio.get_running_loop().create_future())
-        future.set_exception(image) if isinstance(image, Exception) else future.set_result(image)
+        given = f"picture {trigger_count}".encode() if image is None else image
+        future.set_exception(given) if isinstance(given, Exception) else future.set_result(given)
 
 
 class Bench:
     """A camera's capture with everything around it."""
 
-    def __init__(self, eye: Eye, publisher: Publisher, *, useful_for_s: float = 60.0, inline_limit: int = 100) -> None:
+    def __init__(
+        self,
+        eye: Eye,
+        publisher: Publisher,
+        *,
+        useful_for_s: float = 60.0,
+        inline_limit: int = 100,
+        refuse_repeats: bool = True,
+    ) -> None:
         self.book = ManifestBook(station="s", camera="c", session="t")
         self.eye = eye
         self.publisher = publisher
@@ -98,6 +108,7 @@ class Bench:
             publisher=publisher,  # type: ignore[arg-type]
             stage=self.stage,
             useful_for_s=useful_for_s,
+            refuse_repeats=refuse_repeats,
         )
 
     def arrive(self, trigger: int, *, views: tuple[str, ...] = ("v",), live: bool = True, age_s: float = 0) -> None:
@@ -142,7 +153,7 @@ async def test_each_picture_that_is_owed_has_its_fate() -> None:
     async with at_work(Bench(Eye(), Publisher(fate))) as bench:
         for trigger in range(4):
             bench.arrive(trigger)
-            bench.eye.give(trigger, CaptureFailed("dark") if trigger == 1 else b"x")
+            bench.eye.give(trigger, CaptureFailed("dark") if trigger == 1 else None)
     assert bench.fates() == {0: None, 1: "capture_failed", 2: "broker_away", 3: None}
 
 
@@ -250,3 +261,27 @@ async def test_a_large_picture_goes_to_the_store_and_one_that_cannot_is_named() 
     assert (claimed.image, claimed.size_bytes) == (None, 11)
     assert bench.store.content == {claimed.uri: b"0123456789a"}
     assert bench.fates() == {0: None, 1: None, 2: "expired"}
+
+
+async def test_the_picture_of_the_part_before_is_no_picture_of_this_part() -> None:
+    async with at_work(Bench(Eye(), Publisher())) as bench:
+        for trigger, image in enumerate((b"a", b"a", b"a", b"b", b"a")):
+            bench.arrive(trigger)
+            bench.eye.give(trigger, image)
+    assert [frame.part_id for frame in bench.publisher.frames] == ["p0", "p3", "p4"]
+    assert bench.fates() == {0: None, 1: "repeated_picture", 2: "repeated_picture", 3: None, 4: None}
+    assert bench.stage.registry.get_sample_value(
+        "linesight_station_gateway_dropped_total", {"reason": "repeated_picture"}
+    ) == 2  # fmt: skip
+
+
+async def test_two_views_may_look_alike_and_a_source_without_noise_may_repeat() -> None:
+    async with at_work(Bench(Eye(), Publisher())) as bench:
+        bench.arrive(1, views=("v", "w"))
+        bench.eye.give(1, b"a")
+    assert bench.fates() == {0: None, 1: None}
+    async with at_work(Bench(Eye(), Publisher(), refuse_repeats=False)) as drawn:
+        for trigger in (1, 2):
+            drawn.arrive(trigger)
+            drawn.eye.give(trigger, b"a")
+    assert drawn.fates() == {0: None, 1: None}
