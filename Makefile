@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench demo test check bench chaos soak docs locks
+.PHONY: help setup setup-dev setup-bench setup-train bench-models demo test check bench chaos soak docs locks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -20,6 +20,9 @@ setup-dev:
 
 setup-bench:
 	@$(PYTHON) -m ops.local.setup --extra bench
+
+setup-train: ## install what `linesight train` and `evaluate` need: torch (9 GB of disk)
+	@$(PYTHON) -m ops.local.setup --extra train
 
 demo: setup ## a whole simulated line, live, for about a minute
 	$(BIN)/linesight demo
@@ -35,6 +38,9 @@ check: setup-dev ## lint, format, types, imports
 
 bench: setup-bench ## every figure of the speed table beside its floor (about 20 min)
 	$(BIN)/python -m benchmarks
+
+bench-models: setup-train ## what the model families reach on real data, beside a plain baseline (90 min)
+	$(BIN)/python -m benchmarks.models
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
 	$(BIN)/python -m benchmarks.chaos
