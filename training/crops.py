@@ -11,7 +11,7 @@ from training.networks import STRIDE
 from training.pictures import Form, Picture, PictureCache, mask_of
 
 CROP_PX = 256
-BATCH = 12
+BATCH = 8
 _MOST_GAIN = 0.2
 _MOST_OFFSET_GREY = 20.0
 _MOST_NOISE_GREY = 4.0
@@ -81,7 +81,9 @@ def _corner(
 def _filled(crop: Picture) -> Picture:
     """A crop of a picture that is smaller than a crop, filled up as the prediction fills up: with its mirror image."""
     down, right = CROP_PX - crop.shape[0], CROP_PX - crop.shape[1]
-    return np.pad(crop, ((0, down), (0, right), (0, 0)), mode="symmetric") if down or right else crop
+    if not down and not right:
+        return crop
+    return np.asarray(np.pad(crop, ((0, down), (0, right), (0, 0)), mode="symmetric"), np.uint8)
 
 
 def _varied(crop: Picture, mask: Picture, generator: np.random.Generator, *, paired: bool) -> tuple[Picture, Picture]:

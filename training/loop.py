@@ -68,7 +68,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = max(rate, 1e-6) * 0.5**recoveries
         inputs, targets = batch(np.random.default_rng((seed, step, recoveries)))
-        loss = loss_of(network(inputs), targets)
+        with torch.autocast("cpu", torch.bfloat16):
+            answers = network(inputs)
+        loss = loss_of(answers.float(), targets)
         if not torch.isfinite(loss):
             recoveries += 1
             if recoveries > _MOST_RECOVERIES:
@@ -92,7 +94,7 @@ def train(
             if all(bool(torch.isfinite(value).all()) for value in network.parameters()):
                 save_checkpoint(checkpoint, identity, parts, step, used_s)
             saved_at = now
-            say(f"step {step}, {used_s:.0f} of {budget_s:.0f} s, loss {float(loss):.4f}")
+            say(f"step {step}, {used_s:.0f} of {budget_s:.0f} s, loss {loss.item():.4f}")
     save_checkpoint(checkpoint, identity, parts, step, used_s)
     say(f"trained {step} steps in {used_s:.0f} s")
     return averaged.eval()

@@ -1,5 +1,7 @@
 """The networks of the model families: uint8 pictures in, normalisation inside, compact answers out."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -23,13 +25,11 @@ class Segmenter(nn.Module):
         self.paired = paired
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
-        widths = (24, 40, 64, 96)
+        widths = (16, 32, 64, 96)
         inputs = channels + channels // 2 if paired else channels
         self.stem = nn.Sequential(_block(inputs, widths[0], stride=2), _block(widths[0], widths[0]))
-        self.down = nn.ModuleList(
-            nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        self.up = nn.ModuleList(_block(b + a, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_block(b + a, a) for a, b in pairwise(widths))
         self.head = nn.Conv2d(widths[0], classes + 1, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

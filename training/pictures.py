@@ -42,7 +42,7 @@ def is_colour(paths: Sequence[Path]) -> bool:
 def working_scale(sizes_px: Sequence[tuple[int, int]], defect_sides_px: Sequence[float]) -> float:
     """Factor by which pictures are reduced, at most 1: as far as the budget asks for and small defects allow."""
     area = float(np.median([width * height for width, height in sizes_px]))
-    scale = min(1.0, (_MOST_PX / area) ** 0.5)
+    scale = min(1.0, float(np.sqrt(_MOST_PX / area)))
     if defect_sides_px:
         scale = max(scale, _LEAST_DEFECT_PX / max(float(np.percentile(defect_sides_px, 25)), 1.0))
     return min(scale, 1.0)

@@ -88,7 +88,7 @@ def findings(answer: Answer, settings: ModelSettings, size_px: tuple[int, int]) 
         if score < settings.box_threshold:
             continue
         votes = np.bincount(answer.named[place][inside], weights=values, minlength=len(settings.classes))
-        box = _grown(x, y, width, height, settings, size_px)
+        box = _grown((x, y, width, height), settings, size_px)
         results.append(Finding(class_name=settings.classes[int(votes.argmax())], box=box, score=score))
     return results
 
@@ -106,8 +106,9 @@ def mask(answer: Answer, settings: ModelSettings, size_px: tuple[int, int]) -> n
 
 
 def _grown(
-    x: int, y: int, width: int, height: int, settings: ModelSettings, size_px: tuple[int, int]
+    place: tuple[int, int, int, int], settings: ModelSettings, size_px: tuple[int, int]
 ) -> tuple[int, int, int, int]:
+    x, y, width, height = place
     factor = _STRIDE / settings.scale
     sides = (width * factor / settings.box_share, height * factor / settings.box_share)
     centre = ((x + width / 2) * factor, (y + height / 2) * factor)

@@ -133,7 +133,7 @@ def near_duplicates(
     pairs = []
     for index in range(1, len(prints)):
         different = (bits.shape[1] - bits[:index] @ bits[index]) / 2
-        for other in np.flatnonzero(different <= MOST_BITS):
+        for other in np.flatnonzero(different <= MOST_BITS).tolist():
             if float(np.mean(np.abs(prints[index][1] - prints[other][1]))) <= MOST_DIFFERENCE_GREY:
-                pairs.append((int(other), index))
+                pairs.append((other, index))
     return pairs

@@ -11,6 +11,7 @@ from training.figures import wilson
 
 TAIL_SHARE = 0.2
 WANTED_OVERKILL_SHARE = 0.01
+_EDGE = 0.05  # how far outside all scores a threshold may lie that passes or rejects everything
 _LEAST_TAIL = 0.15
 """Least mean excess of the tail, in logits: a handful of good parts that happen to agree must not make a threshold that sits on them."""
 
@@ -43,7 +44,7 @@ def choose_threshold(
     if truth.any() and not truth.all():
         value, rule = _by_costs(values, truth, escape_cost, overkill_cost), "least cost on validation"
     elif len(values) and not truth.any():
-        value, rule = above_good(values), f"tail of {len(values)} good parts, {WANTED_OVERKILL_SHARE:.0%} above it"
+        value, rule = above_good(scores), f"tail of {len(values)} good parts, {WANTED_OVERKILL_SHARE:.0%} above it"
     else:
         value, rule = otherwise, "no good part in validation: the threshold of single places"
     rejected = values >= value
@@ -60,8 +61,9 @@ def choose_threshold(
 def above_good(scores: Sequence[float]) -> float:
     """A score that about 1 % of good parts reach, from good parts alone; never below the highest of them.
 
-    The highest fifth of the logits is taken as an exponential tail (Pickands-Balkema-de Haan with shape 0), its mean excess is raised by one
-    standard error, since few parts are known, and the tail is followed out to the wanted share. So few parts give a higher threshold.
+    The highest fifth of the logits is taken as an exponential tail (Pickands-Balkema-de Haan with shape 0), its mean excess
+    is raised by one standard error, since few parts are known, and the tail is followed out to the wanted share. So few
+    parts give a higher threshold.
     """
     logits = np.sort(_logit(np.asarray(scores, float)))
     tail = max(math.ceil(len(logits) * TAIL_SHARE), 1)
@@ -78,7 +80,7 @@ def _by_costs(
     """The middle of the widest gap between scores among those of least cost."""
     order = np.argsort(values)
     ordered, bad = values[order], truth[order]
-    edges = np.concatenate([[min(0.0, float(ordered[0]))], ordered, [max(1.0, float(ordered[-1]))]])
+    edges = np.concatenate([[ordered[0] - _EDGE], ordered, [ordered[-1] + _EDGE]])
     escapes = np.concatenate([[0], np.cumsum(bad)])
     overkill = np.concatenate([np.cumsum((~bad)[::-1])[::-1], [0]])
     costs = escape_cost * escapes + overkill_cost * overkill

@@ -85,7 +85,14 @@ def train_model(
     model.settings = msgspec.structs.replace(model.settings, threshold=threshold.value)
     difference = parity(exported, weights, inputs[:_PARITY_IMAGES].numpy(), threshold.value)
     metrics = _metrics(model, answered, threshold, difference, parts.lines())
-    card = _card(out.name, weights, metrics, model.settings, f"{len(samples)} images of {labels.name}, {digest}", seed)
+    card = _card(
+        out.name,
+        weights,
+        model.settings,
+        metrics=metrics,
+        data=f"{len(samples)} images of {labels.name}, {digest}",
+        seed=seed,
+    )
     write_card(card, out)
     write_model(out, weights, model.settings, model.form.channels)
     (out / CHECKPOINT).unlink(missing_ok=True)
@@ -125,7 +132,7 @@ def _metrics(
 
 
 def _card(
-    name: str, weights: bytes, metrics: dict[str, Any], settings: ModelSettings, data: str, seed: int
+    name: str, weights: bytes, settings: ModelSettings, *, metrics: dict[str, Any], data: str, seed: int
 ) -> ModelCard:
     size = "x".join(str(side) for side in reversed(settings.size_px)) if settings.size_px else "h, w: multiples of 16"
     maps = {"defect": "uint8 [N, 1, h / 2, w / 2]: strength", "class": "uint8 [N, 1, h / 2, w / 2]: index of the class"}

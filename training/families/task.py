@@ -53,7 +53,7 @@ def grey_levels(samples: Sequence[Sample], form: Form) -> tuple[float, float]:
     means = [float(picture.mean()) for picture in chosen]
     squares = [float(np.mean(picture.astype(np.float32) ** 2)) for picture in chosen]
     mean = float(np.mean(means))
-    return mean, max(float(np.sqrt(max(np.mean(squares) - mean**2, 0.0))), 8.0)
+    return mean, max(max(float(np.mean(squares)) - mean**2, 0.0) ** 0.5, 8.0)
 
 
 def segmentation(
