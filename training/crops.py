@@ -108,4 +108,4 @@ def lighting(crop: Picture, generator: np.random.Generator) -> Picture:
         lit += generator.standard_normal(crop.shape, np.float32) * np.float32(generator.uniform(0, _MOST_NOISE_GREY))
     if generator.random() < 0.1:
         lit = cv2.GaussianBlur(lit, (3, 3), 0).reshape(crop.shape)
-    return np.clip(lit, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(lit, 0, 255), np.uint8)

@@ -10,6 +10,7 @@ SCORE_PX = 8
 """The score of a picture is the mean of its so many strongest places: one place alone may be noise."""
 STRIDE = 2
 """Maps are given at half the resolution of the input."""
+_BACKGROUND_LOGIT = 3.0
 MULTIPLE_PX = 16
 """Sides of the input are multiples of it."""
 
@@ -31,6 +32,8 @@ class Segmenter(nn.Module):
         self.down = nn.ModuleList(nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in pairwise(widths))
         self.up = nn.ModuleList(_block(b + a, a) for a, b in pairwise(widths))
         self.head = nn.Conv2d(widths[0], classes + 1, 1)
+        nn.init.constant_(self.head.bias, 0.0)
+        self.head.bias.data[0] = _BACKGROUND_LOGIT  # most places are none, which need not be learned first
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits, float32 [N, 1 + classes, h / 2, w / 2], of uint8 [N, channels, h, w]."""
