@@ -128,7 +128,7 @@ def _measured(name: str, family: str, train: Sequence[Any], test: Sequence[Any],
 def _windows(rows: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     """Squares of the images, with the pitting in them; squares with a few px of it are left out, being neither."""
     folder.mkdir()
-    windows = []
+    windows: list[dict[str, Any]] = []
     for row in rows:
         picture = read_picture(Path(row["image"]))
         if picture is None:
@@ -144,7 +144,7 @@ def _windows(rows: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any
                 path = (folder / f"{len(windows)}.png").absolute()
                 cv2.imwrite(str(path), picture[place])
                 outlines, _ = cv2.findContours(mask[place], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-                polygons = [outline[:, 0].tolist() for outline in outlines if len(outline) >= 3]
+                polygons = [np.reshape(outline, (-1, 2)).tolist() for outline in outlines if len(outline) >= 3]
                 if bool(polygons) == (pitted > 0):
                     windows.append(
                         {"image": str(path), "group": row["group"], "label": "pitting", "polygons": polygons}

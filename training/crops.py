@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from training.labels import Sample
-from training.networks import STRIDE
+from training.networks import MULTIPLE_PX, STRIDE
 from training.pictures import Form, Picture, PictureCache, mask_of
 
 CROP_PX = 256
-BATCH = 8
+_BATCH_PX = 8 * CROP_PX**2
+_MOST_BATCH = 32
 _MOST_GAIN = 0.2
 _MOST_OFFSET_GREY = 20.0
 _MOST_NOISE_GREY = 4.0
@@ -31,10 +32,14 @@ class Crops:
         self._pictures = PictureCache(form)
         self._all = list(samples)
         self._bad = [sample for sample in samples if sample.regions]
+        looked_at = self._all[:: max(len(self._all) // 20, 1)]
+        largest = max(max(form.load(sample).shape[:2]) for sample in looked_at)
+        self._side = min(CROP_PX, -(-largest // MULTIPLE_PX) * MULTIPLE_PX)
+        self._count = min(_BATCH_PX // self._side**2, _MOST_BATCH)
 
     def __call__(self, generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """The next batch; nothing but the generator decides which."""
-        drawn = [self._crop(generator, index % 2 == 0) for index in range(BATCH)]
+        drawn = [self._crop(generator, index % 2 == 0) for index in range(self._count)]
         inputs = np.stack([crop.transpose(2, 0, 1) for crop, _ in drawn])
         targets = np.stack([mask for _, mask in drawn])
         return torch.from_numpy(inputs), torch.from_numpy(coarse(targets)).long()
@@ -47,14 +52,20 @@ class Crops:
         if around_defect and sample.regions and self._draw is None:
             x1, y1, x2, y2 = sample.regions[int(generator.integers(len(sample.regions)))].box
             centre = (generator.uniform(x1, x2) * self._form.scale, generator.uniform(y1, y2) * self._form.scale)
-        top, left = _corner(picture.shape, centre, generator)
-        crop = picture[top : top + CROP_PX, left : left + CROP_PX]
+        top, left = _corner(picture.shape, self._side, centre, generator)
+        place = np.s_[top : top + self._side, left : left + self._side]
+        crop = picture[place]
         if self._draw is None:
             mask = mask_of(sample.regions or (), self._classes, picture.shape, self._form.scale, self._share)
-            mask = mask[top : top + CROP_PX, left : left + CROP_PX]
+            mask = mask[place]
         else:
             crop, mask = self._draw(crop, generator) if around_defect else (crop, np.zeros(crop.shape[:2], np.uint8))
-        return _varied(_filled(crop), _filled(mask[..., None])[..., 0], generator, paired=self._form.paired)
+        return _varied(
+            _filled(crop, self._side),
+            _filled(mask[..., None], self._side)[..., 0],
+            generator,
+            paired=self._form.paired,
+        )
 
 
 def coarse(masks: Picture) -> Picture:
@@ -65,22 +76,22 @@ def coarse(masks: Picture) -> Picture:
 
 
 def _corner(
-    shape: tuple[int, ...], centre: tuple[float, float] | None, generator: np.random.Generator
+    shape: tuple[int, ...], side: int, centre: tuple[float, float] | None, generator: np.random.Generator
 ) -> tuple[int, int]:
     corner = []
     for axis in (0, 1):
-        most = max(shape[axis] - CROP_PX, 0)
+        most = max(shape[axis] - side, 0)
         if centre is None:
             corner.append(int(generator.integers(most + 1)))
         else:
-            middle = centre[1 - axis] + generator.uniform(-0.4, 0.4) * CROP_PX - CROP_PX / 2
+            middle = centre[1 - axis] + generator.uniform(-0.4, 0.4) * side - side / 2
             corner.append(int(np.clip(middle, 0, most)))
     return corner[0], corner[1]
 
 
-def _filled(crop: Picture) -> Picture:
+def _filled(crop: Picture, side: int) -> Picture:
     """A crop of a picture that is smaller than a crop, filled up as the prediction fills up: with its mirror image."""
-    down, right = CROP_PX - crop.shape[0], CROP_PX - crop.shape[1]
+    down, right = side - crop.shape[0], side - crop.shape[1]
     if not down and not right:
         return crop
     return np.asarray(np.pad(crop, ((0, down), (0, right), (0, 0)), mode="symmetric"), np.uint8)

@@ -16,9 +16,10 @@ from training.checkpoints import load_checkpoint, save_checkpoint
 THREADS = 2
 _PEAK_LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 0.01
-_WARM_STEPS = 100
+_WARM_STEPS = 30
 _MOST_STEPS = 12_000
-_AVERAGE_OVER_STEPS = 200
+_MOST_AVERAGED_STEPS = 200
+_AVERAGED_SHARE = 0.1  # of the steps so far: a short run must not average its beginning in
 _CHECKPOINT_EVERY_S = 20.0
 _MOST_RECOVERIES = 3
 
@@ -86,7 +87,7 @@ def train(
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         step += 1
-        _average(averaged, network, 1 - 1 / min(step, _AVERAGE_OVER_STEPS))
+        _average(averaged, network, 1 - 1 / (1 + min(step * _AVERAGED_SHARE, _MOST_AVERAGED_STEPS)))
         now = time.monotonic()
         used_s, last = used_s + now - last, now
         if now - saved_at >= checkpoint_every_s:

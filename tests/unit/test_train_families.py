@@ -28,7 +28,7 @@ from training.prediction import Model  # noqa: E402
 from training.settings import read_settings  # noqa: E402
 from training.train import train_model  # noqa: E402
 
-BUDGET_S = 15.0
+BUDGET_S = 30.0
 
 
 def drawn(folder: Path, count: int, *, bad_every: int, seed: int, colour: bool = False) -> Path:
