@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.results_file import Row, machine, write
 from training.figures import auroc
-from training.pictures import read_picture
+from training.pictures import Picture, read_picture
 
 DATA = Path("../shared/data")
 RUN = Path("run/bench-models")
@@ -152,12 +152,16 @@ def _windows(rows: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any
     return windows
 
 
+def _grey(path: str) -> Picture:
+    return np.asarray(cv2.imread(path, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
 def _hog_svm(train: Sequence[dict[str, Any]], test: Sequence[dict[str, Any]]) -> float:
     """AUROC of the plain baseline on the test windows."""
     hog = cv2.HOGDescriptor((WINDOW_PX, WINDOW_PX), (16, 16), (8, 8), (8, 8), 9)
 
     def features(rows: Sequence[dict[str, Any]]) -> Any:
-        return np.stack([hog.compute(cv2.imread(row["image"], cv2.IMREAD_GRAYSCALE)).ravel() for row in rows])
+        return np.stack([np.ravel(hog.compute(_grey(row["image"]))) for row in rows])
 
     svm = cv2.ml.SVM_create()  # type: ignore[attr-defined]  # OpenCV's stubs lack its ml module
     svm.setKernel(cv2.ml.SVM_LINEAR)

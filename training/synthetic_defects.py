@@ -48,7 +48,7 @@ def _shape(size: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray
     elif kind < 0.75:
         centre = (int(generator.integers(width)), int(generator.integers(height)))
         axes = tuple(int(v) for v in np.exp(generator.uniform(np.log(2), np.log(40), 2)))
-        cv2.ellipse(mask, centre, axes, float(generator.uniform(180)), 0, 360, 1, -1)
+        cv2.ellipse(mask, centre, axes, float(generator.uniform(0, 180)), 0, 360, 1, -1)
     else:
         blob = smooth_noise((height, width), float(np.exp(generator.uniform(np.log(4), np.log(24)))), generator)
         x, y = int(generator.integers(width)), int(generator.integers(height))
@@ -63,7 +63,7 @@ def _shape(size: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray
 def _curve(mask: npt.NDArray[np.uint8], generator: np.random.Generator) -> None:
     height, width = mask.shape
     at = np.array([generator.uniform(0, width), generator.uniform(0, height)])
-    angle, points = generator.uniform(2 * np.pi), []
+    angle, points = generator.uniform(0, 2 * np.pi), []
     for _ in range(int(generator.integers(3, 25))):
         points.append(at.copy())
         angle += generator.normal(0, 0.5)
