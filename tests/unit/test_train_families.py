@@ -112,7 +112,7 @@ class Line(torch.nn.Module):
         return self.inner(x)
 
 
-def loop(folder: Path, batch: Any, said: list[str], budget_s: float = 0.5) -> Any:
+def loop(folder: Path, batch: Any, said: list[str], budget_s: float = 3.0) -> Any:
     return train(
         Line(),
         batch,
@@ -136,7 +136,7 @@ def test_a_loss_that_is_no_number_goes_back_to_the_last_good_checkpoint(tmp_path
 
     def poisoned(generator: np.random.Generator) -> tuple[Any, Any]:
         x, y = fine(generator)
-        return (x * float("nan"), y) if next(calls) == 5 else (x, y)
+        return (x * float("nan"), y) if next(calls) == 1 else (x, y)
 
     said: list[str] = []
     network = loop(tmp_path, poisoned, said)
