@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench demo test check bench bench-floor bench-statistics chaos soak docs locks
+.PHONY: help setup setup-dev setup-bench setup-train demo test check bench bench-floor bench-models bench-statistics chaos soak docs locks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -20,6 +20,9 @@ setup-dev:
 
 setup-bench:
 	@$(PYTHON) -m ops.local.setup --extra bench
+
+setup-train: ## install what `linesight train` and `evaluate` need: torch (9 GB of disk)
+	@$(PYTHON) -m ops.local.setup --extra train
 
 demo: setup ## a whole simulated line, live, for about a minute
 	$(BIN)/linesight demo
@@ -42,6 +45,9 @@ bench-floor: setup-bench ## what the plant floor asks: command round trips, samp
 
 bench-statistics: setup ## run lengths of the control charts beside theory, quality of alerts, sensors (2 min)
 	$(BIN)/python -m benchmarks.statistics
+
+bench-models: setup-train ## what the model families reach on real data, beside a plain baseline (90 min)
+	$(BIN)/python -m benchmarks.models
 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
 	$(BIN)/python -m benchmarks.chaos

@@ -17,6 +17,7 @@ from cli import (
     check,
     dead_letters,
     demo,
+    evaluate,
     inspect,
     ledger,
     models,
@@ -29,6 +30,7 @@ from cli import (
     simulate,
     tail,
     topics,
+    train,
     up,
 )
 from cli.exits import Signals, as_problem, exit_code, say_problem
@@ -56,6 +58,8 @@ app.add_typer(replay.app, name="replay")
 app.command("review")(review.command)
 app.add_typer(references.app, name="references")
 app.add_typer(models.app, name="models")
+app.command("train")(train.command)
+app.command("evaluate")(evaluate.command)
 app.add_typer(camera.app, name="camera")
 app.add_typer(plc.app, name="plc")
 app.add_typer(certificates.app, name="certificates")

@@ -1,0 +1,203 @@
+"""Each family learns a trivial defect, survives a kill and a loss that is no number, and refuses what it cannot learn.
+
+Needs torch (`make setup-train`); skipped by name without it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is in the train extra (make setup-train)")
+
+from schemas.errors import ConfigurationError, StageFailed  # noqa: E402  # after the skip
+from training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
+from training.evaluation import figures, judge  # noqa: E402
+from training.export import parity  # noqa: E402
+from training.labels import read_samples  # noqa: E402
+from training.loop import train  # noqa: E402
+from training.prediction import Model  # noqa: E402
+from training.settings import read_settings  # noqa: E402
+from training.train import train_model  # noqa: E402
+
+BUDGET_S = 30.0
+
+
+def drawn(folder: Path, count: int, *, bad_every: int, seed: int, colour: bool = False) -> Path:
+    """Noisy grey pictures of odd size; the bad ones have a bright square, marked with a box and a polygon."""
+    folder.mkdir()
+    generator = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        shape = (75, 97, 3) if colour else (75, 97)
+        reference = generator.normal(100, 6, shape).clip(0, 255).astype(np.uint8)
+        picture = reference.copy()
+        row: dict[str, Any] = {
+            "image": f"{index}.png",
+            "reference": f"{index}-good.png",
+            "group": f"g{index // 2}",
+            "boxes": [],
+        }
+        if index % bad_every == 0:
+            x, y = (int(v) for v in generator.integers(5, 50, 2))
+            picture[y : y + 14, x : x + 14] = 210
+            row["boxes"] = [[x, y, x + 14, y + 14, "spot"]]
+        cv2.imwrite(str(folder / f"{index}.png"), picture)
+        cv2.imwrite(str(folder / f"{index}-good.png"), reference)
+        rows.append(row)
+    file = folder / "labels.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def trained(labels: Path, family: str, out: Path, budget_s: float = BUDGET_S) -> dict[str, Any]:
+    return train_model(
+        labels, family, out, budget_s=budget_s, escape_cost=10, overkill_cost=1, seed=1, say=lambda line: None
+    )
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("family", ["pair_segmenter", "segmenter", "anomaly", "classifier"])
+def test_learns_a_bright_square_within_its_time(family: str, tmp_path: Path) -> None:
+    started = time.monotonic()
+    card = trained(drawn(tmp_path / "train", 50, bad_every=3, seed=1), family, tmp_path / "model")
+    assert time.monotonic() - started < BUDGET_S * 2  # the machine may be busy
+    model = Model(tmp_path / "model" / "1" / "model.onnx", read_settings(tmp_path / "model"))
+    judged = list(judge(model, read_samples(drawn(tmp_path / "test", 30, bad_every=2, seed=2))))
+    result = figures(judged)
+    assert result["image_auroc"]["value"] > 0.95
+    assert card["metrics"]["parity_torch_onnx"] <= 1e-3
+    if family in {"segmenter", "pair_segmenter"}:
+        assert result["f1_class_agnostic"]["value"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("family", "bad_every", "said"),
+    [
+        ("segmenter", 1000, "no training image has"),
+        ("classifier", 1000, "at least one other"),
+        ("anomaly", 1, "good part"),
+    ],
+)
+def test_one_class_is_refused(family: str, bad_every: int, said: str, tmp_path: Path) -> None:
+    labels = drawn(tmp_path / "train", 11, bad_every=bad_every, seed=1)
+    if bad_every > 1:
+        lines = labels.read_text().splitlines()[1:]
+        labels.write_text("\n".join(lines))
+    with pytest.raises(ConfigurationError, match=said):
+        trained(labels, family, tmp_path / "model")
+
+
+def test_a_model_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.onnx").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="never overwritten"):
+        trained(tmp_path / "labels.jsonl", "segmenter", tmp_path)
+
+
+class Line(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(1, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+def loop(folder: Path, batch: Any, said: list[str], budget_s: float = 3.0) -> Any:
+    return train(
+        Line(),
+        batch,
+        lambda answers, targets: ((answers - targets) ** 2).mean(),
+        budget_s=budget_s,
+        checkpoint=folder / "checkpoint.pt",
+        identity="data",
+        seed=1,
+        say=said.append,
+        checkpoint_every_s=0.0,
+    )
+
+
+def fine(generator: np.random.Generator) -> tuple[Any, Any]:
+    x = torch.tensor(generator.normal(size=(4, 1)), dtype=torch.float32)
+    return x, 2 * x
+
+
+def test_a_loss_that_is_no_number_goes_back_to_the_last_good_checkpoint(tmp_path: Path) -> None:
+    calls = iter(range(10**9))
+
+    def poisoned(generator: np.random.Generator) -> tuple[Any, Any]:
+        x, y = fine(generator)
+        return (x * float("nan"), y) if next(calls) == 1 else (x, y)
+
+    said: list[str] = []
+    network = loop(tmp_path, poisoned, said)
+    assert sum("back to the last good checkpoint" in line for line in said) == 1
+    assert all(bool(torch.isfinite(value).all()) for value in network.parameters())
+
+
+def test_a_loss_that_stays_no_number_stops_with_a_message(tmp_path: Path) -> None:
+    def poisoned(generator: np.random.Generator) -> tuple[Any, Any]:
+        return torch.full((4, 1), float("nan")), torch.zeros((4, 1))
+
+    with pytest.raises(StageFailed, match="no number"):
+        loop(tmp_path, poisoned, [])
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint.pt"
+    parts = {"network": Line()}
+    save_checkpoint(path, "data", parts, 7, 1.5)
+
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.checkpoints.os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(path, "data", parts, 8, 2.0)
+    assert load_checkpoint(path, "data", parts) == (7, 1.5)
+    assert load_checkpoint(path, "other data", parts) is None
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_killed_training_is_taken_up(tmp_path: Path) -> None:
+    labels = drawn(tmp_path / "train", 20, bad_every=2, seed=1)
+    arguments = ["train", "--labels", str(labels), "--family", "segmenter", "--out", str(tmp_path / "model")]
+    command = [sys.executable, "-m", "cli.main", *arguments, "--budget-min", "0.1"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        checkpoint, give_up_at = tmp_path / "model" / "checkpoint.pt", time.monotonic() + 200
+        while not checkpoint.exists():
+            assert process.poll() is None
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "taken up from" in again.stderr
+    assert (tmp_path / "model" / "1" / "model.onnx").exists()
+    assert not checkpoint.exists()
+
+
+def test_weights_that_answer_otherwise_are_refused(tmp_path: Path) -> None:
+    card = trained(drawn(tmp_path / "train", 12, bad_every=2, seed=1), "segmenter", tmp_path / "model", 4.0)
+    weights = (tmp_path / "model" / "1" / "model.onnx").read_bytes()
+    assert card["size_bytes"] == len(weights)
+
+    class Other(torch.nn.Module):
+        def forward(self, image: Any) -> Any:
+            return torch.full((len(image), 1), 0.987), torch.zeros((len(image), 1, 32, 32), dtype=torch.uint8)
+
+    with pytest.raises(StageFailed, match="torch and ONNX differ"):
+        parity(Other(), weights, np.full((2, 1, 64, 64), 100, np.uint8), 0.5)

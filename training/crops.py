@@ -1,0 +1,122 @@
+"""Crops to train on: half of them around a defect, turned, mirrored, lighter and darker, the reference a little displaced."""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from training.labels import Sample
+from training.networks import MULTIPLE_PX, STRIDE
+from training.pictures import Form, Picture, PictureCache, mask_of
+
+CROP_PX = 256
+_BATCH_PX = 8 * CROP_PX**2
+_MOST_BATCH = 32
+_MOST_GAIN = 0.2
+_MOST_OFFSET_GREY = 20.0
+_MOST_NOISE_GREY = 4.0
+_MOST_DISPLACED_PX = 2
+
+Draw = Callable[[Picture, np.random.Generator], tuple[Picture, Picture]]
+"""Puts defects into a crop of a good part: (crop uint8 [h, w, c], mask uint8 [h, w])."""
+
+
+class Crops:
+    """Batches for segmenters: `inputs` uint8 [N, c, s, s] and `targets` int64 [N, s / 2, s / 2], the class of each place."""
+
+    def __init__(
+        self, samples: Sequence[Sample], form: Form, classes: Sequence[str], box_share: float, draw: Draw | None
+    ) -> None:
+        self._form, self._classes, self._share, self._draw = form, classes, box_share, draw
+        self._pictures = PictureCache(form)
+        self._all = list(samples)
+        self._bad = [sample for sample in samples if sample.regions]
+        looked_at = self._all[:: max(len(self._all) // 20, 1)]
+        largest = max(max(form.load(sample).shape[:2]) for sample in looked_at)
+        self._side = min(CROP_PX, -(-largest // MULTIPLE_PX) * MULTIPLE_PX)
+        self._count = min(_BATCH_PX // self._side**2, _MOST_BATCH)
+
+    def __call__(self, generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next batch; nothing but the generator decides which."""
+        drawn = [self._crop(generator, index % 2 == 0) for index in range(self._count)]
+        inputs = np.stack([crop.transpose(2, 0, 1) for crop, _ in drawn])
+        targets = np.stack([mask for _, mask in drawn])
+        return torch.from_numpy(inputs), torch.from_numpy(coarse(targets)).long()
+
+    def _crop(self, generator: np.random.Generator, around_defect: bool) -> tuple[Picture, Picture]:
+        chosen = self._bad if around_defect and self._bad else self._all
+        sample = chosen[int(generator.integers(len(chosen)))]
+        picture = self._pictures(sample)
+        centre = None
+        if around_defect and sample.regions and self._draw is None:
+            x1, y1, x2, y2 = sample.regions[int(generator.integers(len(sample.regions)))].box
+            centre = (generator.uniform(x1, x2) * self._form.scale, generator.uniform(y1, y2) * self._form.scale)
+        top, left = _corner(picture.shape, self._side, centre, generator)
+        place = np.s_[top : top + self._side, left : left + self._side]
+        crop = picture[place]
+        if self._draw is None:
+            mask = mask_of(sample.regions or (), self._classes, picture.shape, self._form.scale, self._share)
+            mask = mask[place]
+        else:
+            crop, mask = self._draw(crop, generator) if around_defect else (crop, np.zeros(crop.shape[:2], np.uint8))
+        return _varied(
+            _filled(crop, self._side),
+            _filled(mask[..., None], self._side)[..., 0],
+            generator,
+            paired=self._form.paired,
+        )
+
+
+def coarse(masks: Picture) -> Picture:
+    """uint8 [N, s, s] at the resolution of the maps: a place has the class of any of its px, so that thin defects stay."""
+    count, height, width = masks.shape
+    parts = masks.reshape(count, height // STRIDE, STRIDE, width // STRIDE, STRIDE)
+    return np.asarray(parts.max((2, 4)), np.uint8)
+
+
+def _corner(
+    shape: tuple[int, ...], side: int, centre: tuple[float, float] | None, generator: np.random.Generator
+) -> tuple[int, int]:
+    corner = []
+    for axis in (0, 1):
+        most = max(shape[axis] - side, 0)
+        if centre is None:
+            corner.append(int(generator.integers(most + 1)))
+        else:
+            middle = centre[1 - axis] + generator.uniform(-0.4, 0.4) * side - side / 2
+            corner.append(int(np.clip(middle, 0, most)))
+    return corner[0], corner[1]
+
+
+def _filled(crop: Picture, side: int) -> Picture:
+    """A crop of a picture that is smaller than a crop, filled up as the prediction fills up: with its mirror image."""
+    down, right = side - crop.shape[0], side - crop.shape[1]
+    if not down and not right:
+        return crop
+    return np.asarray(np.pad(crop, ((0, down), (0, right), (0, 0)), mode="symmetric"), np.uint8)
+
+
+def _varied(crop: Picture, mask: Picture, generator: np.random.Generator, *, paired: bool) -> tuple[Picture, Picture]:
+    turns = int(generator.integers(4))
+    crop, mask = np.rot90(crop, turns), np.rot90(mask, turns)
+    if generator.random() < 0.5:
+        crop, mask = crop[:, ::-1], mask[:, ::-1]
+    lit = lighting(np.ascontiguousarray(crop), generator)
+    if paired and generator.random() < 0.5:
+        half = lit.shape[2] // 2
+        moved = tuple(int(v) for v in generator.integers(-_MOST_DISPLACED_PX, _MOST_DISPLACED_PX + 1, 2))
+        lit[..., half:] = np.roll(lit[..., half:], moved, (0, 1))
+    return lit, np.ascontiguousarray(mask)
+
+
+def lighting(crop: Picture, generator: np.random.Generator) -> Picture:
+    """The same under another light, with a little noise: uint8 as it was."""
+    gain = 1 + generator.uniform(-_MOST_GAIN, _MOST_GAIN)
+    offset = generator.uniform(-_MOST_OFFSET_GREY, _MOST_OFFSET_GREY)
+    lit = crop.astype(np.float32) * np.float32(gain) + np.float32(offset)
+    if generator.random() < 0.3:
+        lit += generator.standard_normal(crop.shape, np.float32) * np.float32(generator.uniform(0, _MOST_NOISE_GREY))
+    if generator.random() < 0.1:
+        lit = cv2.GaussianBlur(lit, (3, 3), 0).reshape(crop.shape)
+    return np.asarray(np.clip(lit, 0, 255), np.uint8)

@@ -1,0 +1,95 @@
+"""What a family hands to the training loop, and what segmenting families share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from training.crops import Crops, Draw
+from training.labels import Region, Sample
+from training.loop import Batch, Loss
+from training.networks import Maps, Segmenter
+from training.pictures import Form, is_colour, read_picture, working_scale
+from training.settings import ModelSettings
+
+BOX_SHARE = 0.6
+"""Share of a box's sides that counts as defect: boxes are drawn around a defect with room, and neighbours' boxes touch."""
+_LEARNED_AREA_SHARE = 0.25
+_LOOKED_AT = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A network to train, its batches and its loss; `exported` wraps a trained network as Triton serves it."""
+
+    network: nn.Module
+    batch: Batch
+    loss: Loss
+    exported: type[nn.Module]
+    settings: ModelSettings
+
+
+def form_of(samples: Sequence[Sample], *, paired: bool) -> Form:
+    """Colour and scale that suit the pictures and the size of their defects."""
+    pictures = [read_picture(sample.image) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
+    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures if picture is not None]
+    sides = [side_px(region) for sample in samples for region in sample.regions or ()]
+    colour = is_colour([sample.image for sample in samples])
+    return Form(colour=colour, scale=working_scale(sizes, sides), paired=paired)
+
+
+def side_px(region: Region) -> float:
+    """The shorter side of a region's box, px."""
+    x1, y1, x2, y2 = region.box
+    return float(min(x2 - x1, y2 - y1))
+
+
+def grey_levels(samples: Sequence[Sample], form: Form) -> tuple[float, float]:
+    """Mean and deviation of the pictures' values, for the normalisation inside the model."""
+    chosen = [form.load(sample) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
+    means = [float(picture.mean()) for picture in chosen]
+    squares = [float(np.mean(picture.astype(np.float32) ** 2)) for picture in chosen]
+    mean = float(np.mean(means))
+    return mean, max(max(float(np.mean(squares)) - mean**2, 0.0) ** 0.5, 8.0)
+
+
+def segmentation(
+    family: str, samples: Sequence[Sample], classes: Sequence[str], *, paired: bool, draw: Draw | None = None
+) -> Task:
+    """The task of a segmenting family: place by place, which class, or none."""
+    form = form_of(samples, paired=paired)
+    regions = [region for sample in samples for region in sample.regions or ()]
+    boxed = sum(region.is_box for region in regions) > len(regions) / 2
+    share = BOX_SHARE if boxed else 1.0
+    areas = [side_px(region) ** 2 * (share * form.scale) ** 2 for region in regions]
+    least_area = float(np.percentile(areas, 2)) * _LEARNED_AREA_SHARE if areas else 12.0
+    mean, deviation = grey_levels(samples, form)
+    network = Segmenter(channels=form.channels, classes=len(classes), paired=paired, mean=mean, deviation=deviation)
+    settings = ModelSettings(
+        family=family,
+        classes=list(classes),
+        colour=form.colour,
+        scale=form.scale,
+        paired=paired,
+        box_share=share,
+        least_area_px=max(least_area, 4.0),
+    )
+    return Task(
+        network=network.to(memory_format=torch.channels_last),
+        batch=Crops(samples, form, classes, share, draw),
+        loss=segmentation_loss,
+        exported=Maps,
+        settings=settings,
+    )
+
+
+def segmentation_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross entropy, and Dice of defect against none: few places are defects (Milletari et al., 3DV 2016)."""
+    entropy = functional.cross_entropy(logits, targets, label_smoothing=0.005)
+    defect = 1 - torch.softmax(logits, 1)[:, 0]
+    truth = (targets > 0).float()
+    dice = (2 * (defect * truth).sum() + 1) / (defect.sum() + truth.sum() + 1)
+    return entropy + 0.5 * (1 - dice)

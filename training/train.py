@@ -1,0 +1,155 @@
+"""From a label file to a model folder: read, split, train, export, choose thresholds, prove, write."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from schemas.errors import ConfigurationError
+from schemas.object_store import digest_of
+from training.evaluation import figures, judged
+from training.export import WEIGHTS, onnx_bytes, parity, write_model
+from training.families.task import Task
+from training.labels import Sample, read_samples
+from training.loop import train
+from training.model_card import ModelCard, write_card
+from training.networks import MULTIPLE_PX
+from training.prediction import Model
+from training.settings import FAMILIES, ModelSettings
+from training.splits import split
+from training.thresholds import Threshold
+from training.validation import Answered, answers, part_threshold, tuned
+
+CHECKPOINT = "checkpoint.pt"
+_TRAINING_SHARE = 0.82
+_DONE_SHARE = 0.94
+_PARITY_IMAGES = 4
+_PARITY_PX = 256
+
+
+def train_model(
+    labels: Path,
+    family: str,
+    out: Path,
+    *,
+    budget_s: float,
+    escape_cost: float,
+    overkill_cost: float,
+    seed: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Trains and writes the folder; returns what the card says. An interrupted call with the same arguments is taken up.
+
+    Raises:
+        ConfigurationError: labels that cannot be learned from, an unknown family, a folder that has a model already.
+        StageFailed: the loss was no number again and again, or ONNX does not answer as torch does.
+    """
+    started = time.monotonic()
+    if family not in FAMILIES:
+        raise ConfigurationError(f"family: expected one of {', '.join(FAMILIES)}, got {family!r}")
+    if (out / WEIGHTS).exists():
+        raise ConfigurationError(f"{out}: has a model already, which is never overwritten; name another folder")
+    samples = read_samples(labels)
+    parts = split(samples, seed=seed)
+    for line in parts.lines():
+        say(line)
+    out.mkdir(parents=True, exist_ok=True)
+    digest = data_digest(samples)
+    torch.manual_seed(seed)
+    task: Task = import_module(f"training.families.{family}").task([samples[index] for index in parts.train])
+    say(f"{family}: classes {', '.join(task.settings.classes)}; pictures at scale {task.settings.scale:.2f}")
+    network = train(
+        task.network,
+        task.batch,
+        task.loss,
+        budget_s=max(budget_s * _TRAINING_SHARE - (time.monotonic() - started), 1.0),
+        checkpoint=out / CHECKPOINT,
+        identity=f"{digest} {family} {seed} {msgspec.json.encode(task.settings).decode()}",
+        seed=seed,
+        say=say,
+    )
+    exported = task.exported(network)
+    inputs = task.batch(np.random.default_rng((seed, 0)))[0].contiguous()
+    weights = onnx_bytes(exported, _example(inputs), classifier=bool(task.settings.size_px))
+    model = Model(weights, task.settings)
+    held = [samples[index] for index in parts.validation]
+    answered = answers(model, held, until=started + budget_s * _DONE_SHARE, seed=seed)
+    model.settings = tuned(model, answered)
+    threshold = part_threshold(model.settings, answered, escape_cost=escape_cost, overkill_cost=overkill_cost)
+    model.settings = msgspec.structs.replace(model.settings, threshold=threshold.value)
+    difference = parity(exported, weights, inputs[:_PARITY_IMAGES].numpy(), threshold.value)
+    metrics = _metrics(model, answered, threshold, difference, parts.lines())
+    card = _card(
+        out.name,
+        weights,
+        model.settings,
+        metrics=metrics,
+        data=f"{len(samples)} images of {labels.name}, {digest}",
+        seed=seed,
+    )
+    write_card(card, out)
+    write_model(out, weights, model.settings, model.form.channels)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    say(f"{out}: written after {time.monotonic() - started:.0f} s")
+    result: dict[str, Any] = msgspec.to_builtins(card)
+    return result
+
+
+def data_digest(samples: Sequence[Sample]) -> str:
+    """`sha256:<hex>` of the pictures' bytes and of what is said about them, in order."""
+    whole = hashlib.sha256()
+    for sample in samples:
+        marks = [(region.class_name, region.points.tolist()) for region in sample.regions or ()]
+        whole.update(repr((sample.name, sample.group, sample.label, sample.regions is None, marks)).encode())
+        for path in (sample.image, sample.reference):
+            if path is not None:
+                whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return "sha256:" + whole.hexdigest()
+
+
+def _example(inputs: torch.Tensor) -> torch.Tensor:
+    """Two inputs of a size that nothing in the graph may be bound to."""
+    height, width = (min(side, _PARITY_PX) // MULTIPLE_PX * MULTIPLE_PX for side in inputs.shape[2:])
+    return inputs[:2, :, :height, :width]
+
+
+def _metrics(
+    model: Model, answered: Answered, threshold: Threshold, difference: float, check: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "measured_on": "validation images, on which the thresholds were chosen: better than other images will be",
+        **figures([judged(model, sample, answer) for sample, answer in answered]),
+        "threshold": threshold.as_json(),
+        "parity_torch_onnx": difference,
+        "split": list(check),
+    }
+
+
+def _card(
+    name: str, weights: bytes, settings: ModelSettings, *, metrics: dict[str, Any], data: str, seed: int
+) -> ModelCard:
+    size = "x".join(str(side) for side in reversed(settings.size_px)) if settings.size_px else "h, w: multiples of 16"
+    maps = {"defect": "uint8 [N, 1, h / 2, w / 2]: strength", "class": "uint8 [N, 1, h / 2, w / 2]: index of the class"}
+    named = {"probabilities": f"float32 [N, {len(settings.classes)}]: {', '.join(settings.classes)}"}
+    colours = "blue, green, red" if settings.colour else "grey"
+    return ModelCard(
+        model=name,
+        version=1,
+        digest=digest_of(weights),
+        size_bytes=len(weights),
+        summary=f"{settings.family}: {', '.join(settings.classes)}",
+        intended_use="Pictures of the same product, camera and light as the training images.",
+        limits="Defects unlike the marked ones are outside its data; thresholds hold for the given costs and share of bad parts.",
+        inputs={"image": f"uint8 [N, c, {size}]: {colours}" + (", then the reference's" if settings.paired else "")},
+        outputs={"score": "float32 [N, 1]: 0 to 1, how bad", **(named if settings.size_px else maps)},
+        data=data,
+        seed=seed,
+        rebuild=f"linesight train --family {settings.family} --seed {seed}",
+        metrics=metrics,
+    )
