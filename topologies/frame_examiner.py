@@ -127,7 +127,11 @@ class FrameExaminer:
                     continue
                 try:
                     reference = await self._references.get(
-                        file=view.reference, digest=None, settings=recipe.inspection, camera=camera
+                        file=view.reference,
+                        tolerance=view.tolerance,
+                        digest=None,
+                        settings=recipe.inspection,
+                        camera=camera,
                     )
                 except Refused as refused:
                     self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
@@ -155,6 +159,7 @@ class FrameExaminer:
             content = await self._content(frame, camera)
             reference = await self._references.get(
                 file=assignment.view.reference,
+                tolerance=assignment.view.tolerance,
                 digest=frame.reference,
                 settings=recipe.inspection,
                 camera=camera,
