@@ -56,19 +56,15 @@ def load_unfinished_plant(path: Path) -> Plant:
 
 
 def _checked(path: Path, checks: Callable[[Plant], Iterable[Finding]]) -> Plant:
-    try:
-        document = Document(_read(path))
-    except NotYaml as error:
-        complaint = Complaint(file=str(path), line=error.line, key=_shown(()), expected=error.expected)
-        raise PlantFileInvalid([complaint]) from error
-    _complain(path, document, [*document.findings, *shape_findings(document.data, types.type_info(Plant))])
+    source = PlantSource(path)
+    _complain(source, [*source.findings, *shape_findings(source.data, types.type_info(Plant))])
     try:
         # not strict: numbers that come from the environment are text
-        plant = msgspec.convert(document.data, Plant, strict=False)
+        plant = msgspec.convert(source.data, Plant, strict=False)
     except msgspec.ValidationError as error:
-        _complain(path, document, [((), str(error), None)])
+        _complain(source, [((), str(error), None)])
         raise
-    _complain(path, document, checks(plant))
+    _complain(source, checks(plant))
     return plant
 
 
@@ -77,13 +73,58 @@ def plant_schema() -> dict[str, Any]:
     return msgspec.json.schema(Plant)
 
 
-def _complain(path: Path, document: Document, findings: Iterable[Finding]) -> None:
-    complaints = [
-        Complaint(file=str(path), line=document.line(place), key=_shown(place), expected=expected, nearest=nearest)
-        for place, expected, nearest in findings
-    ]
+def _complain(source: PlantSource, findings: Iterable[Finding]) -> None:
+    complaints = [source.complaint(finding) for finding in findings]
     if complaints:
-        raise PlantFileInvalid(sorted(complaints, key=lambda complaint: complaint.line))
+        raise PlantFileInvalid(sorted(complaints, key=lambda complaint: (complaint.file, complaint.line)))
+
+
+class PlantSource:
+    """A plant file and the recipe files that it names, as one description that knows where each value stands.
+
+    `data` is the whole description, `findings` what YAML allows and a plant file does not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises `PlantFileInvalid`."""
+        self._path = path
+        self._document = _document(path)
+        self.data = self._document.data
+        self.findings = list(self._document.findings)
+        self._included: dict[int, tuple[Path, Document]] = {}
+        if not isinstance(self.data, dict) or not isinstance(self.data.get("recipe_files"), list):
+            return
+        recipes = self.data.setdefault("recipes", [])
+        if not isinstance(recipes, list):
+            return
+        for index, name in enumerate(self.data["recipe_files"]):
+            file = path.parent / str(name)
+            if not file.is_file():
+                self.findings.append((("recipe_files", index), f"a file with a recipe; {file} does not exist", None))
+                continue
+            document = _document(file)
+            place: Place = ("recipes", len(recipes))
+            self._included[len(recipes)] = file, document
+            self.findings += [((*place, *where), expected, guess) for where, expected, guess in document.findings]
+            recipes.append(document.data)
+
+    def complaint(self, finding: Finding) -> Complaint:
+        """The finding, with the file, line and key where its value stands."""
+        place, expected, nearest = finding
+        path, document = self._path, self._document
+        if len(place) > 1 and place[0] == "recipes" and place[1] in self._included:
+            path, document = self._included[int(place[1])]
+            place = place[2:]
+        line, key = document.line(place), _shown(place)
+        return Complaint(file=str(path), line=line, key=key, expected=expected, nearest=nearest)
+
+
+def _document(path: Path) -> Document:
+    try:
+        return Document(_read(path))
+    except NotYaml as error:
+        complaint = Complaint(file=str(path), line=error.line, key=_shown(()), expected=error.expected)
+        raise PlantFileInvalid([complaint]) from error
 
 
 def _read(path: Path) -> str:

@@ -68,7 +68,7 @@ SHAPE_MISTAKES = [
     (
         "a key of another place",
         ("plant: demo", "plant: demo\nstations: []"),
-        ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `plcs`, `assets`, `alerts`, `webhooks`, "
+        ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `recipe_files`, `plcs`, `assets`, `alerts`, `webhooks`, "
          "`statistics`, `record`, `retraining`, `kafka`; did you mean `statistics`?"],
     ),
     (
