@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from cli.options import Json, print_json
-from schemas.plant_file import PlantFileInvalid, load_plant
+from schemas.plant_file import load_plant
+from schemas.plant_source import PlantFileInvalid
 
 
 def command(

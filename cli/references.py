@@ -28,6 +28,9 @@ def capture(
     view: Annotated[str, typer.Option(help="View of the recipe.")],
     images: Annotated[Path, typer.Option(help="Folder with pictures of good parts.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="PNG to write; name it in the recipe's view.")],
+    tolerance: Annotated[
+        Path | None, typer.Option(help="PNG to write how much the good parts vary to; name it as the view's tolerance.")
+    ] = None,
     plant: PlantFile = DEMO_PLANT,
     json: Json = False,
 ) -> None:
@@ -53,19 +56,27 @@ def capture(
             raise ConfigurationError(f"{path} is not a picture that can be decoded; remove it")
         pictures.append(np.asarray(picture, np.uint8))
     try:
-        reference, refused = reference_from_good_parts(pictures)
+        captured = reference_from_good_parts(pictures)
     except NotEnoughGoodParts as error:
         raise ConfigurationError(f"{images}: {error}") from error
     except ValueError as error:
         raise ConfigurationError(f"{images}: {error}") from error
-    content = cv2.imencode(".png", reference)[1].tobytes()
+    content = cv2.imencode(".png", captured.image)[1].tobytes()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(content)
     digest = digest_of(content)
-    names = [files[index].name for index in refused]
+    refused = {files[index].name: why for index, why in captured.refused.items()}
+    varying_ratio = float(np.count_nonzero(captured.tolerance)) / captured.tolerance.size
+    if tolerance is not None:
+        tolerance.parent.mkdir(parents=True, exist_ok=True)
+        tolerance.write_bytes(cv2.imencode(".png", captured.tolerance)[1].tobytes())
     if json:
-        print_json({"reference": str(out), "digest": digest, "pictures": len(files), "refused": names})
+        told = {"reference": str(out), "digest": digest, "pictures": len(files), "refused": list(refused)}
+        written = None if tolerance is None else str(tolerance)
+        print_json({**told, "reasons": refused, "tolerance": written, "varying_ratio": varying_ratio})
         return
-    print(f"{out}: made from {len(files) - len(names)} of {len(files)} pictures, {digest}")
-    if names:
-        print(f"refused as outliers: {', '.join(names)}")
+    print(f"{out}: made from {len(files) - len(refused)} of {len(files)} pictures, {digest}")
+    if tolerance is not None:
+        print(f"{tolerance}: good parts vary in {varying_ratio:.1%} of the view")
+    for name, why in refused.items():
+        print(f"refused {name}: {why}")

@@ -315,11 +315,16 @@ class KafkaLayout(Section, frozen=True, kw_only=True):
 
 
 class Plant(Section, frozen=True, kw_only=True):
-    """A whole plant file. `plant` is the name and the prefix of every topic."""
+    """A whole plant file. `plant` is the name and the prefix of every topic.
+
+    `recipe_files` holds files of one recipe each, relative to the plant file; they follow those of `recipes`. What a recipe names is
+    relative to the plant file too.
+    """
 
     plant: str
     lines: tuple[Line, ...]
     recipes: tuple[Recipe, ...]
+    recipe_files: tuple[str, ...] = ()
     plcs: tuple[Plc, ...] = ()
     assets: tuple[Asset, ...] = ()
     alerts: tuple[Rule, ...] = ()

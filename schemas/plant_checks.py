@@ -67,12 +67,12 @@ def _windows(statistics: StatisticsSettings) -> Iterator[Finding]:
 
 
 def missing_files(plant: Plant, folder: Path) -> Iterator[Finding]:
-    """Reference images that are not there; `folder` is the plant file's."""
+    """Reference images and tolerance maps that are not there; `folder` is the plant file's."""
     for i, recipe in enumerate(plant.recipes):
         for j, view in enumerate(recipe.views):
-            if view.reference is not None and not (folder / view.reference).is_file():
-                where = ("recipes", i, "views", j, "reference")
-                yield where, f"an image file; {folder / view.reference} does not exist", None
+            for key, file in (("reference", view.reference), ("tolerance", view.tolerance)):
+                if file is not None and not (folder / file).is_file():
+                    yield ("recipes", i, "views", j, key), f"an image file; {folder / file} does not exist", None
 
 
 def _names(plant: Plant) -> Iterator[Finding]:

@@ -45,10 +45,15 @@ class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_
 
 
 class View(Section, frozen=True, kw_only=True):
-    """One picture that a part needs. `reference` is a file beside the plant file; without it every frame brings its own digest."""
+    """One picture that a part needs. `reference` is a file beside the plant file; without it every frame brings its own digest.
+
+    `tolerance` is a map of how much good parts differ from that reference, made with it by `linesight references capture`;
+    frames that bring a reference of their own are compared without it.
+    """
 
     name: str
     reference: str | None = None
+    tolerance: str | None = None
     required: bool = True
 
 

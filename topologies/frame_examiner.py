@@ -139,7 +139,11 @@ class FrameExaminer:
             return True  # a frame brings its own, nobody takes the view, or it is loaded when it is needed
         try:
             reference = await self._references.get(
-                file=view.reference, digest=None, settings=recipe.inspection, camera=camera
+                file=view.reference,
+                tolerance=view.tolerance,
+                digest=None,
+                settings=recipe.inspection,
+                camera=camera,
             )
         except Refused as refused:
             if view.reference not in self._missing:  # it is looked for again and again, and told once
@@ -170,6 +174,7 @@ class FrameExaminer:
             content = await self._content(frame, camera)
             reference = await self._references.get(
                 file=assignment.view.reference,
+                tolerance=assignment.view.tolerance,
                 digest=frame.reference,
                 settings=recipe.inspection,
                 camera=camera,

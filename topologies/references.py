@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from processors.decoding import decode_grey
 from processors.golden.comparison import GoldenComparison
 from processors.whole_image import check_whole, header_of
@@ -27,6 +30,10 @@ ALIGNER_BYTES = MIB_BYTES
 """What a comparison keeps beside its image: points and models of three reductions."""
 
 
+Key = tuple[str, str | None, GoldenInspection]
+"""File or digest of the reference, file of its tolerance map, settings of the comparison."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A reference image with what is prepared of it. `digest` is `sha256:<hex>` of its encoded bytes."""
@@ -37,7 +44,13 @@ class Reference:
     @property
     def size_bytes(self) -> int:
         """What it takes of the budget."""
-        return int(self.comparison.reference.nbytes + self.comparison.half_reference.nbytes) + ALIGNER_BYTES
+        tolerance = self.comparison.tolerance
+        tolerance_bytes = 0 if tolerance is None else tolerance.nbytes
+        return (
+            int(self.comparison.reference.nbytes + self.comparison.half_reference.nbytes)
+            + tolerance_bytes
+            + ALIGNER_BYTES
+        )
 
 
 class References:
@@ -56,8 +69,8 @@ class References:
         self._executor = executor
         self._budget_bytes = budget_bytes
         self._held_bytes = 0
-        self._held: OrderedDict[tuple[str, GoldenInspection], Reference] = OrderedDict()
-        self._loading: dict[tuple[str, GoldenInspection], asyncio.Task[Reference]] = {}
+        self._held: OrderedDict[Key, Reference] = OrderedDict()
+        self._loading: dict[Key, asyncio.Task[Reference]] = {}
 
     @property
     def has_room(self) -> bool:
@@ -65,9 +78,15 @@ class References:
         return self._held_bytes < self._budget_bytes / 2
 
     async def get(
-        self, *, file: str | None, digest: str | None, settings: GoldenInspection, camera: Camera
+        self,
+        *,
+        file: str | None,
+        tolerance: str | None,
+        digest: str | None,
+        settings: GoldenInspection,
+        camera: Camera,
     ) -> Reference:
-        """The reference of a frame: by its own `digest` where it brings one, else the recipe's `file`.
+        """The reference of a frame: by its own `digest` where it brings one, else the recipe's `file` with its `tolerance` map.
 
         Raises Refused `missing_reference`: none is named, it is not there, is not an image, is larger than the camera's
         pictures may be, or is not what its digest says.
@@ -77,27 +96,27 @@ class References:
             raise Refused(
                 RefusalReason.MISSING_REFERENCE, "the recipe's view names no reference, and the frame brings none"
             )
-        key = (name, settings)
+        key = (name, None if digest else tolerance, settings)
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]
         if key not in self._loading:
             read = self._read_object if digest else self._read_file
-            self._loading[key] = asyncio.create_task(self._load(name, read, settings, camera))
+            self._loading[key] = asyncio.create_task(self._load(key, read, camera))
             self._loading[key].add_done_callback(lambda task: self._loaded(key, task))
         return await asyncio.shield(self._loading[key])
 
-    def _loaded(self, key: tuple[str, GoldenInspection], task: asyncio.Task[Reference]) -> None:
+    def _loaded(self, key: Key, task: asyncio.Task[Reference]) -> None:
         del self._loading[key]
         if not task.cancelled() and task.exception() is None:
             self._keep(key, task.result())
 
-    async def _load(
-        self, name: str, read: Callable[[str], bytes], settings: GoldenInspection, camera: Camera
-    ) -> Reference:
+    async def _load(self, key: Key, read: Callable[[str], bytes], camera: Camera) -> Reference:
+        name, tolerance, _ = key
         in_thread = partial(asyncio.get_running_loop().run_in_executor, self._executor)
         content = await patiently(partial(in_thread, read, name), stage=self._stage, service="store")
-        return await in_thread(_prepare, name, content, settings, camera)
+        allowed = None if tolerance is None else await in_thread(self._read_file, tolerance)
+        return await in_thread(_prepare, key, content, allowed, camera)
 
     def _read_file(self, name: str) -> bytes:
         path = self._plant_dir / name
@@ -119,7 +138,7 @@ class References:
             )
         return content
 
-    def _keep(self, key: tuple[str, GoldenInspection], reference: Reference) -> None:
+    def _keep(self, key: Key, reference: Reference) -> None:
         self._held[key] = reference
         self._held_bytes += reference.size_bytes
         while self._held_bytes > self._budget_bytes and len(self._held) > 1:
@@ -127,13 +146,21 @@ class References:
             self._held_bytes -= oldest.size_bytes
 
 
-def _prepare(name: str, content: bytes, settings: GoldenInspection, camera: Camera) -> Reference:
+def _prepare(key: Key, content: bytes, allowed: bytes | None, camera: Camera) -> Reference:
+    name, tolerance, settings = key
     try:
-        header = header_of(content)
-        if header.width_px > camera.max_width_px or header.height_px > camera.max_height_px:
-            raise ValueError(f"{header.width_px}x{header.height_px} px are more than camera {camera.name} may send")
-        check_whole(content, header)
-        comparison = GoldenComparison(reference=decode_grey(content, header), settings=settings)
+        image = _grey(content, camera)
+        levels = None if allowed is None else _grey(allowed, camera)
+        comparison = GoldenComparison(reference=image, settings=settings, tolerance=levels)
     except (ValueError, Refused) as error:
-        raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name} cannot be used: {error}") from error
+        told = f" with tolerance {tolerance}" if tolerance else ""
+        raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name}{told} cannot be used: {error}") from error
     return Reference(digest=digest_of(content), comparison=comparison)
+
+
+def _grey(content: bytes, camera: Camera) -> npt.NDArray[np.uint8]:
+    header = header_of(content)
+    if header.width_px > camera.max_width_px or header.height_px > camera.max_height_px:
+        raise ValueError(f"{header.width_px}x{header.height_px} px are more than camera {camera.name} may send")
+    check_whole(content, header)
+    return decode_grey(content, header)

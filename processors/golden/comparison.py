@@ -6,6 +6,7 @@ frame -> lay_over -> [golden_compare] -> candidates, crops -> [defect_classifier
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -41,14 +42,19 @@ class LaidFrame:
 class GoldenComparison:
     """Compares frames with one reference. Made once per reference and settings, then shared between threads."""
 
-    def __init__(self, *, reference: Image, settings: GoldenInspection) -> None:
+    def __init__(self, *, reference: Image, settings: GoldenInspection, tolerance: Image | None = None) -> None:
         """Prepares the reference: uint8 [H, W], at least 64 px a side. `half_reference` is input `reference` of golden_compare.
 
+        `tolerance`: uint8 [H // 2, W // 2], by how many levels of the difference map good parts differ (`tolerance_map`).
+
         Raises:
-            ValueError: a reference of another kind.
+            ValueError: a reference of another kind, or a tolerance map of another size.
         """
         self.reference = reference
         self.half_reference = reduced(reference)
+        if tolerance is not None and tolerance.shape != self.half_reference.shape:
+            raise ValueError(f"expected a tolerance map of size {self.half_reference.shape}, got {tolerance.shape}")
+        self.tolerance = tolerance
         self.settings = settings
         self._health = image_health(self.half_reference)
         self._aligner = Aligner(
@@ -76,15 +82,26 @@ class GoldenComparison:
         """Whether there can be candidates at all: quick, and of most frames False."""
         height, width = laid.frame.shape
         return can_hold_candidates(
-            difference, motion=laid.alignment.motion, frame_shape=(height, width), settings=self.settings
+            self._beyond_tolerance(difference),
+            motion=laid.alignment.motion,
+            frame_shape=(height, width),
+            settings=self.settings,
         )
 
     def candidates(self, laid: LaidFrame, difference: npt.NDArray[np.uint8]) -> list[Candidate]:
         """Places that differ, from the output of golden_compare: uint8 [H / 2, W / 2]."""
         height, width = laid.frame.shape
         return find_candidates(
-            difference, motion=laid.alignment.motion, frame_shape=(height, width), settings=self.settings
+            self._beyond_tolerance(difference),
+            motion=laid.alignment.motion,
+            frame_shape=(height, width),
+            settings=self.settings,
         )
+
+    def _beyond_tolerance(self, difference: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if self.tolerance is None:
+            return difference
+        return np.asarray(cv2.subtract(difference, self.tolerance), np.uint8)
 
     def crops(self, laid: LaidFrame, candidates: Sequence[Candidate]) -> npt.NDArray[np.uint8]:
         """Input `crops` of defect_classifier: uint8 [N, 2, 48, 48]."""

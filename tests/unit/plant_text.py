@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from schemas.plant import Plant
-from schemas.plant_file import PlantFileInvalid, load_plant
+from schemas.plant_file import load_plant
+from schemas.plant_source import PlantFileInvalid
 
 VALID = """\
 plant: demo

@@ -11,7 +11,8 @@ import yaml
 from plant_text import VALID, changed, complaints, load
 
 from schemas.plant import ExternalSource, HttpSource
-from schemas.plant_file import PlantFileInvalid, load_plant, load_unfinished_plant
+from schemas.plant_file import load_plant, load_unfinished_plant
+from schemas.plant_source import PlantFileInvalid
 from schemas.reasons import FailSafe
 from schemas.recipes import AnyDefect
 
@@ -63,12 +64,12 @@ SHAPE_MISTAKES = [
         "a key with a letter missing",
         ("name: left\n", "nam: left\n"),
         ["8: lines[0].stations[0].cameras[0].nam: expected a known key: `name`, `views`, `source`, `max_width_px`, "
-         "`max_height_px`, `max_image_bytes`; did you mean `name`?"],
+         "`max_height_px`, `max_image_bytes`, `repeats`; did you mean `name`?"],
     ),
     (
         "a key of another place",
         ("plant: demo", "plant: demo\nstations: []"),
-        ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `plcs`, `assets`, `alerts`, `webhooks`, "
+        ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `recipe_files`, `plcs`, `assets`, `alerts`, `webhooks`, "
          "`statistics`, `record`, `retraining`, `kafka`; `stations` belongs to `lines[]`"],
     ),
     (
