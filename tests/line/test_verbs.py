@@ -19,9 +19,11 @@ import pytest
 from kafka import KafkaProducer
 from linesight import MARK, Linesight
 
+from cli.simulated_plant import PlantControl
 from ops.local.kafka import running_bootstrap_servers
 from ops.local.places import CHECKOUT
 from ops.local.ports import free_ports
+from schemas.plant_file import load_plant
 from schemas.topics import BY_NAME, FRAMES
 from simulation import boards, imaging
 
@@ -65,7 +67,7 @@ def line(
         told = []
         for text in up.stdout:
             told.append(text)
-            if text.startswith("running"):
+            if "running; Ctrl-C stops" in text:
                 break
         assert up.poll() is None, "".join(told)
         first = line.run("tail", "verdicts", "--plant", plant_file, "--from-beginning", "--max", "1", within_s=WITHIN_S)
@@ -77,7 +79,7 @@ def line(
         machines.send_signal(signal.SIGINT)
         machines.communicate(timeout=WITHIN_S)
     assert up.returncode == 0, err
-    assert out.splitlines()[-1] == "stopped"
+    assert out.splitlines()[-1].endswith(" stopped")
     assert "Traceback" not in err
     assert line.left_behind() == []
 
@@ -280,3 +282,20 @@ def test_sigterm_in_the_middle_of_the_start_leaves_nothing(linesight: Linesight,
     assert process.returncode == 143, err
     assert "Traceback" not in err
     assert linesight.left_behind() == []
+
+
+def test_a_rejected_part_that_leaves_on_the_good_lane_stops_the_line(line: Linesight, plant_file: Path) -> None:
+    """The simulated gate fails once, at the next bad board. The last test: from then on the ledger shows a part on the wrong lane."""
+    plc = load_plant(plant_file).plcs[0]
+    with PlantControl(plc, plant_dir=plant_file.parent) as machine:
+        machine.ask("MisrouteNext")
+    follow = line.start("tail", "command-results", "--plant", plant_file, "--from-beginning", "--json")
+    try:
+        assert follow.stdout is not None
+        results = (json.loads(text)["message"] for text in follow.stdout)
+        stop = next(found for found in results if found["kind"] == "stop_line" and "lane sensor" in found["signals"])
+    finally:
+        follow.send_signal(signal.SIGINT)
+        follow.communicate(timeout=WITHIN_S)
+    assert stop["id"].startswith("alert/wrong-lane/aoi-1/")
+    assert stop["outcome"] == "acknowledged"
