@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateways.framing import Framer, Subject
+from gateways.framing import Framer, Subject, digest_of
 from gateways.manifests import ManifestBook
 from gateways.outbox import Fate
 from gateways.picture_source import CameraSource, CaptureFailed, Picture
@@ -45,7 +45,7 @@ class _Shot:
 class CameraCapture:
     """Takes and publishes the pictures of one camera. `useful_for_s`: how long after the arrival a picture is worth taking.
 
-    `refuse_repeats`: a picture that is byte for byte the one before it shows the part before, and is not published.
+    `refuse_repeats`: a picture that is byte for byte the last one of a view shows what was before the camera then, and is not published.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class CameraCapture:
     ) -> None:
         self._camera = camera
         self._refuse_repeats = refuse_repeats
-        self._last_digest: dict[str, str] = {}
+        self._last_digests: dict[str, str] = {}
         self._source = source
         self._framer = framer
         self._book = book
@@ -147,6 +147,10 @@ class CameraCapture:
         return picture
 
     async def _deliver(self, shot: _Shot, picture: Picture) -> None:
+        sha256 = await digest_of(picture.image)
+        if self._repeats(shot, sha256) and self._refuse_repeats:
+            self._drop(shot, DropReason.REPEATED_PICTURE, "byte for byte one before it: the camera repeats itself")
+            return
         try:
             frame = await self._framer.frame(
                 picture.image,
@@ -155,18 +159,21 @@ class CameraCapture:
                 sequence=shot.sequence,
                 captured_at_ns=picture.captured_at_ns,
                 store_within_s=self._useful_for_s,
+                sha256=sha256,
             )
         except Transient as error:
             self._drop(shot, DropReason.EXPIRED, str(error))
             return
-        repeated = self._last_digest.get(shot.view) == frame.sha256
-        self._last_digest[shot.view] = frame.sha256
-        if repeated and self._refuse_repeats:
-            self._drop(
-                shot, DropReason.REPEATED_PICTURE, "byte for byte the picture before it: the camera repeats itself"
-            )
-            return
         self._publisher.submit(FRAMES, self._camera, frame, tell=partial(self._settle, shot), droppable=True)
+
+    def _repeats(self, shot: _Shot, sha256: str) -> bool:
+        """Whether one of the views' last pictures was the same; this one is remembered in any case.
+
+        Of any view: a camera that hangs shows what it took last, and is asked for another view next.
+        """
+        repeats = sha256 in self._last_digests.values()
+        self._last_digests[shot.view] = sha256
+        return repeats
 
     def _settle(self, shot: _Shot, fate: Fate) -> None:
         if fate is Fate.DROPPED:

@@ -52,14 +52,15 @@ class Framer:
         sequence: int,
         captured_at_ns: int,
         store_within_s: float,
+        sha256: str | None = None,
         reference: str | None = None,
     ) -> Frame:
-        """The frame, ready to be published. Raises `Transient` where the object store stays away for `store_within_s`.
+        """The frame, ready to be published; `sha256` where the caller has it already. Raises `Transient` where the object store stays away for `store_within_s`.
 
         Bytes that are no image travel as they are, with size 0 x 0: inspect refuses them by name.
         """
         header = _header(image)
-        sha256 = sha256_hex(image) if len(image) < THREAD_BYTES else await asyncio.to_thread(sha256_hex, image)
+        sha256 = sha256 or await digest_of(image)
         uri = None
         if len(image) > min(self.inline_limit_bytes, FRAME_LIMIT_BYTES - ENVELOPE_BYTES):
             uri = frame_key(sha256)
@@ -101,6 +102,11 @@ class Framer:
                     raise
                 self.stage.emit(AttemptRepeated(service="store", detail=str(error), attempt=attempt))
                 await asyncio.sleep(pause)
+
+
+async def digest_of(image: bytes) -> str:
+    """Its sha256 in hex, of a large one in a thread."""
+    return sha256_hex(image) if len(image) < THREAD_BYTES else await asyncio.to_thread(sha256_hex, image)
 
 
 def _header(image: bytes) -> ImageHeader:

@@ -39,7 +39,8 @@ def decode_frame(frame: Frame, content: bytes, *, camera: Camera) -> Image:
         JPEG of 4 components (CMYK), GIF, others   refused `undecodable_image`, whatever follows inside
         no end, or other data amid the pixels      refused `undecodable_image`
         JPEG cut short, but with an end mark       grey from there on: the format has no checksum; the frame's digest is
-                                                   what tells a picture that was damaged on its way
+                                                   what tells a picture that was damaged on its way, and
+                                                   `missing_rows` one that its camera sent so
     """
     _check_bytes(frame, content, camera)
     if frame.encoding is ImageEncoding.RAW:

@@ -22,6 +22,7 @@ from processors.golden.comparison import GoldenComparison, LaidFrame
 from processors.golden.crops import CROP_PX
 from processors.golden.findings import anomaly_score
 from processors.inspection import Examination, FramePlace
+from processors.missing_rows import check_last_rows
 from schemas.errors import LinesightError, Refused
 from schemas.frames import Frame
 from schemas.inspections import Timings
@@ -277,6 +278,7 @@ def _prepare(frame: Frame, content: bytes, camera: Camera, comparison: GoldenCom
         laid = comparison.lay_over(image)
     except AlignmentFailed as error:
         raise Refused(RefusalReason.NOT_ALIGNED, str(error)) from error
+    check_last_rows(image, comparison.reference, moved_px=laid.alignment.motion.reach_px())
     aligned = time.perf_counter()
     return _Prepared(laid, (decoded - started) * 1000, (aligned - decoded) * 1000)
 

@@ -140,6 +140,8 @@ def bad_frames(image: bytes) -> dict[str, Frame]:
     wide = cv2.imencode(".png", np.zeros((8, 3000), np.uint8))[1].tobytes()
     half = cv2.imencode(".jpg", cv2.resize(grey, (320, 320)))[1].tobytes()
     other = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (640, 640), np.uint8))[1].tobytes()
+    black = cv2.imencode(".jpg", np.zeros((640, 640), np.uint8))[1].tobytes()
+    part = image[: len(image) * 4 // 5] + b"\xff\xd9"
     changes: list[tuple[str, bytes, dict[str, object]]] = [
         ("undecodable_image", b"\xff\xd8\xff\xe0 not an image", {}),
         ("undecodable_image/cut", image[: len(image) // 2], {}),
@@ -166,6 +168,8 @@ def bad_frames(image: bytes) -> dict[str, Frame]:
         ("unknown_part", image, {"part_id": ""}),
         ("missing_reference", image, {"reference": "sha256:" + "ab" * 32}),
         ("not_aligned", other, {}),
+        ("not_aligned/black", black, {}),
+        ("undecodable_image/grey_below", part, {}),
     ]
     return {
         name: frame(body, sequence=number, **change)  # type: ignore[arg-type]

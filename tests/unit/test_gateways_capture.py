@@ -275,13 +275,32 @@ async def test_the_picture_of_the_part_before_is_no_picture_of_this_part() -> No
     ) == 2  # fmt: skip
 
 
-async def test_two_views_may_look_alike_and_a_source_without_noise_may_repeat() -> None:
+async def test_the_picture_of_another_view_is_no_picture_of_this_view() -> None:
     async with at_work(Bench(Eye(), Publisher())) as bench:
         bench.arrive(1, views=("v", "w"))
         bench.eye.give(1, b"a")
-    assert bench.fates() == {0: None, 1: None}
+        for trigger, view, image in ((2, "v", b"b"), (3, "w", b"b"), (4, "w", b"c")):
+            bench.arrive(trigger, views=(view,))
+            bench.eye.give(trigger, image)
+    assert bench.fates() == {0: None, 1: "repeated_picture", 2: None, 3: "repeated_picture", 4: None}
+
+
+async def test_the_picture_of_a_part_is_known_though_the_store_did_not_take_it() -> None:
+    async with at_work(Bench(Eye(), Publisher(), inline_limit=10, useful_for_s=0.5)) as bench:
+        bench.store.away = True
+        bench.arrive(1)
+        bench.eye.give(1, b"0123456789a")
+        await bench.capture.finish(within_s=30)
+        bench.store.away = False
+        bench.arrive(2)
+        bench.eye.give(2, b"0123456789a")
+    assert bench.fates() == {0: "expired", 1: "repeated_picture"}
+    assert bench.store.content == {}
+
+
+async def test_a_source_without_noise_may_repeat() -> None:
     async with at_work(Bench(Eye(), Publisher(), refuse_repeats=False)) as drawn:
         for trigger in (1, 2):
-            drawn.arrive(trigger)
+            drawn.arrive(trigger, views=("v", "w"))
             drawn.eye.give(trigger, b"a")
-    assert drawn.fates() == {0: None, 1: None}
+    assert drawn.fates() == dict.fromkeys(range(4))
