@@ -55,8 +55,9 @@ class Framer:
         sha256: str | None = None,
         reference: str | None = None,
     ) -> Frame:
-        """The frame, ready to be published; `sha256` where the caller has it already. Raises `Transient` where the object store stays away for `store_within_s`.
+        """The frame, ready to be published; `sha256` where the caller has it already.
 
+        Raises `Transient` where the object store stays away for `store_within_s`.
         Bytes that are no image travel as they are, with size 0 x 0: inspect refuses them by name.
         """
         header = _header(image)
