@@ -58,7 +58,6 @@ class Framer:
         """The frame, ready to be published; `sha256` where the caller has it already.
 
         Raises `Transient` where the object store stays away for `store_within_s`.
-
         Bytes that are no image travel as they are, with size 0 x 0: inspect refuses them by name.
         """
         header = _header(image)

@@ -98,8 +98,8 @@ CameraSource = HttpSource | FolderSource | VideoSource | RtspSource | GenicamSou
 class Camera(Section, frozen=True, kw_only=True):
     """A camera and the views (positions) it takes of a part, in the order of their capture.
 
-    `repeats: refuse`: the very picture that a view had last is no picture of another part or view. A sensor's noise never repeats byte
-    for byte; `allow` is for a source without noise.
+    `repeats: refuse`: the source has noise, which never repeats byte for byte. The very picture that a view had last is no picture of
+    another part or view, and a picture that ends in equal rows came only in part. `allow` is for a source without noise.
     """
 
     name: str
