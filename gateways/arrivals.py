@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -44,6 +44,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     recipe: _Name
     batch: _Name
     occurred_at_ns: _TimeNs
+    labels: dict[str, _Name] = {}
 
 
 class Departure(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,15 +69,16 @@ Entry = TypeVar("Entry", Arrival, Departure)
 
 @dataclass(frozen=True, kw_only=True)
 class RingNodes(Generic[Entry]):
-    """Where a ring lies: its count, and the array of each field of `entry`, that of `count` first."""
+    """Where a ring lies: its count, and the array of each field of `entry`, that of `count` first, and of each label."""
 
     entry: type[Entry]
     count: str
     columns: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def arrival_ring(nodes: PlcNodes) -> RingNodes[Arrival]:
-    """The ring of arrivals of a station (`nodes` with the station's name put in)."""
+def arrival_ring(nodes: PlcNodes, labels: Mapping[str, str] | None = None) -> RingNodes[Arrival]:
+    """The ring of arrivals of a station; `nodes`, and those of `labels` by name, with the station's name put in."""
     return RingNodes(
         entry=Arrival,
         count=nodes.trigger_count,
@@ -88,6 +90,7 @@ def arrival_ring(nodes: PlcNodes) -> RingNodes[Arrival]:
             "batch": nodes.arrival_batches,
             "occurred_at_ns": nodes.arrival_times_ns,
         },
+        labels=labels or {},
     )
 
 
@@ -127,10 +130,10 @@ class RingFollower(Generic[Entry]):
 
     def __init__(self, *, ring: RingNodes[Entry], session_node: str) -> None:
         self._ring: RingNodes[Entry] = ring
-        others: list[str] = [node for field, node in ring.columns.items() if field != "count"]
+        others: list[str] = [node for name, node in ring.columns.items() if name != "count"]
         # the order is the point, see the module's docstring
-        self._order = [ring.count, *others, ring.columns["count"], ring.count, session_node]
-        self._fields = [*(field for field in ring.columns if field != "count"), "count"]
+        self._order = [ring.count, *ring.labels.values(), *others, ring.columns["count"], ring.count, session_node]
+        self._fields = [*(name for name in ring.columns if name != "count"), "count"]
         self._known: dict[int, Entry] | None = None
         self._rows: dict[Any, tuple[Sequence[Any], Entry]] = {}  # of the last reading, by counter: most are read again
         self._plc_session = ""
@@ -184,11 +187,15 @@ class RingFollower(Generic[Entry]):
         return seen if seen is not None and seen[0] == row else (row, self._entry(row))
 
     def _entry(self, row: Sequence[Any]) -> Entry:
-        fields = dict(zip(self._fields, row, strict=True))
         # an OPC UA string may be null
-        entry: Entry = msgspec.convert(
-            {name: "" if value is None else value for name, value in fields.items()}, self._ring.entry
-        )
+        values = ["" if value is None else value for value in row]
+        named = len(self._ring.labels)
+        fields = dict(zip(self._fields, values[named:], strict=True))
+        if named:  # a cavity may be a number
+            fields["labels"] = {
+                name: str(value) for name, value in zip(self._ring.labels, values[:named], strict=True) if value != ""
+            }
+        entry: Entry = msgspec.convert(fields, self._ring.entry)
         return entry
 
     def _news(self, entries: list[Entry], *, plc_session: str, restarted: bool) -> RingNews[Entry]:

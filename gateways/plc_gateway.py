@@ -27,7 +27,7 @@ from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
 from gateways.readiness_watch import Presence, ReadinessWatch
 from gateways.spool import open_spool
-from gateways.station_nodes import station_interlocks, station_nodes, stations_of, writable_nodes
+from gateways.station_nodes import label_nodes, station_interlocks, station_nodes, stations_of, writable_nodes
 from schemas.commands import CommandResult
 from schemas.plant import ExternalSource, Plant, Plc, PlcNodes
 from schemas.reasons import CommandOutcome, HandshakeCode
@@ -344,7 +344,7 @@ def _station(
             handshake=handshake,
             writes_allowed=writes_allowed.labels(name),
         ),
-        arrivals=RingFollower(ring=arrival_ring(nodes), session_node=nodes.session),
+        arrivals=RingFollower(ring=arrival_ring(nodes, label_nodes(plc, name)), session_node=nodes.session),
         departures=RingFollower(ring=departure_ring(nodes), session_node=nodes.session),
     )
 

@@ -100,6 +100,7 @@ class StationReport:
                     trigger_count=arrival.count,
                     occurred_at_ns=arrival.occurred_at_ns,
                     batch=arrival.batch,
+                    labels=arrival.labels,
                     plc_session=news.plc_session,
                 )
             )

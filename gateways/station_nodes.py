@@ -20,6 +20,11 @@ def station_nodes(nodes: PlcNodes, station: str) -> PlcNodes:
     )
 
 
+def label_nodes(plc: Plc, station: str) -> dict[str, str]:
+    """Where the labels of the station's parts lie, by name."""
+    return {label.name: label.node.replace("{station}", station) for label in plc.labels}
+
+
 def station_interlocks(plant: Plant, station: str) -> Interlocks:
     """The interlocks of a station of `plant`, with `{station}` replaced in their nodes."""
     found = next(each.interlocks for each in plant.stations if each.name == station)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.reasons import VerdictValue
 from schemas.statistics import PaneCounts
-from schemas.verdicts import Verdict
+from schemas.verdicts import Verdict, ViewResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,61 @@ class Contribution:
     @staticmethod
     def of(verdict: Verdict, *, opportunities: int) -> Contribution:
         """What `verdict` adds; `opportunities` is how many its recipe gives a part (schemas.recipes.Recipe)."""
-        classes = Counter(defect.class_name for view in verdict.views for defect in view.defects)
         return Contribution(
             verdict=verdict.verdict,
             first_visit=verdict.visit == 1,
             opportunities=opportunities,
-            defects_by_class=tuple(sorted(classes.items())),
+            defects_by_class=_defects_by_class(verdict.views),
         )
+
+    @staticmethod
+    def of_camera(verdict: Verdict, views: Sequence[ViewResult]) -> Contribution:
+        """What one camera's `views` of the part add: NOT_OK where they have a defect, NOT_DECIDABLE where one is missing or dropped.
+
+        A recipe states opportunities for a whole part: a camera has none.
+        """
+        value = VerdictValue.OK
+        if any(view.outcome != "inspected" for view in views):
+            value = VerdictValue.NOT_DECIDABLE
+        if any(view.defects for view in views):
+            value = VerdictValue.NOT_OK
+        return Contribution(
+            verdict=value,
+            first_visit=verdict.visit == 1,
+            opportunities=0,
+            defects_by_class=_defects_by_class(views),
+        )
+
+
+def _defects_by_class(views: Sequence[ViewResult]) -> tuple[tuple[str, int], ...]:
+    classes = Counter(defect.class_name for view in views for defect in view.defects)
+    return tuple(sorted(classes.items()))
+
+
+class Share(NamedTuple):
+    """What a part adds to the figures of one `level` of `by`; both empty: to those of all parts."""
+
+    by: str
+    level: str
+    counts: Contribution
+
+
+def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> Iterator[Share]:
+    """Everything that a verdict adds to. A part without a label, or with an empty one, is in no level of it."""
+    whole = Contribution.of(verdict, opportunities=opportunities)
+    yield Share("", "", whole)
+    for name in by:
+        match name:
+            case "recipe":
+                yield Share(name, verdict.recipe, whole)
+            case "camera":
+                for camera in sorted({view.camera for view in verdict.views if view.camera}):
+                    views = [view for view in verdict.views if view.camera == camera]
+                    yield Share(name, camera, Contribution.of_camera(verdict, views))
+            case _:
+                level = verdict.batch if name == "batch" else verdict.labels.get(name, "")
+                if level:
+                    yield Share(name, level, whole)
 
 
 @dataclass(slots=True)

@@ -20,21 +20,25 @@ from schemas.statistics import Pane, PaneCounts, WindowStatistics
 
 
 class LineWindow(NamedTuple):
-    """A window of a line."""
+    """A window of a line: of all its parts, or of those of one `level` of `by`."""
 
     line: str
     window: Window
+    by: str = ""
+    level: str = ""
 
     @staticmethod
     def of(pane: Pane) -> LineWindow:
         """The line's window that a pane belongs to."""
-        return LineWindow(pane.line, Window(pane.start_at_ns, pane.window_ms))
+        window = Window(pane.start_at_ns, pane.window_ms, pane.kind, pane.shift)
+        return LineWindow(pane.line, window, pane.by, pane.level)
 
 
 @dataclass(slots=True)
 class _Line:
     panes: dict[str, Pane] = field(default_factory=dict)
     changed_by: int = -1
+    corrected: str = ""  # the station whose pane was corrected last
 
 
 class Figures:
@@ -60,6 +64,8 @@ class Figures:
         known = line.panes.get(pane.station)
         if known is not None and pane.revision <= known.revision:
             return
+        if pane.late_parts > (known.late_parts if known is not None else 0):
+            line.corrected = pane.station
         line.panes[pane.station] = pane
         line.changed_by = offset
         self._changed.setdefault(key, set()).add(pane.station)
@@ -100,7 +106,9 @@ class Figures:
                 key=key,
                 revision=pane.revision,
                 counts=pane.counts,
+                previous=pane.previous,
                 closed=pane.closed,
+                late_parts=pane.late_parts,
                 chart=self._chart,
             )
         yield _statistics(
@@ -109,7 +117,9 @@ class Figures:
             key=key,
             revision=line.changed_by + 1,
             counts=added([pane.counts for pane in line.panes.values()]),
+            previous=_previous(line),
             closed=all(pane.closed for pane in line.panes.values()),
+            late_parts=sum(pane.late_parts for pane in line.panes.values()),
             chart=self._chart,
         )
 
@@ -121,12 +131,33 @@ class Figures:
         self._lines = {key: line for key, line in self._lines.items() if key.window.start_at_ns >= horizon_ns}
 
 
+def _previous(line: _Line) -> PaneCounts | None:
+    """The line's sums before the last correction of one of its stations."""
+    if not line.corrected:
+        return None
+    return added(
+        [
+            pane.previous if station == line.corrected and pane.previous is not None else pane.counts
+            for station, pane in line.panes.items()
+        ]
+    )
+
+
 def _statistics(
-    *, scope: str, name: str, key: LineWindow, revision: int, counts: PaneCounts, closed: bool, chart: PChart
+    *,
+    scope: str,
+    name: str,
+    key: LineWindow,
+    revision: int,
+    counts: PaneCounts,
+    previous: PaneCounts | None,
+    closed: bool,
+    late_parts: int,
+    chart: PChart,
 ) -> WindowStatistics:
     window = key.window
     return WindowStatistics(
-        id=f"{scope}/{name}/{window.length_ms}/{window.start_at_ns}/{revision}",
+        id=f"{scope}/{window.told(name, by=key.by, level=key.level)}/{revision}",
         scope=scope,
         name=name,
         line=key.line,
@@ -139,4 +170,10 @@ def _statistics(
         not_ok_ratio=not_ok_ratio(counts),
         dpmo=dpmo(counts),
         p_chart=control_point(counts, chart),
+        late_parts=late_parts,
+        kind=window.kind,
+        shift=window.shift,
+        by=key.by,
+        level=key.level,
+        previous=previous,
     )

@@ -10,16 +10,17 @@ more (older than two of the longest windows) are named by `missing` and counted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
-from processors.statistics_counts import Contribution, Sums
+from processors.statistics_counts import Share, Sums, shares
+from processors.window_plan import WindowPlan, longest_window_ms
 from processors.windows import Watermark, Window
 from schemas.message import NS_PER_MS, NS_PER_S
 from schemas.plant import StatisticsSettings
-from schemas.statistics import Pane
+from schemas.statistics import Pane, PaneCounts
 from schemas.verdicts import Verdict
 
 UPDATES_PER_WINDOW = 60
@@ -27,7 +28,7 @@ UPDATES_PER_WINDOW = 60
 
 def held_ns(settings: StatisticsSettings) -> int:
     """How far behind the watermark windows are held, in ns: two of the longest, so that what comes late finds its window."""
-    return (2 * max(settings.windows_ms) + 2 * settings.grace_ms) * NS_PER_MS
+    return (2 * longest_window_ms(settings) + 2 * settings.grace_ms) * NS_PER_MS
 
 
 def retell_after_ns(window: Window) -> int:
@@ -44,16 +45,18 @@ class Fed(Enum):
 
 
 class StationWindow(NamedTuple):
-    """A window of a station."""
+    """A window of a station: of all its parts, or of those of one `level` of `by`."""
 
     station: str
     window: Window
+    by: str = ""
+    level: str = ""
 
 
 class _Part(NamedTuple):
     revision: int
     arrived_at_ns: int
-    counts: Contribution
+    shares: tuple[Share, ...]
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class _Pane:
     sums: Sums = field(default_factory=Sums)
     changed_by: int = -1
     late_parts: int = 0
+    previous: PaneCounts | None = None
     closed: bool = False
     told_at_ns: int = 0
 
@@ -78,7 +82,8 @@ class Panes:
     ) -> None:
         """`opportunities` gives those of a recipe `name@revision`. Verdicts of parts that arrived from `complete_from_ns`
         on will be fed without a gap; windows that begin earlier are not held."""
-        self._settings = settings
+        self._by = settings.by
+        self._plan = WindowPlan(settings)
         self._opportunities = opportunities
         self._complete_from_ns = complete_from_ns
         self._watermark = Watermark(grace_ms=settings.grace_ms, idle_timeout_ms=settings.idle_timeout_ms)
@@ -138,7 +143,7 @@ class Panes:
         return told
 
     def take_missing(self) -> set[StationWindow]:
-        """Windows that a late verdict belongs to and that are not held: they have to be counted anew from the log."""
+        """Windows that a late verdict belongs to and that are not held: with all their levels, to be counted anew from the log."""
         missing, self._missing = self._missing, set()
         return missing
 
@@ -147,6 +152,10 @@ class Panes:
         self._changed = set(self._open)
         self._must_tell.clear()
         self._missing.clear()
+
+    def panes_of_windows(self, windows: Collection[StationWindow]) -> list[Pane]:
+        """The panes of those windows as they are now, of all parts and of every level."""
+        return [self._pane(key) for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]
 
     def pane(self, key: StationWindow) -> Pane | None:
         """The pane of a station's window as it is now; None where nothing was counted."""
@@ -163,36 +172,43 @@ class Panes:
         part = _Part(
             revision=verdict.revision,
             arrived_at_ns=verdict.arrived_at_ns,
-            counts=Contribution.of(verdict, opportunities=self._opportunities(verdict.recipe)),
+            shares=tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe))),
         )
         if earlier is not None:
-            for pane in self._panes_of(verdict, earlier.arrived_at_ns, offset):
-                pane.sums.take(earlier.counts)
-        for pane in self._panes_of(verdict, part.arrived_at_ns, offset):
-            pane.sums.add(part.counts)
+            for pane, share in self._panes_of(verdict, earlier, offset):
+                pane.sums.take(share.counts)
+        for pane, share in self._panes_of(verdict, part, offset):
+            pane.sums.add(share.counts)
         if part.arrived_at_ns >= self._complete_from_ns:
             self._parts[key] = part
         late = self._watermark.late(Window.containing(part.arrived_at_ns, self._shortest_ms))
         return Fed.LATE if late else Fed.COUNTED
 
-    def _panes_of(self, verdict: Verdict, arrived_at_ns: int, offset: int) -> Iterator[_Pane]:
-        for length_ms in self._settings.windows_ms:
-            key = StationWindow(verdict.station, Window.containing(arrived_at_ns, length_ms))
-            if key.window.start_at_ns < self._complete_from_ns:
-                self._missing.add(key)
+    def _panes_of(self, verdict: Verdict, part: _Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
+        """The panes that the verdict changes, noted as changed, each with the share of the part that it holds."""
+        for window in self._plan.containing(part.arrived_at_ns):
+            if window.start_at_ns < self._complete_from_ns:
+                self._missing.add(StationWindow(verdict.station, window))
                 continue
-            pane = self._panes.get(key)
-            if pane is None:
-                pane = self._panes[key] = _Pane(verdict.line)
-                self._open.add(key)
-                self._next_end_at_ns = min(self._next_end_at_ns, key.window.end_at_ns)
-            if self._watermark.late(key.window) and pane.changed_by != offset:
-                pane.late_parts += 1
-            pane.changed_by = offset
-            self._changed.add(key)
-            if pane.closed:
-                self._must_tell.add(key)
-            yield pane
+            late = self._watermark.late(window)
+            for share in part.shares:
+                key = StationWindow(verdict.station, window, share.by, share.level)
+                yield self._touched(key, verdict.line, offset, late=late), share
+
+    def _touched(self, key: StationWindow, line: str, offset: int, *, late: bool) -> _Pane:
+        pane = self._panes.get(key)
+        if pane is None:
+            pane = self._panes[key] = _Pane(line)
+            self._open.add(key)
+            self._next_end_at_ns = min(self._next_end_at_ns, key.window.end_at_ns)
+        if late and pane.changed_by != offset:
+            pane.late_parts += 1
+            pane.previous = pane.sums.counts()
+        pane.changed_by = offset
+        self._changed.add(key)
+        if pane.closed:
+            self._must_tell.add(key)
+        return pane
 
     def _close(self) -> None:
         if self._watermark.at_ns < self._next_end_at_ns:
@@ -208,7 +224,7 @@ class Panes:
         pane, window = self._panes[key], key.window
         revision = 2 * (pane.changed_by + 1) + pane.closed
         return Pane(
-            id=f"{key.station}/{window.length_ms}/{window.start_at_ns}/{revision}",
+            id=f"{key.window.told(key.station, by=key.by, level=key.level)}/{revision}",
             line=pane.line,
             station=key.station,
             window_ms=window.length_ms,
@@ -217,6 +233,11 @@ class Panes:
             counts=pane.sums.counts(),
             closed=pane.closed,
             late_parts=pane.late_parts,
+            kind=window.kind,
+            shift=window.shift,
+            by=key.by,
+            level=key.level,
+            previous=pane.previous,
         )
 
     def _forget(self) -> None:

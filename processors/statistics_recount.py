@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from processors.statistics_panes import Panes, StationWindow
-from processors.windows import Window
+from processors.window_plan import WindowPlan
 from schemas.plant import StatisticsSettings
 from schemas.statistics import Pane
 from schemas.verdicts import Verdict
@@ -17,9 +17,8 @@ class Recount:
     def __init__(
         self, *, wanted: Iterable[StationWindow], settings: StatisticsSettings, opportunities: Callable[[str], int]
     ) -> None:
-        self._wanted = sorted(set(wanted))
-        self._lengths_ms = tuple({key.window.length_ms for key in self._wanted})
-        self._keys = frozenset(self._wanted)
+        self._wanted = frozenset(wanted)
+        self._plan = WindowPlan(settings)
         self._panes = Panes(settings=settings, opportunities=opportunities)
 
     @property
@@ -29,14 +28,12 @@ class Recount:
 
     def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> None:
         """Takes the next record of the partition; those of other windows only move the watermark."""
-        if any(
-            StationWindow(verdict.station, Window.containing(verdict.arrived_at_ns, length_ms)) in self._keys
-            for length_ms in self._lengths_ms
-        ):
+        windows = self._plan.containing(verdict.arrived_at_ns)
+        if any(StationWindow(verdict.station, window) in self._wanted for window in windows):
             self._panes.feed(verdict, offset=offset, record_at_ms=record_at_ms)
         else:
             self._panes.pass_by(verdict, record_at_ms=record_at_ms)
 
     def panes(self) -> list[Pane]:
-        """The wanted windows as they are by the records fed so far."""
-        return [pane for pane in map(self._panes.pane, self._wanted) if pane is not None]
+        """The wanted windows, with every level, as they are by the records fed so far: a review may move a part to another level."""
+        return self._panes.panes_of_windows(self._wanted)

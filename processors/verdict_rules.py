@@ -46,6 +46,7 @@ def decide(part: OpenPart[Any], *, line: Line, now_ns: int, seen_in_time: bool) 
         decided_at_ns=now_ns,
         recipe=arrival.recipe,
         batch=arrival.batch,
+        labels=arrival.labels,
         reasons=reasons,
         detail=_detail(part),
         due_at_ns=part.due_at_ns,

@@ -1,32 +1,39 @@
 """Event time: which window a moment belongs to, and how far a partition's time has come.
 
-A window is tumbling: `[start, start + length)`, aligned to the epoch. A partition's watermark says that no message older
-than it is expected any more. It depends on the log alone (event times, and the times at which records were appended), so
-that a restart that reads the log again closes the same windows and calls the same messages late.
+Tumbling windows, `[start, start + length)`, are aligned to the epoch; `processors/window_plan.py` has the others. A partition's
+watermark says that no message older than it is expected any more. It depends on the log alone (event times, and the times at
+which records were appended), so that a restart that reads the log again closes the same windows and calls the same messages late.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.message import NS_PER_MS
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
-    """A tumbling window of event time, `[start_at_ns, end_at_ns)`."""
+class Window(NamedTuple):
+    """A window of event time, `[start_at_ns, end_at_ns)`. `kind` is `tumbling`, `sliding` or `shift`; a shift has a name."""
 
     start_at_ns: int
     length_ms: int
+    kind: str = "tumbling"
+    shift: str = ""
 
     @property
     def end_at_ns(self) -> int:
         """The first nanosecond after the window."""
         return self.start_at_ns + self.length_ms * NS_PER_MS
 
+    def told(self, name: str, *, by: str, level: str) -> str:
+        """The window of the figures of `name` in their ids; what does not tumble, and parts of one level, are named in it."""
+        parts = f"/{by}={level}" if by else ""
+        kind = "" if self.kind == "tumbling" else f"/{self.shift or self.kind}"
+        return f"{name}{parts}{kind}/{self.length_ms}/{self.start_at_ns}"
+
     @staticmethod
     def containing(at_ns: int, length_ms: int) -> Window:
-        """The window of that length that holds the moment."""
+        """The tumbling window of that length that holds the moment."""
         length_ns = length_ms * NS_PER_MS
         return Window(at_ns - at_ns % length_ns, length_ms)
 

@@ -191,6 +191,14 @@ class CertificateLogin(Section, tag_field="type", tag="certificate", frozen=True
 Login = PasswordLogin | CertificateLogin
 
 
+class PartLabel(Section, frozen=True, kw_only=True):
+    """What the PLC knows of a part besides its batch: tool, cavity, supplier. `node` is an array beside those of the arrivals, of texts
+    or numbers; `{station}` is replaced by the station's name."""
+
+    name: str
+    node: str
+
+
 class Plc(Section, frozen=True, kw_only=True):
     """One PLC, reached over OPC UA. `observe: true` reads everything and writes nothing (commissioning).
 
@@ -211,6 +219,7 @@ class Plc(Section, frozen=True, kw_only=True):
     heartbeat_ms: int = 500
     acknowledge_timeout_ms: int = 500
     nodes: PlcNodes = PlcNodes()
+    labels: tuple[PartLabel, ...] = ()
 
 
 # --- places ------------------------------------------------------------------------------------------------------
@@ -274,10 +283,38 @@ class PChart(Section, frozen=True, kw_only=True):
     confidence: float = 0.9973
 
 
+class SlidingWindow(Section, frozen=True, kw_only=True):
+    """A window of `length_ms` that begins anew every `every_ms`; `length_ms` is a multiple of it."""
+
+    length_ms: int
+    every_ms: int
+
+
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+class Shift(Section, frozen=True, kw_only=True):
+    """A shift by the clock on the wall, `"HH:MM"` in the plant's `time_zone`. One that ends at or before its beginning ends the next
+    day. `days` are those on which it begins; none: every day. When clocks change, the shift is an hour longer or shorter."""
+
+    name: str
+    begins: str
+    ends: str
+    days: tuple[Day, ...] = ()
+
+
 class StatisticsSettings(Section, frozen=True, kw_only=True):
-    """Event-time windows: lengths, grace after the watermark, and when an idle partition stops holding it back."""
+    """Event-time windows: lengths, grace after the watermark, and when an idle partition stops holding it back.
+
+    `shifts` are windows too, in `time_zone` (a name of the IANA database such as Europe/Berlin). `by` adds the figures of the parts
+    apart by `recipe`, `camera`, `batch`, or a label that a PLC gives its parts (`plcs`, `labels`).
+    """
 
     windows_ms: tuple[int, ...] = (60_000, 3_600_000)
+    sliding: tuple[SlidingWindow, ...] = ()
+    shifts: tuple[Shift, ...] = ()
+    time_zone: str = "UTC"
+    by: tuple[str, ...] = ()
     grace_ms: int = 5_000
     idle_timeout_ms: int = 10_000
     p_chart: PChart = PChart()

@@ -9,12 +9,13 @@ from schemas.addresses import address_lacks
 from schemas.camera_checks import camera_findings
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import node_findings
-from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, PlcNodes, StatisticsSettings
+from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, Plc, PlcNodes
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import KOfN, Recipe
 from schemas.rule_checks import rule_findings
+from schemas.statistics_checks import ALWAYS_BY, statistics_findings
 from schemas.usefulness_checks import idle_rules, late_deadlines
 
 _INSPECTION_RANGES = (
@@ -30,6 +31,9 @@ _INSPECTION_RANGES = (
 )
 
 
+RESERVED_LABELS = (*ALWAYS_BY, "station", "line", "class")
+
+
 def contradictions(plant: Plant) -> Iterator[Finding]:
     """Everything in `plant` that cannot work, whatever the files are that it names."""
     yield from limit_findings(plant)
@@ -42,28 +46,9 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from _webhooks(plant)
     yield from late_deadlines(plant)
     yield from idle_rules(plant)
-    yield from _windows(plant.statistics)
-    if plant.statistics.p_chart.baseline_ratio in (0, 1):
-        yield ("statistics", "p_chart", "baseline_ratio"), "a number between 0 and 1, neither of them", None
-    if plant.statistics.p_chart.confidence in (0, 1):
-        yield ("statistics", "p_chart", "confidence"), "a number between 0 and 1, neither of them", None
+    yield from statistics_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
-
-
-def _windows(statistics: StatisticsSettings) -> Iterator[Finding]:
-    lengths, where = statistics.windows_ms, ("statistics", "windows_ms")
-    if not lengths or min(lengths) < 1000:
-        yield where, f"at least one window, each of 1000 ms or more, not {list(lengths)}", None
-        return
-    if len(set(lengths)) < len(lengths):
-        yield where, f"each length once, not {list(lengths)}", None
-    if statistics.grace_ms > max(lengths):
-        yield (
-            ("statistics", "grace_ms"),
-            f"at most the longest window ({max(lengths)}), not {statistics.grace_ms}",
-            None,
-        )
 
 
 def missing_files(plant: Plant, folder: Path) -> Iterator[Finding]:
@@ -137,6 +122,7 @@ def _machines(plant: Plant) -> Iterator[Finding]:
             identifier = getattr(plc.nodes, node)
             if identifier is not None:
                 yield from node_findings(identifier, ("plcs", i, "nodes", node))
+        yield from _labels(plc, ("plcs", i, "labels"))
     lines = [line.name for line in plant.lines]
     for i, asset in enumerate(plant.assets):
         if asset.line not in lines:
@@ -148,6 +134,14 @@ def _machines(plant: Plant) -> Iterator[Finding]:
                 nearest(asset.plc, plcs),
             )
         yield from _asset(asset, ("assets", i))
+
+
+def _labels(plc: Plc, where: Place) -> Iterator[Finding]:
+    yield from _unique(((*where, k, "name"), label.name) for k, label in enumerate(plc.labels))
+    for k, label in enumerate(plc.labels):
+        if label.name in RESERVED_LABELS:
+            yield (*where, k, "name"), f"another name: `{label.name}` is told of every part", None
+        yield from node_findings(label.node, (*where, k, "node"))
 
 
 def _asset(asset: Asset, where: Place) -> Iterator[Finding]:

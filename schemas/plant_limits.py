@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from schemas.plant import Camera, Channel, Line, Plant, Station
+from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Shift, Station
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import GoldenInspection, Recipe, View
 from schemas.section import Section
@@ -22,11 +22,13 @@ POSITIVE = (
     "baseline_views",
     "block_samples",
     "deadline_ms",
+    "every_ms",
     "exposure_time_us",
     "frames_per_part",
     "gate_after_ms",
     "heartbeat_ms",
     "idle_timeout_ms",
+    "length_ms",
     "max_change_per_s",
     "max_height_px",
     "max_image_bytes",
@@ -63,7 +65,7 @@ LEAST_MS = {
 MOST = {"opportunities_per_part": 1_000_000, "max_tries": 100, "retention_days": 36_500}
 
 ANY_SIGN = ("low", "high")
-NAMED = (Line, Station, Camera, View, Channel, Recipe)
+NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel)
 MAX_NAME = 100
 HEADER_BYTES = 64 * 1024
 """Room for the fields of a frame beside its image."""

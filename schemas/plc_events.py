@@ -12,7 +12,8 @@ class PartArrived(Message, tag_field="kind", tag="part_arrived", frozen=True, kw
 
     `id` is `station/part_id/visit/arrived`. `visit` counts from 1 how often the part came to this station (rework).
     `trigger_count` is the PLC's counter within `plc_session`. `occurred_at_ns` is the PLC's clock, for the record;
-    deadlines count from the broker's time of this record.
+    deadlines count from the broker's time of this record. `labels` are what else the PLC knows of the part, by the names of the
+    plant file: tool, cavity, supplier.
     """
 
     station: str
@@ -24,6 +25,7 @@ class PartArrived(Message, tag_field="kind", tag="part_arrived", frozen=True, kw
     occurred_at_ns: int
     batch: str = ""
     plc_session: str = ""
+    labels: dict[str, str] = {}
 
 
 class PartLeft(Message, tag_field="kind", tag="part_left", frozen=True, kw_only=True):

@@ -26,7 +26,11 @@ class Pane(Message, frozen=True, kw_only=True):
     """The sums of one station over one window; `id` is `station/window_ms/start/revision`.
 
     The highest `revision` holds; revisions are not consecutive. Windows are `[start_at_ns, start_at_ns + window_ms)` by time of
-    arrival of the part. `late_parts` counts verdicts that came when the window was complete.
+    arrival of the part. `late_parts` counts verdicts that came when the window was complete: the number of corrections; `previous`
+    are the sums before the last of them (None: the window stands as it closed).
+
+    `kind` is `tumbling`, `sliding` or `shift` (then `shift` is its name). `by` and `level` say which parts are counted: of `by`
+    `tool` those whose label `tool` is `level`; empty: all. The `id` of what is not tumbling, or not of all parts, names these too.
     """
 
     line: str
@@ -37,6 +41,11 @@ class Pane(Message, frozen=True, kw_only=True):
     counts: PaneCounts
     closed: bool
     late_parts: int = 0
+    kind: str = "tumbling"
+    shift: str = ""
+    by: str = ""
+    level: str = ""
+    previous: PaneCounts | None = None
 
 
 class ControlPoint(Value, frozen=True, kw_only=True):
@@ -60,7 +69,7 @@ class WindowStatistics(Message, frozen=True, kw_only=True):
     The highest `revision` holds; revisions are not consecutive. `closed` says that no part is expected any more, yet a late
     verdict or a review still makes a higher revision.
     `scope` is `station` or `line`. Ratios are in [0, 1] and None where nothing was counted.
-    DPMO is defects per million opportunities.
+    DPMO is defects per million opportunities. `late_parts`, `previous`, `kind`, `shift`, `by` and `level` are as in `Pane`.
     """
 
     scope: str
@@ -75,3 +84,9 @@ class WindowStatistics(Message, frozen=True, kw_only=True):
     not_ok_ratio: float | None = None
     dpmo: float | None = None
     p_chart: ControlPoint | None = None
+    late_parts: int = 0
+    kind: str = "tumbling"
+    shift: str = ""
+    by: str = ""
+    level: str = ""
+    previous: PaneCounts | None = None

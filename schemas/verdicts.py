@@ -36,6 +36,7 @@ class Verdict(Message, frozen=True, kw_only=True):
     `id` is `station/part_id/visit/revision`. Revision 1 is the line's own; a review makes revision 2 and so on: the
     highest revision holds for records and statistics, only revision 1 ever went to the PLC.
     `due_at_ns` is the deadline (None: the recipe sets none). `action` is what the plant is to do with the part.
+    `labels` are those of its arrival.
     """
 
     station: str
@@ -55,6 +56,7 @@ class Verdict(Message, frozen=True, kw_only=True):
     views: tuple[ViewResult, ...] = ()
     models: tuple[ModelUse, ...] = ()
     decided_by: str = "line"
+    labels: dict[str, str] = {}
 
 
 def verdict_id(*, station: str, part_id: str, visit: int, revision: int) -> str:

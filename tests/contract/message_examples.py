@@ -141,6 +141,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 occurred_at_ns=AT_NS,
                 batch="lot-9",
                 plc_session="c0ffee",
+                labels={"tool": "T3", "cavity": "2"},
             ),
         ),
         (
@@ -245,6 +246,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 views=(VIEW,),
                 models=(MODEL,),
                 decided_by="anna",
+                labels={"tool": "T3", "cavity": "2"},
             ),
         ),
         (
@@ -283,6 +285,11 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 counts=COUNTS,
                 closed=True,
                 late_parts=2,
+                kind="shift",
+                shift="early",
+                by="tool",
+                level="T3",
+                previous=COUNTS,
             ),
         ),
         (
@@ -309,6 +316,12 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                     sample_size=239,
                     outside=False,
                 ),
+                late_parts=2,
+                kind="shift",
+                shift="early",
+                by="tool",
+                level="T3",
+                previous=COUNTS,
             ),
         ),
         (

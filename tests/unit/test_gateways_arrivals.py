@@ -210,3 +210,18 @@ async def test_null_strings_and_null_arrays_are_empty() -> None:
     ring.values["arrival_part_ids"] = [None]
     (arrival,) = (await news(follower(), ring)).entries
     assert part_id_of("s", "a", arrival) == "s:a:1"
+
+
+async def test_an_arrival_carries_the_labels_that_the_plant_file_names_and_none_where_the_plc_says_nothing() -> None:
+    class Session:
+        async def read(self, identifiers: Sequence[str]) -> list[Any]:
+            cells = {"s=Tools": ["T3", None], "s=Cavities": [2, 1], NODES.arrival_trigger_counts: [1, 2]}
+            cells |= {NODES.trigger_count: 2, NODES.session: "a"}
+            cells |= {NODES.arrival_visits: [1, 1], NODES.arrival_times_ns: [5, 6]}
+            return [cells.get(identifier, ["x", "y"]) for identifier in identifiers]
+
+    ring = arrival_ring(NODES, {"tool": "s=Tools", "cavity": "s=Cavities"})
+    reader = RingFollower(ring=ring, session_node=NODES.session)
+    first, second = (await reader.read(Session())).entries  # type: ignore[arg-type]
+    assert (first.batch, first.labels) == ("x", {"tool": "T3", "cavity": "2"})
+    assert (second.batch, second.labels) == ("y", {"cavity": "1"})

@@ -1,0 +1,118 @@
+"""What is wrong with the `statistics` of a plant file: windows, shifts, time zone, and by what the parts are told apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from schemas.plant import Plant, Shift, SlidingWindow, StatisticsSettings
+from schemas.plant_shape import nearest
+from schemas.plant_yaml import Finding, Place
+
+ALWAYS_BY = ("recipe", "camera", "batch")
+"""What every part has; everything else is a label that a PLC gives it."""
+MOST_STEPS = 100
+"""A part is counted in so many windows of one sliding kind at most."""
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+MINUTES_A_DAY = 24 * 60
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_WHERE: Place = ("statistics",)
+
+
+def statistics_findings(plant: Plant) -> Iterator[Finding]:
+    """Everything in the `statistics` of `plant` that cannot work."""
+    statistics = plant.statistics
+    yield from _windows(statistics)
+    for index, window in enumerate(statistics.sliding):
+        yield from _sliding(window, (*_WHERE, "sliding", index))
+    yield from _shifts(statistics.shifts)
+    yield from _time_zone(statistics.time_zone)
+    yield from _by(plant)
+    for key in ("baseline_ratio", "confidence"):
+        if getattr(statistics.p_chart, key) in (0, 1):
+            yield (*_WHERE, "p_chart", key), "a number between 0 and 1, neither of them", None
+
+
+def _windows(statistics: StatisticsSettings) -> Iterator[Finding]:
+    lengths, where = statistics.windows_ms, (*_WHERE, "windows_ms")
+    if not lengths or min(lengths) < 1000:
+        yield where, f"at least one window, each of 1000 ms or more, not {list(lengths)}", None
+        return
+    if len(set(lengths)) < len(lengths):
+        yield where, f"each length once, not {list(lengths)}", None
+    if statistics.grace_ms > max(lengths):
+        yield (
+            (*_WHERE, "grace_ms"),
+            f"at most the longest window ({max(lengths)}), not {statistics.grace_ms}",
+            None,
+        )
+
+
+def _sliding(window: SlidingWindow, where: Place) -> Iterator[Finding]:
+    if window.every_ms < 1000:
+        yield (*where, "every_ms"), f"1000 ms or more, not {window.every_ms}", None
+    elif window.length_ms % window.every_ms or not 2 <= window.length_ms // window.every_ms <= MOST_STEPS:
+        expected = f"2 to {MOST_STEPS} times `every_ms`, a whole number of them, not {window.length_ms}"
+        yield (*where, "length_ms"), expected, None
+
+
+def _shifts(shifts: tuple[Shift, ...]) -> Iterator[Finding]:
+    where = (*_WHERE, "shifts")
+    readable = True
+    names: set[str] = set()
+    for index, shift in enumerate(shifts):
+        if shift.name in names:
+            yield (*where, index, "name"), f"a name of its own; `{shift.name}` stands twice", None
+        names.add(shift.name)
+        for key in ("begins", "ends"):
+            if not _CLOCK.fullmatch(getattr(shift, key)):
+                readable = False
+                yield (*where, index, key), 'a time of day in quotes, "HH:MM" from "00:00" to "23:59"', None
+    if readable:
+        yield from _overlaps(shifts)
+
+
+def _overlaps(shifts: tuple[Shift, ...]) -> Iterator[Finding]:
+    taken: dict[int, str] = {}
+    for index, shift in enumerate(shifts):
+        minutes = _minutes_of_week(shift)
+        other = next((taken[minute] for minute in minutes if minute in taken), None)
+        if other is not None:
+            yield ("statistics", "shifts", index), f"a shift that does not overlap with `{other}`", None
+        taken.update(dict.fromkeys(minutes, shift.name))
+
+
+def _minutes_of_week(shift: Shift) -> list[int]:
+    begins, ends = _minute(shift.begins), _minute(shift.ends)
+    length = (ends - begins) % MINUTES_A_DAY or MINUTES_A_DAY
+    first_minutes = [DAYS.index(day) * MINUTES_A_DAY + begins for day in shift.days or DAYS]
+    return [(first + minute) % (7 * MINUTES_A_DAY) for first in first_minutes for minute in range(length)]
+
+
+def _minute(clock: str) -> int:
+    hours, _, minutes = clock.partition(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _time_zone(name: str) -> Iterator[Finding]:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        guess = nearest(name, available_timezones())
+        yield (
+            (*_WHERE, "time_zone"),
+            f"a time zone of the IANA database, such as Europe/Berlin; `{name}` is none",
+            guess,
+        )
+
+
+def _by(plant: Plant) -> Iterator[Finding]:
+    labels = sorted({label.name for plc in plant.plcs for label in plc.labels})
+    known = [*ALWAYS_BY, *labels]
+    for index, name in enumerate(plant.statistics.by):
+        if name not in known:
+            expected = f"one of {', '.join(f'`{each}`' for each in known)} (labels come from `plcs`, `labels`); `{name}` is none"
+            yield (*_WHERE, "by", index), expected, nearest(name, known)
+        elif name in plant.statistics.by[:index]:
+            yield (*_WHERE, "by", index), f"each once; `{name}` stands twice", None
