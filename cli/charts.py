@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 from processors.quality.pareto import ParetoRow
+from processors.quality.position_map import Cluster
+from processors.report_chart import MarkedPoint
 from schemas.statistics import ControlPoint
 
 WIDTH_PX, HEIGHT_PX = 640, 220
+MAP_CELL_PX = 6
+CROWDED_P = 0.01
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 48, 24, 20, 34
 
 
@@ -71,6 +75,73 @@ def p_chart(named_points: Sequence[tuple[str, ControlPoint]], centre: float) -> 
     body = limits + middle + f'<polyline class="line" points="{line}"/>' + dots + names
     return _svg(
         body + _y_axis([(0, "0"), (1, f"{top:.0%}")]), "p-chart: share of parts not OK, with exact binomial limits"
+    )
+
+
+def control_chart(points: Sequence[MarkedPoint], name_of: Callable[[int], str]) -> str:
+    """A p-chart as `p_chart` draws it; points that complete a run rule are ringed, and say which when pointed at."""
+    if not points:
+        return _empty("no decided part")
+    top = min(1.0, max(0.05, *(point.value for point in points), *(point.upper for point in points)) * 1.1)
+    slot = _inner_width() / len(points)
+
+    def x(index: int) -> float:
+        return LEFT_PX + (index + 0.5) * slot
+
+    def y(value: float) -> float:
+        return _bottom() - _inner_height() * value / top
+
+    parts = [
+        f'<line class="limit" x1="{x(i) - slot / 2:.1f}" x2="{x(i) + slot / 2:.1f}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"/>'
+        for i, point in enumerate(points)
+        for limit in (point.lower, point.upper)
+    ]
+    centre = y(points[0].centre)
+    parts.append(
+        f'<line class="centre" x1="{LEFT_PX}" x2="{WIDTH_PX - RIGHT_PX}" y1="{centre:.1f}" y2="{centre:.1f}"/>'
+    )
+    parts.append(
+        f'<polyline class="line" points="{" ".join(f"{x(i):.1f},{y(p.value):.1f}" for i, p in enumerate(points))}"/>'
+    )
+    every = max(1, len(points) // 8)
+    for i, point in enumerate(points):
+        name = name_of(point.start_at_ns)
+        told = "; ".join(
+            (["beyond a limit"] if point.outside else []) + [rule.replace("_", " ") for rule in point.rules]
+        )
+        ring = f'<circle class="ring" cx="{x(i):.1f}" cy="{y(point.value):.1f}" r="7"/>' if point.rules else ""
+        parts.append(
+            f'{ring}<circle class="{"outside" if point.outside else "inside"}" cx="{x(i):.1f}" cy="{y(point.value):.1f}" r="3.5">'
+            f"<title>{escape(name)}: {point.not_ok} of {point.decided}, {point.value:.1%}{'; ' if told else ''}{told}</title></circle>"
+        )
+        if i % every == 0:
+            parts.append(f'<text class="label" x="{x(i):.1f}" y="{HEIGHT_PX - 16}">{escape(name)}</text>')
+    return _svg(
+        "".join(parts) + _y_axis([(0, "0"), (1, f"{top:.0%}")]), "p-chart with exact binomial limits; rings: run rules"
+    )
+
+
+def defect_map(cells: Sequence[Sequence[int]], crowd: Cluster | None) -> str:
+    """Where defects lie on a part: darker cells have more parts; a frame around the place that crowds more than by chance."""
+    highest = max((max(row) for row in cells), default=0) or 1
+    squares = "".join(
+        f'<rect class="cell" x="{column * MAP_CELL_PX}" y="{row * MAP_CELL_PX}" width="{MAP_CELL_PX}" height="{MAP_CELL_PX}" '
+        f'fill-opacity="{0.15 + 0.85 * count / highest:.2f}"><title>{count}</title></rect>'
+        for row, counts in enumerate(cells)
+        for column, count in enumerate(counts)
+        if count
+    )
+    edge = MAP_CELL_PX * len(cells)
+    frame = ""
+    if crowd is not None and crowd.p_value <= CROWDED_P:
+        width, height = crowd.right_ratio - crowd.left_ratio, crowd.bottom_ratio - crowd.top_ratio
+        frame = (
+            f'<rect class="crowd" x="{crowd.left_ratio * edge:.1f}" y="{crowd.top_ratio * edge:.1f}" '
+            f'width="{width * edge:.1f}" height="{height * edge:.1f}"/>'
+        )
+    return (
+        f'<svg viewBox="-1 -1 {edge + 2} {edge + 2}" role="img" aria-label="map of defects">'
+        f'<rect class="part" width="{edge}" height="{edge}"/>{squares}{frame}</svg>'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def command(
     report: Annotated[Path | None, typer.Option(help="Where report.json goes; report.html goes beside it.")] = None,
     json: Json = False,
 ) -> None:
-    """Starts Kafka, Triton, every stage and a simulated plant; ends with run/report.json and run/report.html.
+    """Starts Kafka, Triton, every stage and a simulated plant; ends with run/report.json, run/report.html and run/quality.html.
 
     Exit code 1 if the ledger does not balance.
     """
@@ -28,9 +29,12 @@ def command(
 
     from cli.demo_run import DemoRun, say_with_time
     from cli.exits import NotSo
+    from cli.quality_html import write_period
     from cli.run_folder import fresh_run_folder
+    from cli.services import find_kafka
     from cli.simulated_plant import choose_ports
     from cli.summary_text import print_summary
+    from processors.period_report import Period
     from schemas.plant_file import load_plant
 
     choose_ports()
@@ -44,8 +48,16 @@ def command(
         with DemoRun(
             plant=description, plant_file=plant, run_dir=run_dir, say=say_with_time(console), workers=workers
         ) as run:
+            since_ns = time.time_ns()
             outcome = run.whole(parts=parts, rate_per_s=rate, seed=seed, console=console)
-        file = report or base / "report.json"
+            file = report or base / "report.json"
+            write_period(
+                file.with_name("quality.html"),
+                plant=description,
+                plant_dir=plant.resolve().parent,
+                kafka=find_kafka(),
+                period=Period(since_ns, time.time_ns()),
+            )
         outcome.write(file)
     if json:
         print_json(outcome.report)

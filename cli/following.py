@@ -36,9 +36,10 @@ class Seen:
 
 
 class Follower:
-    """A reader without a group. Starts at the present end of each topic, or at its beginning; `drain` reads up to the end as it
-    then is. With `gather_ms` the broker answers that seldom, with what came meanwhile: for who need not know at once, and shares
-    the machine with a line. Raises `ServiceAway`, and `ConfigurationError` for a topic that the broker does not have.
+    """A reader without a group. Starts at the present end of each topic, at its beginning, or at `from_ms` (a record's time);
+    `drain` reads up to the end as it then is. With `gather_ms` the broker answers that seldom, with what came meanwhile: for who
+    need not know at once, and shares the machine with a line. Raises `ServiceAway`, and `ConfigurationError` for a topic that the
+    broker does not have.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Follower:
         settings: KafkaSettings,
         topics: Sequence[Topic],
         from_beginning: bool = False,
+        from_ms: int | None = None,
         gather_ms: int = 0,
     ) -> None:
         self._topics = {topic.on(plant.plant): topic for topic in topics}
@@ -69,6 +71,8 @@ class Follower:
                 self._consumer.seek_to_beginning(*self._partitions)
             else:
                 self._consumer.seek_to_end(*self._partitions)
+            if from_ms is not None:
+                self._seek_to_time(from_ms)
             for partition in self._partitions:
                 self._consumer.position(partition)
         except KafkaError as error:
@@ -110,6 +114,12 @@ class Follower:
             if not seen:
                 raise ServiceAway("the broker stopped answering while the last records were read")
             yield from seen
+
+    def _seek_to_time(self, from_ms: int) -> None:
+        found = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, max(0, from_ms)))
+        for partition, at in found.items():
+            if at is not None:  # none: nothing that young is there, and reading begins at the end
+                self._consumer.seek(partition, at.offset)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -25,6 +25,7 @@ from cli import (
     publish,
     references,
     replay,
+    report,
     review,
     run,
     simulate,
@@ -55,6 +56,7 @@ app.command("tail")(tail.command)
 app.command("ledger")(ledger.command)
 app.command("dead-letters")(dead_letters.command)
 app.add_typer(replay.app, name="replay")
+app.command("report")(report.command)
 app.command("review")(review.command)
 app.add_typer(references.app, name="references")
 app.add_typer(models.app, name="models")

@@ -227,12 +227,13 @@ class Plc(Section, frozen=True, kw_only=True):
 
 class Station(Section, frozen=True, kw_only=True):
     """A place where a part is inspected. `gate_after_ms` is the time from its arrival until it passes the reject gate:
-    a verdict that comes later is of no use to the machine."""
+    a verdict that comes later is of no use to the machine. `ideal_cycle_ms` is the shortest time per part, for OEE."""
 
     name: str
     cameras: tuple[Camera, ...]
     plc: str | None = None
     gate_after_ms: int = 2000
+    ideal_cycle_ms: int | None = None
     interlocks: Interlocks = Interlocks()
 
 
@@ -276,11 +277,32 @@ class Webhook(Section, frozen=True, kw_only=True):
     max_tries: int = 5
 
 
+RunRuleName = Literal[
+    "beyond_3_sigma",
+    "two_of_three_beyond_2_sigma",
+    "four_of_five_beyond_1_sigma",
+    "eight_on_one_side",
+    "nine_on_one_side",
+    "six_rising_or_falling",
+    "fourteen_alternating",
+    "fifteen_within_1_sigma",
+    "eight_beyond_1_sigma_both_sides",
+]
+"""What each costs in false alarms is in docs/statistics.md."""
+
+
 class PChart(Section, frozen=True, kw_only=True):
-    """Baseline and confidence of the p-chart; limits are exact binomial."""
+    """Baseline and confidence of the p-chart; limits are exact binomial.
+
+    `frozen_by` and `frozen_on` say who froze the baseline (phase II), and when; without them it counts as provisional (phase I).
+    `run_rules` are marked in reports, beside points outside the limits.
+    """
 
     baseline_ratio: float = 0.05
     confidence: float = 0.9973
+    frozen_by: str = ""
+    frozen_on: str = ""
+    run_rules: tuple[RunRuleName, ...] = ()
 
 
 class SlidingWindow(Section, frozen=True, kw_only=True):

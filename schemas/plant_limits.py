@@ -27,6 +27,7 @@ POSITIVE = (
     "frames_per_part",
     "gate_after_ms",
     "heartbeat_ms",
+    "ideal_cycle_ms",
     "idle_timeout_ms",
     "length_ms",
     "max_change_per_s",

@@ -17,6 +17,7 @@ MOST_STEPS = 100
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MINUTES_A_DAY = 24 * 60
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _WHERE: Place = ("statistics",)
 
 
@@ -29,6 +30,11 @@ def statistics_findings(plant: Plant) -> Iterator[Finding]:
     yield from _shifts(statistics.shifts)
     yield from _time_zone(statistics.time_zone)
     yield from _by(plant)
+    chart = statistics.p_chart
+    if chart.frozen_on and not chart.frozen_by:
+        yield (*_WHERE, "p_chart"), "the key `frozen_by`: who froze the baseline", None
+    if chart.frozen_by and not _DATE.fullmatch(chart.frozen_on):
+        yield (*_WHERE, "p_chart", "frozen_on"), 'the day of the freezing in quotes, "YYYY-MM-DD"', None
     for key in ("baseline_ratio", "confidence"):
         if getattr(statistics.p_chart, key) in (0, 1):
             yield (*_WHERE, "p_chart", key), "a number between 0 and 1, neither of them", None

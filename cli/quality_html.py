@@ -1,0 +1,128 @@
+"""`linesight report`: the sheet of a period as one self-contained HTML file, to be signed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import cv2
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cli import charts
+from cli.report_source import Source, read_source
+from processors.period_report import Period, PeriodReport, period_report
+from processors.report_chart import MarkedPoint
+from processors.spc.run_rule_lengths import ORDER_RULES, run_rule_length
+from processors.spc.run_rules import RunRule
+from schemas.message import NS_PER_S
+from schemas.plant import Plant
+from schemas.settings import KafkaSettings
+
+NS_PER_HOUR = 3600 * NS_PER_S
+
+
+def write_period(
+    path: Path, *, plant: Plant, plant_dir: Path, kafka: KafkaSettings, period: Period
+) -> tuple[Source, PeriodReport]:
+    """Reads what a period left on the topics, and writes its sheet."""
+    source = read_source(plant, kafka, period)
+    report = report_of(plant, plant_dir, source, period)
+    write_quality_html(path, plant=plant, report=report, source=source)
+    return source, report
+
+
+def report_of(plant: Plant, plant_dir: Path, source: Source, period: Period) -> PeriodReport:
+    """The figures of what was read; defects are put on maps by the size of their view's reference picture."""
+    sizes = {
+        (recipe.key, view.name): _size(plant_dir, view.reference) for recipe in plant.recipes for view in recipe.views
+    }
+    return period_report(
+        plant=plant,
+        period=period,
+        verdicts=source.verdicts,
+        states=source.states,
+        size=lambda recipe, view: sizes.get((recipe, view)),
+    )
+
+
+def plain(value: object) -> object:
+    """The figures as JSON has them: every field by its name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(each) for name, each in value._asdict().items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    return msgspec.to_builtins(value)
+
+
+def digest_of(report: PeriodReport) -> str:
+    """sha256 of the figures: who makes the report anew from the same topics gets the same."""
+    return hashlib.sha256(msgspec.json.encode(plain(report), order="deterministic")).hexdigest()
+
+
+def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source: Source) -> None:
+    """Renders the sheet and puts it in place in one step."""
+    zone = ZoneInfo(plant.statistics.time_zone)
+
+    def clock(at_ns: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+        return datetime.fromtimestamp(at_ns / NS_PER_S, UTC).astimezone(zone).strftime(form)
+
+    template = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    ).get_template("quality.html.j2")
+    chart = plant.statistics.p_chart
+    text = template.render(
+        plant=plant,
+        report=report,
+        source=source,
+        chart=chart,
+        false_alarm=_points_between_false_alarms(chart.run_rules),
+        clock=clock,
+        ratio=_ratio,
+        hours=lambda ns: f"{ns / NS_PER_HOUR:.2f} h",
+        pareto=charts.pareto(report.pareto),
+        drawn={
+            each.station: charts.control_chart(each.points, lambda at_ns: clock(at_ns, "%H:%M:%S"))
+            for each in report.stations
+        },
+        marked={each.station: [point for point in each.points if _is_marked(point)] for each in report.stations},
+        maps=[(each, charts.defect_map(each.cells, each.crowd)) for each in report.maps],
+        digest=digest_of(report),
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        software=version("linesight"),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _is_marked(point: MarkedPoint) -> bool:
+    return point.outside or bool(point.rules)
+
+
+def _points_between_false_alarms(names: tuple[str, ...]) -> str:
+    rules = [RunRule(name) for name in names]
+    if not rules:
+        return "none"
+    if ORDER_RULES & set(rules):
+        return "see docs/statistics.md"
+    return f"{run_rule_length(rules, shift=0):.1f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
+
+
+def _size(plant_dir: Path, reference: str | None) -> tuple[int, int] | None:
+    """Width and height in px of a reference picture; None where there is none."""
+    image = cv2.imread(str(plant_dir / reference), cv2.IMREAD_GRAYSCALE) if reference is not None else None
+    return None if image is None else (image.shape[1], image.shape[0])

@@ -1,0 +1,244 @@
+"""What a quality manager signs for a period: yield, effectiveness, Pareto, control charts, maps, associations, corrections.
+
+Everything is worked out from the messages of the topics alone, so the same period always gives the same figures: the newest revision
+of each part that arrived in the period counts, whenever it was made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from processors.quality.association import Association, Part, associations
+from processors.quality.oee import Effectiveness, StateChange, StateTimes, effectiveness, state_times
+from processors.quality.pareto import ParetoRow, pareto
+from processors.quality.position_map import Cluster, DefectPosition, cluster, defect_map
+from processors.quality.yields import (
+    USUAL_SHIFT,
+    StationYield,
+    Visit,
+    defects_per_million,
+    defects_per_unit,
+    rolled_throughput_ratio,
+    sigma_level,
+    station_yields,
+)
+from processors.report_chart import MarkedPoint, marked_points
+from processors.statistics_counts import Contribution, Sums
+from schemas.message import NS_PER_MS
+from schemas.plant import Line, Plant, Station
+from schemas.reasons import VerdictValue
+from schemas.statistics import PaneCounts
+from schemas.verdicts import Verdict
+
+SHOWN_ASSOCIATIONS = 10
+
+Size = Callable[[str, str], tuple[int, int] | None]
+"""Width and height in px of the pictures of a recipe's view; None where they are not known."""
+
+
+class Period(NamedTuple):
+    """`[from_ns, to_ns)` of event time, ns since the epoch, UTC."""
+
+    from_ns: int
+    to_ns: int
+
+    def holds(self, at_ns: int) -> bool:
+        """Whether a moment lies in the period."""
+        return self.from_ns <= at_ns < self.to_ns
+
+
+class Correction(NamedTuple):
+    """A part whose verdict was revised: what stood before, what stands now, and who said so when."""
+
+    station: str
+    part_id: str
+    visit: int
+    revision: int
+    before: str
+    after: str
+    decided_by: str
+    decided_at_ns: int
+
+
+class Map(NamedTuple):
+    """Where defects of a recipe's view lie: cells [32][32] of parts with a defect there, and the place that crowds."""
+
+    recipe: str
+    view: str
+    cells: list[list[int]]
+    crowd: Cluster | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationFigures:
+    """One station over the period. Ratios are None where nothing was counted, or `ideal_cycle_ms` is not in the plant file."""
+
+    station: str
+    line: str
+    counts: PaneCounts
+    by_unit: StationYield | None
+    defects_per_unit: float | None
+    defects_per_million: float | None
+    sigma_level: float | None
+    times: StateTimes
+    effectiveness: Effectiveness | None
+    availability_ratio: float | None
+    points: list[MarkedPoint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodReport:
+    """All figures of a period. `sigma_shift` is what every sigma level here includes."""
+
+    period: Period
+    stations: list[StationFigures]
+    rolled_throughput: dict[str, float | None]
+    pareto: list[ParetoRow]
+    maps: list[Map]
+    associations: list[Association]
+    corrections: list[Correction]
+    sigma_shift: float = USUAL_SHIFT
+
+
+def period_report(
+    *,
+    plant: Plant,
+    period: Period,
+    verdicts: Iterable[Verdict],
+    states: Mapping[str, Sequence[StateChange]],
+    size: Size,
+) -> PeriodReport:
+    """The report of a period, from verdicts in any order (any revision, also twice) and the line states of each station."""
+    revisions: dict[tuple[str, str, int], dict[int, Verdict]] = {}
+    for verdict in verdicts:
+        if period.holds(verdict.arrived_at_ns):
+            key = (verdict.station, verdict.part_id, verdict.visit)
+            revisions.setdefault(key, {}).setdefault(verdict.revision, verdict)
+    newest = [revisions[key][max(revisions[key])] for key in sorted(revisions)]
+    yields = {found.station: found for found in station_yields(_visits(newest))}
+    stations = [
+        _station(
+            station,
+            line=line.name,
+            plant=plant,
+            period=period,
+            verdicts=[verdict for verdict in newest if verdict.station == station.name],
+            by_unit=yields.get(station.name),
+            states=states.get(station.name, ()),
+        )
+        for line in plant.lines
+        for station in line.stations
+    ]
+    classes = Counter(defect.class_name for verdict in newest for view in verdict.views for defect in view.defects)
+    return PeriodReport(
+        period=period,
+        stations=stations,
+        rolled_throughput={line.name: _rolled(line, yields) for line in plant.lines},
+        pareto=pareto(classes),
+        maps=_maps(newest, size),
+        associations=associations(_labelled(newest))[:SHOWN_ASSOCIATIONS],
+        corrections=[_correction(known) for _, known in sorted(revisions.items()) if len(known) > 1],
+    )
+
+
+def _visits(verdicts: Iterable[Verdict]) -> Iterable[Visit]:
+    return (Visit(each.station, each.part_id, each.visit, each.verdict) for each in verdicts)
+
+
+def _rolled(line: Line, yields: Mapping[str, StationYield]) -> float | None:
+    """None while a station of the line saw no unit: then nothing can be said of the whole line."""
+    ratios = [yields[station.name].first_pass_ratio if station.name in yields else None for station in line.stations]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return rolled_throughput_ratio(known) if known and len(known) == len(ratios) else None
+
+
+def _station(
+    station: Station,
+    *,
+    line: str,
+    plant: Plant,
+    period: Period,
+    verdicts: Sequence[Verdict],
+    by_unit: StationYield | None,
+    states: Sequence[StateChange],
+) -> StationFigures:
+    sums = Sums()
+    for verdict in verdicts:
+        recipe = plant.recipe(verdict.recipe)
+        sums.add(Contribution.of(verdict, opportunities=recipe.opportunities_per_part if recipe else 0))
+    counts = sums.counts()
+    times = state_times(states, from_ns=period.from_ns, to_ns=period.to_ns)
+    known_ns = times.running_ns + times.stopped_ns + times.held_ns
+    dpmo = defects_per_million(counts.defects, counts.opportunities)
+    return StationFigures(
+        station=station.name,
+        line=line,
+        counts=counts,
+        by_unit=by_unit,
+        defects_per_unit=defects_per_unit(counts.defects, counts.parts),
+        defects_per_million=dpmo,
+        sigma_level=sigma_level(dpmo, shift=USUAL_SHIFT) if dpmo is not None and 0 < dpmo <= 1_000_000 else None,
+        times=times,
+        effectiveness=_effectiveness(station, times, counts),
+        availability_ratio=times.running_ns / known_ns if known_ns else None,
+        points=marked_points(verdicts, period_ns=(period.from_ns, period.to_ns), statistics=plant.statistics),
+    )
+
+
+def _effectiveness(station: Station, times: StateTimes, counts: PaneCounts) -> Effectiveness | None:
+    if station.ideal_cycle_ms is None:
+        return None
+    return effectiveness(
+        times,
+        planned_stop_ns=0,
+        ideal_cycle_ns=station.ideal_cycle_ms * NS_PER_MS,
+        parts=counts.parts,
+        good_parts=counts.ok,
+    )
+
+
+def _labelled(verdicts: Iterable[Verdict]) -> Iterable[Part]:
+    for verdict in verdicts:
+        if verdict.verdict is VerdictValue.NOT_DECIDABLE:
+            continue
+        labels = {"recipe": verdict.recipe, **({"batch": verdict.batch} if verdict.batch else {}), **verdict.labels}
+        yield Part(verdict.verdict is VerdictValue.NOT_OK, labels)
+
+
+def _correction(revisions: Mapping[int, Verdict]) -> Correction:
+    *_, before, after = (revisions[number] for number in sorted(revisions))
+    return Correction(
+        station=after.station,
+        part_id=after.part_id,
+        visit=after.visit,
+        revision=after.revision,
+        before=before.verdict.value,
+        after=after.verdict.value,
+        decided_by=after.decided_by,
+        decided_at_ns=after.decided_at_ns,
+    )
+
+
+def _maps(verdicts: Iterable[Verdict], size: Size) -> list[Map]:
+    positions: dict[tuple[str, str], list[DefectPosition]] = {}
+    for verdict in verdicts:
+        for view in verdict.views:
+            width_height = size(verdict.recipe, view.view) if view.defects else None
+            if width_height is None:
+                continue
+            width_px, height_px = width_height
+            for defect in view.defects:
+                x1, y1, x2, y2 = defect.box
+                # A frame may be a little larger than its reference: what lies beyond counts at the edge.
+                x_ratio = min(max((x1 + x2) / 2 / width_px, 0.0), 1.0)
+                y_ratio = min(max((y1 + y2) / 2 / height_px, 0.0), 1.0)
+                where = positions.setdefault((verdict.recipe, view.view), [])
+                where.append(DefectPosition(f"{verdict.station}/{verdict.part_id}", x_ratio, y_ratio))
+    maps = []
+    for (recipe, name), found in sorted(positions.items()):
+        cells = defect_map(found)
+        maps.append(Map(recipe, name, cells.tolist(), cluster(cells)))
+    return maps
