@@ -115,6 +115,14 @@ class Follower:
                 raise ServiceAway("the broker stopped answering while the last records were read")
             yield from seen
 
+    def gone_before_ms(self) -> int:
+        """From when on the topics are whole, ms since the epoch: what is older, retention has removed; 0 where nothing is gone yet."""
+        try:
+            oldest = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, 0))
+        except KafkaError as error:
+            raise self._away(error) from error
+        return max((at.timestamp for at in oldest.values() if at is not None and at.offset > 0), default=0)
+
     def _seek_to_time(self, from_ms: int) -> None:
         found = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, max(0, from_ms)))
         for partition, at in found.items():

@@ -153,6 +153,10 @@ class Panes:
         self._must_tell.clear()
         self._missing.clear()
 
+    def held(self) -> list[Pane]:
+        """All panes that are held, as they are now."""
+        return [self._pane(key) for key in sorted(self._panes)]
+
     def panes_of_windows(self, windows: Collection[StationWindow]) -> list[Pane]:
         """The panes of those windows as they are now, of all parts and of every level."""
         return [self._pane(key) for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]

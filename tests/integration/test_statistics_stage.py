@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, until
 
+from cli.replay_statistics import replay_statistics, send
+from processors.period_report import Period
 from schemas.plant import Camera, ExternalSource, KafkaLayout, Line, Plant, Station, StatisticsSettings
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
@@ -102,6 +105,8 @@ def newest(found: list[Any]) -> dict[tuple[str, str, int, int], WindowStatistics
     final: dict[tuple[str, str, int, int], WindowStatistics] = {}
     for item in found:
         assert by_id.setdefault(item.id, item) == item, "one id, two contents"
+        if item.by:
+            continue
         key = (item.scope, item.name, item.window_ms, item.start_at_ns)
         if key not in final or item.revision > final[key].revision:
             final[key] = item
@@ -194,6 +199,38 @@ async def test_a_review_of_an_old_part_corrects_windows_that_are_not_held_any_mo
     found = await read_to_end(settings, plant, STATISTICS)
     assert totals(found, window_ms=MINUTE_MS) == {"cut": (20, 0), "drill": (20, 1), "coat": (20, 0), "line-1": (60, 1)}
     assert totals(found, window_ms=1_000)["line-1"] == (60, 1)
+
+
+async def test_a_replay_adds_what_the_plant_file_did_not_ask_for_before_and_the_second_one_adds_nothing(
+    settings: KafkaSettings, plant: Plant
+) -> None:
+    start_ns = (time.time_ns() - 1800 * S) // (60 * S) * 60 * S
+    period = Period(start_ns, start_ns + 60 * S)
+    lots = [
+        (key, msgspec.structs.replace(item, batch=f"lot-{n % 2}"))
+        for n, (key, item) in enumerate(verdict(s, n, at_ns=start_ns + n) for n in range(10) for s in STATIONS)
+    ]
+    async with running(plant):
+        await publish(settings, plant, VERDICTS, lots)
+
+        async def counted() -> bool:
+            found = newest(await read_to_end(settings, plant, STATISTICS)).values()
+            return any(each.scope == "line" and each.counts.parts == 30 and each.closed for each in found)
+
+        await until(counted, "the past is counted and closed")
+        assert not replay_statistics(plant, settings, period, now_ms=time.time_ns() // 10**6).panes
+        wiser = msgspec.structs.replace(plant, statistics=msgspec.structs.replace(plant.statistics, by=("batch",)))
+        replayed = replay_statistics(wiser, settings, period, now_ms=time.time_ns() // 10**6)
+        assert {(pane.by, pane.level) for pane in replayed.panes} == {("batch", "lot-0"), ("batch", "lot-1")}
+        send(wiser, settings, replayed.panes)
+
+        async def told() -> bool:
+            found = await read_to_end(settings, plant, STATISTICS)
+            by_lot = {(e.level, e.window_ms): e.counts.parts for e in found if e.scope == "line" and e.by == "batch"}
+            return by_lot.get(("lot-0", MINUTE_MS)) == by_lot.get(("lot-1", MINUTE_MS)) == 15
+
+        await until(told, "figures of the lines by batch are told")
+    assert not replay_statistics(wiser, settings, period, now_ms=time.time_ns() // 10**6).panes
 
 
 async def test_a_verdict_that_cannot_be_read_goes_to_the_dead_letters_and_counts_nowhere(
