@@ -12,8 +12,7 @@ from schemas.statistics import PaneCounts
 from schemas.verdicts import Verdict, ViewResult
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+class Contribution(NamedTuple):
     """One part on one visit, as it counts. `defects_by_class` are pairs of class and number, sorted."""
 
     verdict: VerdictValue
@@ -51,6 +50,8 @@ class Contribution:
 
 
 def _defects_by_class(views: Sequence[ViewResult]) -> tuple[tuple[str, int], ...]:
+    if not any(view.defects for view in views):
+        return ()  # most parts
     classes = Counter(defect.class_name for view in views for defect in view.defects)
     return tuple(sorted(classes.items()))
 
@@ -63,22 +64,33 @@ class Share(NamedTuple):
     counts: Contribution
 
 
-def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> Iterator[Share]:
+def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> list[Share]:
     """Everything that a verdict adds to. A part without a label, or with an empty one, is in no level of it."""
     whole = Contribution.of(verdict, opportunities=opportunities)
-    yield Share("", "", whole)
+    found = [Share("", "", whole)]
     for name in by:
+        if name == "camera":
+            found += _camera_shares(verdict)
+            continue
         match name:
             case "recipe":
-                yield Share(name, verdict.recipe, whole)
-            case "camera":
-                for camera in sorted({view.camera for view in verdict.views if view.camera}):
-                    views = [view for view in verdict.views if view.camera == camera]
-                    yield Share(name, camera, Contribution.of_camera(verdict, views))
+                level = verdict.recipe
+            case "batch":
+                level = verdict.batch
             case _:
-                level = verdict.batch if name == "batch" else verdict.labels.get(name, "")
-                if level:
-                    yield Share(name, level, whole)
+                level = verdict.labels.get(name, "")
+        if level:
+            found.append(Share(name, level, whole))
+    return found
+
+
+def _camera_shares(verdict: Verdict) -> Iterator[Share]:
+    by_camera: dict[str, list[ViewResult]] = {}
+    for view in verdict.views:
+        if view.camera:
+            by_camera.setdefault(view.camera, []).append(view)
+    for camera, views in by_camera.items():
+        yield Share("camera", camera, Contribution.of_camera(verdict, views))
 
 
 @dataclass(slots=True)
@@ -86,7 +98,9 @@ class Sums:
     """Sums of one window. Adding and taking the same contribution leaves them as they were."""
 
     parts: int = 0
-    verdicts: Counter[VerdictValue] = field(default_factory=Counter)
+    ok: int = 0
+    not_ok: int = 0
+    not_decidable: int = 0
     units: int = 0
     first_pass_ok: int = 0
     opportunities: int = 0
@@ -101,21 +115,29 @@ class Sums:
         self._change(part, -1)
 
     def _change(self, part: Contribution, sign: int) -> None:
+        value, first_visit, opportunities, defects_by_class = part
         self.parts += sign
-        self.verdicts[part.verdict] += sign
-        self.units += sign * part.first_visit
-        self.first_pass_ok += sign * (part.first_visit and part.verdict is VerdictValue.OK)
-        self.opportunities += sign * part.opportunities
-        for class_name, number in part.defects_by_class:
+        self.opportunities += sign * opportunities
+        if first_visit:
+            self.units += sign
+        if value is VerdictValue.OK:
+            self.ok += sign
+            if first_visit:
+                self.first_pass_ok += sign
+        elif value is VerdictValue.NOT_OK:
+            self.not_ok += sign
+        else:
+            self.not_decidable += sign
+        for class_name, number in defects_by_class:
             self.defects_by_class[class_name] += sign * number
 
     def counts(self) -> PaneCounts:
         """The sums as a message carries them; classes without a defect are left out."""
         return PaneCounts(
             parts=self.parts,
-            ok=self.verdicts[VerdictValue.OK],
-            not_ok=self.verdicts[VerdictValue.NOT_OK],
-            not_decidable=self.verdicts[VerdictValue.NOT_DECIDABLE],
+            ok=self.ok,
+            not_ok=self.not_ok,
+            not_decidable=self.not_decidable,
             units=self.units,
             first_pass_ok=self.first_pass_ok,
             defects=self.defects_by_class.total(),

@@ -56,17 +56,20 @@ class StationWindow(NamedTuple):
 class _Part(NamedTuple):
     revision: int
     arrived_at_ns: int
-    shares: tuple[Share, ...]
+    shares: list[Share]
 
 
 @dataclass(slots=True)
 class _Pane:
+    key: StationWindow
     line: str
+    late_from_ns: int  # a watermark that has come so far makes what comes now late
     sums: Sums = field(default_factory=Sums)
     changed_by: int = -1
     late_parts: int = 0
     previous: PaneCounts | None = None
     closed: bool = False
+    changed: bool = False
     told_at_ns: int = 0
 
 
@@ -95,6 +98,8 @@ class Panes:
         self._must_tell: set[StationWindow] = set()
         self._missing: set[StationWindow] = set()
         self._next_end_at_ns = 0
+        self._recent: dict[tuple[str, str, str], tuple[tuple[Window, ...], list[_Pane]]] = {}
+        self._grace_ns = settings.grace_ms * NS_PER_MS
         self._shortest_ms = min(settings.windows_ms)
 
     @property
@@ -136,6 +141,7 @@ class Panes:
         keys = [key for key in self._changed if key in self._must_tell or self._is_time(key, now_ns)]
         for key in keys:
             self._panes[key].told_at_ns = now_ns
+            self._panes[key].changed = False
         self._changed.difference_update(keys)
         self._must_tell.clear()
         told = [self._pane(key) for key in sorted(keys)]
@@ -150,6 +156,8 @@ class Panes:
     def settle(self) -> None:
         """What was fed so far was committed: what closed or was corrected has been told; what is open is told once more."""
         self._changed = set(self._open)
+        for key, pane in self._panes.items():
+            pane.changed = key in self._open
         self._must_tell.clear()
         self._missing.clear()
 
@@ -176,7 +184,7 @@ class Panes:
         part = _Part(
             revision=verdict.revision,
             arrived_at_ns=verdict.arrived_at_ns,
-            shares=tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe))),
+            shares=shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)),
         )
         if earlier is not None:
             for pane, share in self._panes_of(verdict, earlier, offset):
@@ -190,28 +198,43 @@ class Panes:
 
     def _panes_of(self, verdict: Verdict, part: _Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
         """The panes that the verdict changes, noted as changed, each with the share of the part that it holds."""
-        for window in self._plan.containing(part.arrived_at_ns):
-            if window.start_at_ns < self._complete_from_ns:
-                self._missing.add(StationWindow(verdict.station, window))
-                continue
-            late = self._watermark.late(window)
-            for share in part.shares:
-                key = StationWindow(verdict.station, window, share.by, share.level)
-                yield self._touched(key, verdict.line, offset, late=late), share
+        windows = self._held(verdict.station, self._plan.containing(part.arrived_at_ns))
+        log_at_ns = self._watermark.log_at_ns
+        for share in part.shares:
+            for pane in self._panes_in(windows, verdict, share):
+                if pane.late_from_ns <= log_at_ns and pane.changed_by != offset:
+                    pane.late_parts += 1
+                    pane.previous = pane.sums.counts()
+                pane.changed_by = offset
+                if not pane.changed:
+                    pane.changed = True
+                    self._changed.add(pane.key)
+                if pane.closed:
+                    self._must_tell.add(pane.key)
+                yield pane, share
 
-    def _touched(self, key: StationWindow, line: str, offset: int, *, late: bool) -> _Pane:
+    def _held(self, station: str, windows: tuple[Window, ...]) -> tuple[Window, ...]:
+        """Those of the windows that are held; the others are noted as missing."""
+        if all(window.start_at_ns >= self._complete_from_ns for window in windows):
+            return windows
+        self._missing.update(StationWindow(station, w) for w in windows if w.start_at_ns < self._complete_from_ns)
+        return tuple(window for window in windows if window.start_at_ns >= self._complete_from_ns)
+
+    def _panes_in(self, windows: tuple[Window, ...], verdict: Verdict, share: Share) -> list[_Pane]:
+        """The panes of those windows. Mostly the same as last time: then the plan gave the very same windows."""
+        place = (verdict.station, share.by, share.level)
+        recent = self._recent.get(place)
+        if recent is None or recent[0] is not windows:
+            recent = self._recent[place] = windows, [self._pane_in(window, verdict, share) for window in windows]
+        return recent[1]
+
+    def _pane_in(self, window: Window, verdict: Verdict, share: Share) -> _Pane:
+        key = StationWindow(verdict.station, window, share.by, share.level)
         pane = self._panes.get(key)
         if pane is None:
-            pane = self._panes[key] = _Pane(line)
+            pane = self._panes[key] = _Pane(key, verdict.line, window.end_at_ns + self._grace_ns)
             self._open.add(key)
-            self._next_end_at_ns = min(self._next_end_at_ns, key.window.end_at_ns)
-        if late and pane.changed_by != offset:
-            pane.late_parts += 1
-            pane.previous = pane.sums.counts()
-        pane.changed_by = offset
-        self._changed.add(key)
-        if pane.closed:
-            self._must_tell.add(key)
+            self._next_end_at_ns = min(self._next_end_at_ns, window.end_at_ns)
         return pane
 
     def _close(self) -> None:
@@ -220,6 +243,7 @@ class Panes:
         for key in [key for key in self._open if self._watermark.passed(key.window)]:
             self._open.remove(key)
             self._panes[key].closed = True
+            self._panes[key].changed = True
             self._changed.add(key)
             self._must_tell.add(key)
         self._next_end_at_ns = min((key.window.end_at_ns for key in self._open), default=0)
@@ -249,6 +273,7 @@ class Panes:
         if horizon_ns - self._complete_from_ns < self._held_ns // 4:
             return  # forgetting scans everything held: do it now and then
         self._complete_from_ns = horizon_ns
+        self._recent.clear()
         self._parts = {key: part for key, part in self._parts.items() if part.arrived_at_ns >= horizon_ns}
         self._panes = {key: pane for key, pane in self._panes.items() if key.window.start_at_ns >= horizon_ns}
         self._open &= self._panes.keys()

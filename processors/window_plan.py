@@ -20,7 +20,7 @@ DAY_MS = 24 * HOUR_MS
 def longest_window_ms(settings: StatisticsSettings) -> int:
     """The length of the longest window that the settings ask for."""
     sliding = (window.length_ms for window in settings.sliding)
-    return max(*settings.windows_ms, *sliding, *map(_longest_ms, settings.shifts))
+    return max((*settings.windows_ms, *sliding, *map(_longest_ms, settings.shifts)))
 
 
 def _longest_ms(shift: Shift) -> int:

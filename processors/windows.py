@@ -58,6 +58,11 @@ class Watermark:
         """The watermark, in ns of event time; 0 before the first record."""
         return max(self._from_log_ns, self._from_clock_ns)
 
+    @property
+    def log_at_ns(self) -> int:
+        """The watermark by the log alone, without the clock: what makes a record late."""
+        return self._from_log_ns
+
     def passed(self, window: Window) -> bool:
         """Whether the window is complete: its end and the grace lie behind the watermark."""
         return window.end_at_ns + self._grace_ns <= self.at_ns

@@ -91,6 +91,7 @@ def test_another_time_zone_makes_other_windows_and_leaves_those_before() -> None
 
 def test_memory_reaches_over_the_longest_night() -> None:
     assert longest_window_ms(SETTINGS) == 9 * HOUR_MS
+    assert longest_window_ms(StatisticsSettings(windows_ms=(60_000,))) == 60_000
     whole_day = StatisticsSettings(shifts=(Shift(name="day", begins="06:00", ends="06:00"),))
     assert longest_window_ms(whole_day) == 25 * HOUR_MS
     (day,) = ShiftCalendar(whole_day.shifts, BERLIN).begun_on(date(2026, 10, 24))
