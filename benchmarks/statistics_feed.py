@@ -17,28 +17,38 @@ REVIEWED_EVERY = 500
 TWICE_EVERY = 100
 
 
-def verdicts(count: int, *, stations: int = 1, parts_per_s: float = 1_000.0) -> Iterator[Verdict]:
-    """`count` records: parts in order of arrival; every 100th record comes twice, every 500th part is reviewed 50 records later."""
+def verdicts(
+    count: int, *, stations: int = 1, parts_per_s: float = 1_000.0, bad_every: int = BAD_EVERY
+) -> Iterator[Verdict]:
+    """`count` records, every `bad_every`th part of a station with a defect of the next class: parts in order of arrival; every 100th record comes twice, every 500th part is reviewed 50 records later."""
+
+    def made_at(number: int, revision: int = 1) -> Verdict:
+        at_ns = START_NS + int(number * NS_PER_S / parts_per_s)
+        turn = number // stations
+        bad = turn % bad_every == 0 and revision == 1
+        class_name = CLASSES[turn // bad_every % len(CLASSES)] if bad else None
+        return _verdict(number, station=number % stations, at_ns=at_ns, revision=revision, class_name=class_name)
+
     waiting: list[Verdict] = []
     made = number = 0
     while made < count:
-        verdict = _verdict(number, station=number % stations, at_ns=START_NS + int(number * NS_PER_S / parts_per_s))
+        verdict = made_at(number)
         yield verdict
         made += 1
         if number % TWICE_EVERY == 0 and made < count:
             yield verdict
             made += 1
         if number % REVIEWED_EVERY == 0:
-            waiting.append(_verdict(number, station=number % stations, at_ns=verdict.arrived_at_ns, revision=2))
+            waiting.append(made_at(number, revision=2))
         if number % REVIEWED_EVERY == 50 and waiting and made < count:
             yield waiting.pop()
             made += 1
         number += 1
 
 
-def _verdict(number: int, *, station: int, at_ns: int, revision: int = 1) -> Verdict:
-    bad = number % BAD_EVERY == 0 and revision == 1
-    defects = (Defect(class_name=CLASSES[number // BAD_EVERY % 20], score=0.9, box=(10, 10, 40, 30), area_px=200.0),)
+def _verdict(number: int, *, station: int, at_ns: int, revision: int, class_name: str | None) -> Verdict:
+    bad = class_name is not None
+    defects = (Defect(class_name=class_name or "", score=0.9, box=(10, 10, 40, 30), area_px=200.0),)
     name = f"aoi-{station + 1}"
     return Verdict(
         id=verdict_id(station=name, part_id=f"SN-{number:08}", visit=1, revision=revision),

@@ -56,7 +56,7 @@ class StationWindow(NamedTuple):
 class _Part(NamedTuple):
     revision: int
     arrived_at_ns: int
-    shares: list[Share]
+    shares: tuple[Share, ...]
 
 
 @dataclass(slots=True)
@@ -99,6 +99,7 @@ class Panes:
         self._missing: set[StationWindow] = set()
         self._next_end_at_ns = 0
         self._recent: dict[tuple[str, str, str], tuple[tuple[Window, ...], list[_Pane]]] = {}
+        self._alike: dict[tuple[Share, ...], tuple[Share, ...]] = {}  # most parts are, and each is held for long
         self._grace_ns = settings.grace_ms * NS_PER_MS
         self._shortest_ms = min(settings.windows_ms)
 
@@ -181,10 +182,11 @@ class Panes:
         earlier = self._parts.get(key)
         if earlier is not None and verdict.revision <= earlier.revision:
             return Fed.DUPLICATE
+        found = tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
         part = _Part(
             revision=verdict.revision,
             arrived_at_ns=verdict.arrived_at_ns,
-            shares=shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)),
+            shares=self._alike.setdefault(found, found),
         )
         if earlier is not None:
             for pane, share in self._panes_of(verdict, earlier, offset):
@@ -274,6 +276,7 @@ class Panes:
             return  # forgetting scans everything held: do it now and then
         self._complete_from_ns = horizon_ns
         self._recent.clear()
+        self._alike.clear()
         self._parts = {key: part for key, part in self._parts.items() if part.arrived_at_ns >= horizon_ns}
         self._panes = {key: pane for key, pane in self._panes.items() if key.window.start_at_ns >= horizon_ns}
         self._open &= self._panes.keys()

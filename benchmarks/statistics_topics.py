@@ -1,0 +1,133 @@
+"""The statistics stage from topic to topic on a real broker: verdicts/s, and from a restart to the first correct figure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from benchmarks.statistics_feed import verdicts
+from ops.local.kafka import LocalKafka
+from schemas.codec import decode, encode
+from schemas.plant import Plant, StatisticsSettings
+from schemas.plant_file import load_plant
+from schemas.settings import KafkaSettings
+from schemas.statistics import WindowStatistics
+from schemas.telemetry import Stage
+from schemas.topics import DEAD_LETTERS, PANES, STATISTICS, VERDICTS
+from topologies.statistics_stage import run
+from topologies.topic_admin import ensure_topics
+
+PLANT_FILE = Path(__file__).parents[1] / "plants" / "demo.yaml"
+ONE_AGGREGATE = StatisticsSettings(windows_ms=(60_000,))
+MANY = StatisticsSettings(windows_ms=(10_000, 60_000, 600_000, 3_600_000))
+PATIENCE_S = 300.0
+
+
+def measured(count: int, *, stations: int) -> dict[str, float]:
+    """Verdicts/s of one aggregate and of the demo's plant file; seconds from a restart with `stations` x 20 classes x 4 windows."""
+    demo = load_plant(PLANT_FILE)
+    with tempfile.TemporaryDirectory() as folder, LocalKafka(Path(folder)) as broker:
+        os.environ["KAFKA_BOOTSTRAP_SERVERS"] = broker.bootstrap_servers
+        one = asyncio.run(_verdicts_per_s(_named(demo, "one", ONE_AGGREGATE), count))
+        everything = asyncio.run(_verdicts_per_s(_named(demo, "every", demo.statistics), count))
+        restart_s = asyncio.run(_restart_s(_named(demo, "many", MANY), stations))
+    return {"one_per_s": one, "demo_per_s": everything, "restart_s": restart_s}
+
+
+def _named(plant: Plant, name: str, statistics: StatisticsSettings) -> Plant:
+    return msgspec.structs.replace(plant, plant=f"bench-{name}", statistics=statistics)
+
+
+async def _verdicts_per_s(plant: Plant, count: int) -> float:
+    """From the first verdict that the stage takes to the last one of which everything is out."""
+    await _publish(plant, count, stations=1)
+    async with _running(plant) as stage:
+        await _until(lambda: stage.registry.get_sample_value("linesight_statistics_in_total", {"topic": "verdicts"}))
+        began_s = time.perf_counter()
+        await _until(lambda: _finished(stage) >= count)
+        return count / (time.perf_counter() - began_s)
+
+
+async def _restart_s(plant: Plant, stations: int) -> float:
+    """From the start of a stage that was here before to the figure, of all parts of a station, that one more verdict makes."""
+    count = 50 * stations
+    sent = await _publish(plant, count, stations=stations)
+    async with _running(plant) as stage:
+        await _until(lambda: _finished(stage) >= count)
+    last = next(iter(verdicts(1, stations=stations)))
+    one_more = msgspec.structs.replace(last, id="one-more", part_id="one-more", arrived_at_ns=sent[-1].arrived_at_ns)
+    expected = len({each.part_id for each in sent if each.station == last.station}) + 1
+    kafka = KafkaSettings()
+    async with AIOKafkaConsumer(STATISTICS.on(plant.plant), **kafka.client(), auto_offset_reset="latest") as consumer:
+        await consumer.seek_to_end()
+        for place in consumer.assignment():
+            await consumer.position(place)
+        await _send(plant, [one_more])
+        began_s = time.perf_counter()
+        async with _running(plant):
+            async for raw in consumer:
+                found: WindowStatistics = decode(STATISTICS, raw.value, raw.headers)
+                longest = found.window_ms == max(MANY.windows_ms)
+                if longest and found.name == last.station and found.counts.parts == expected:
+                    return time.perf_counter() - began_s
+    raise AssertionError("the consumer ended")
+
+
+def _finished(stage: Stage) -> float:
+    return stage.registry.get_sample_value("linesight_statistics_duration_seconds_count") or 0.0
+
+
+@asynccontextmanager
+async def _running(plant: Plant) -> AsyncIterator[Stage]:
+    stop, stage = asyncio.Event(), Stage("statistics")
+    task = asyncio.create_task(run(plant, plant_dir=PLANT_FILE.parent, stage=stage, stop=stop))
+    try:
+        yield stage
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 30)
+
+
+async def _publish(plant: Plant, count: int, *, stations: int) -> list[Any]:
+    await ensure_topics(plant, kafka=KafkaSettings(), topics=(VERDICTS, PANES, STATISTICS, DEAD_LETTERS))
+    # the newest part arrives now: as on a line, no clock runs ahead of the broker's
+    made = list(verdicts(count, stations=stations))
+    shift_ns = time.time_ns() - made[-1].arrived_at_ns
+    now = [
+        msgspec.structs.replace(
+            each, arrived_at_ns=each.arrived_at_ns + shift_ns, decided_at_ns=each.decided_at_ns + shift_ns
+        )
+        for each in made
+    ]
+    await _send(plant, now)
+    return now
+
+
+async def _send(plant: Plant, messages: list[Any]) -> None:
+    async with AIOKafkaProducer(
+        **KafkaSettings().client(), acks="all", linger_ms=20, max_batch_size=1 << 18
+    ) as producer:
+        acknowledgements = []
+        for message in messages:
+            record = encode(VERDICTS, message)
+            acknowledgements.append(
+                await producer.send(
+                    VERDICTS.on(plant.plant), key=message.station.encode(), value=record.value, headers=record.headers
+                )
+            )
+        await asyncio.gather(*acknowledgements)
+
+
+async def _until(condition: Any) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  a counter of the stage has no event
+            await asyncio.sleep(0.02)
