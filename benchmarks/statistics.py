@@ -1,7 +1,8 @@
-"""`make bench-statistics`: run lengths of the charts beside theory and published tables, quality of alerts, and the pump of SKAB.
+"""`make bench-statistics`: run lengths of the charts beside theory and published tables, quality of alerts, the pump of SKAB,
+and the statistics stage: speed, state, restart, a million verdicts replayed.
 
-Prints a table and writes `run/bench-statistics.json`. All of it is simulated from fixed seeds, but for SKAB, which is skipped by name where
-`../shared/data/skab` is not there.
+Prints a table and writes `run/bench-statistics.json`. The figures of charts are simulated from fixed seeds. SKAB is real, and skipped by
+name where `../shared/data/skab` is not there.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import alert_quality, simulated_run_lengths, skab
+from benchmarks import alert_quality, simulated_run_lengths, skab, statistics_replay, statistics_topics
 from benchmarks.results_file import Row, load, machine, write
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
 from processors.spc.ewma import WEIGHT, WIDTH
 from processors.spc.run_length import attribute_run_length, cusum_run_length, ewma_count_run_length
 from processors.spc.run_rule_lengths import run_rule_length
 from processors.spc.run_rules import NELSON, WESTERN_ELECTRIC, RunRule
+from schemas.plant_file import load_plant
 
 RUNS = 10_000
 SIZE, RATE = 200, 0.03
@@ -30,6 +32,9 @@ PUBLISHED_EWMA = {0.0: 500.0, 1.5: 6.53, 2.0: 3.63, 3.0: 1.93}
 # J. M. Lucas, R. B. Crosier, Technometrics 24 (1982), table 1, reference 0.5, interval 4.
 PUBLISHED_CUSUM = {0.0: 168.0, 1.5: 4.75, 2.0: 3.34, 3.0: 2.19}
 SEED = 20261124
+STATIONS = 1_000
+REPLAYED = 1_000_000
+FROM_TOPIC = 200_000
 
 
 def main() -> None:
@@ -40,7 +45,7 @@ def main() -> None:
     asked = parser.parse_args()
     then = machine()
     details: dict[str, Any] = {"runs": asked.runs, "run_lengths": [], "load_before": load()}
-    rows = [*_run_lengths(asked.runs, details), *_alerts(details), *_pump(details)]
+    rows = [*_run_lengths(asked.runs, details), *_alerts(details), *_pump(details), *_stage(details)]
     write(asked.out, rows=rows, machine_then=then, details={**details, "load_after": load()})
     table = Table("what", "value", "unit", "limit", "met")
     for row in rows:
@@ -122,6 +127,27 @@ def _pump(details: dict[str, Any]) -> Iterator[Row]:
     yield Row(name="SKAB, pooled", value=round(pooled.f1, 3), unit="F1", at_least=0.78)
     yield Row(name="SKAB, false alarms", value=round(100 * pooled.false_alarm_ratio, 1), unit="%", at_most=20)
     yield Row(name="SKAB, anomalies met by an episode", value=pooled.found, unit="files", at_least=pooled.files)
+
+
+def _stage(details: dict[str, Any]) -> Iterator[Row]:
+    held = statistics_replay.state(STATIONS)
+    yield Row(
+        name=f"state of {STATIONS} stations x 20 classes x 4 windows, {held.parts} parts",
+        value=round(held.mib, 1),
+        unit="MiB",
+    )
+    counted = statistics_replay.replayed(REPLAYED, load_plant(statistics_topics.PLANT_FILE).statistics)
+    details["replay"] = counted._asdict()
+    yield Row(name=f"{REPLAYED} verdicts replayed", value=round(counted.seconds, 1), unit="s")
+    yield Row(name="memory after them, the recount's included", value=round(counted.rss_mib), unit="MiB")
+    yield Row(name="windows that differ from a recount", value=counted.differ, unit="windows", at_most=0)
+    found = statistics_topics.measured(FROM_TOPIC, stations=STATIONS)
+    details["topics"] = found
+    yield Row(name="topic to topic, one aggregate", value=round(found["one_per_s"]), unit="verdicts/s")
+    name = "topic to topic, all windows of the demo's plant file"
+    yield Row(name=name, value=round(found["demo_per_s"]), unit="verdicts/s", at_least=20_000)
+    name = "restart to the first correct figure"
+    yield Row(name=name, value=round(found["restart_s"], 1), unit="s", at_most=5)
 
 
 if __name__ == "__main__":

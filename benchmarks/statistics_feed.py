@@ -20,7 +20,10 @@ TWICE_EVERY = 100
 def verdicts(
     count: int, *, stations: int = 1, parts_per_s: float = 1_000.0, bad_every: int = BAD_EVERY
 ) -> Iterator[Verdict]:
-    """`count` records, every `bad_every`th part of a station with a defect of the next class: parts in order of arrival; every 100th record comes twice, every 500th part is reviewed 50 records later."""
+    """`count` records, every `bad_every`th part of a station with a defect of the next class.
+
+    Parts come in order of arrival; every 100th record comes twice, every 500th part is reviewed 50 records later.
+    """
 
     def made_at(number: int, revision: int = 1) -> Verdict:
         at_ns = START_NS + int(number * NS_PER_S / parts_per_s)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import tracemalloc
 from collections import Counter
 from typing import NamedTuple
 
@@ -98,9 +100,6 @@ class State(NamedTuple):
 
 def state(stations: int) -> State:
     """Memory of `stations` x 20 classes x 4 windows: 50 parts at each station, each with a defect, of every class in turn."""
-    import gc
-    import tracemalloc
-
     settings = StatisticsSettings(windows_ms=FOUR_WINDOWS)
     gc.collect()
     tracemalloc.start()
