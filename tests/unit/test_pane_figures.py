@@ -90,3 +90,13 @@ def test_yield_and_dpmo_by_hand() -> None:
     assert first_pass_yield_ratio(counts) == 0.92
     assert not_ok_ratio(counts) == pytest.approx(10 / 108)
     assert dpmo(counts) == pytest.approx(22222.22, abs=0.01)
+
+
+def test_a_thousand_million_parts_have_limits_and_a_window_without_parts_has_no_ratios() -> None:
+    many = PaneCounts(parts=10**9, ok=96 * 10**7, not_ok=4 * 10**7, units=10**9, first_pass_ok=96 * 10**7)
+    point = control_point(many, PChart(baseline_ratio=0.04))
+    assert point is not None
+    assert point.lower < point.value == 0.04 < point.upper
+    assert point.upper - point.lower < 1e-4
+    assert control_point(PaneCounts(), PChart()) is None
+    assert first_pass_yield_ratio(PaneCounts()) is None
