@@ -28,6 +28,7 @@ _INSPECTION_RANGES = (
     ("max_shift_px", 0, 1000),
     ("max_angle_deg", 0, 45),
     ("minimum_alignment_quality", 0, 1),
+    ("max_unexplained_ratio", 0, 1),
 )
 
 

@@ -24,6 +24,7 @@ class RefusalReason(StrEnum):
     UNKNOWN_ASSET = "unknown_asset"
     MISSING_REFERENCE = "missing_reference"
     NOT_ALIGNED = "not_aligned"
+    UNEXPLAINED_DIFFERENCE = "unexplained_difference"
     MODEL_FAILED = "model_failed"
     INSPECTION_FAILED = "inspection_failed"
     RECEIVER_REFUSED = "receiver_refused"

@@ -27,7 +27,9 @@ class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_
     `merge_distance_px` are one candidate; one of fewer than `minimum_area_px` differing px is none. `box_margin_px` is added
     to each side of a found box. Candidates less likely a defect than `minimum_score` are dropped; of more than
     `max_candidates` the largest are kept. A part further off than `max_shift_px` or `max_angle_deg`, or a frame that shows less
-    of its reference than `minimum_alignment_quality` (0 to 1), is not judged (`not_aligned`).
+    of its reference than `minimum_alignment_quality` (0 to 1), is not judged (`not_aligned`). Nor is one without a defect that
+    counts, but with a larger share of its area (0 to 1) than `max_unexplained_ratio` in differences that the classifier takes for
+    no defect (`unexplained_difference`): half a picture, a hand, another part.
     """
 
     compare: ModelPin = ModelPin(name="golden_compare", version=2)
@@ -42,6 +44,7 @@ class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_
     max_shift_px: float = 8.0
     max_angle_deg: float = 1.5
     minimum_alignment_quality: float = 0.5
+    max_unexplained_ratio: float = 0.01
 
 
 class View(Section, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from processors.golden.crops import CROP_PX
 from processors.golden.findings import anomaly_score
 from processors.inspection import Examination, FramePlace
 from processors.missing_rows import check_last_rows
+from processors.voting import counting
 from schemas.errors import LinesightError, Refused
 from schemas.frames import Frame
 from schemas.inspections import Timings
@@ -198,8 +199,11 @@ class FrameExaminer:
             inferring = time.perf_counter()
             probabilities = await self._classify(recipe.inspection.classifier, found.crops)
             infer_s += time.perf_counter() - inferring
+            defects = comparison.defects(prepared.laid, found.candidates, probabilities)
+            if not counting(defects, recipe):
+                _check_explained(comparison.unexplained_ratio(prepared.laid, found.candidates, probabilities), recipe)
             return Examination(
-                defects=comparison.defects(prepared.laid, found.candidates, probabilities),
+                defects=defects,
                 anomaly_score=anomaly_score(difference, probabilities) if found.candidates else found.unusual,
                 models=(
                     self._triton.use(recipe.inspection.compare),
@@ -282,6 +286,16 @@ def _prepare(frame: Frame, content: bytes, camera: Camera, comparison: GoldenCom
         check_last_rows(image, comparison.reference, moved_px=laid.alignment.motion.reach_px())
     aligned = time.perf_counter()
     return _Prepared(laid, (decoded - started) * 1000, (aligned - decoded) * 1000)
+
+
+def _check_explained(unexplained_ratio: float, recipe: Recipe) -> None:
+    limit = recipe.inspection.max_unexplained_ratio
+    if unexplained_ratio > limit:
+        raise Refused(
+            RefusalReason.UNEXPLAINED_DIFFERENCE,
+            f"{unexplained_ratio:.1%} of the picture differ from the reference and are no known defect; at most {limit:.1%} "
+            "(max_unexplained_ratio) are expected: look at the picture",
+        )
 
 
 def _look(comparison: GoldenComparison, laid: LaidFrame, difference: Image) -> _Found:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from processors.golden.alignment import Aligner, Alignment, lay_over
 from processors.golden.candidates import Candidate, can_hold_candidates, find_candidates
 from processors.golden.crops import crop_pairs
-from processors.golden.findings import findings
+from processors.golden.findings import findings, unexplained_ratio
 from processors.golden.reduction import reduced
 from processors.image_health import image_health, imaging
 from schemas.inspections import Defect, Imaging
@@ -121,3 +121,10 @@ class GoldenComparison:
             frame_shape=(height, width),
             settings=self.settings,
         )
+
+    def unexplained_ratio(
+        self, laid: LaidFrame, candidates: Sequence[Candidate], probabilities: npt.NDArray[np.float32]
+    ) -> float:
+        """The share of the frame, 0 to 1, that differs and is no defect: above `max_unexplained_ratio` the frame is not judged."""
+        height, width = laid.frame.shape
+        return unexplained_ratio(candidates, probabilities, frame_shape=(height, width), settings=self.settings)

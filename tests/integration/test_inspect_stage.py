@@ -141,6 +141,9 @@ def bad_frames(image: bytes) -> dict[str, Frame]:
     half = cv2.imencode(".jpg", cv2.resize(grey, (320, 320)))[1].tobytes()
     other = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (640, 640), np.uint8))[1].tobytes()
     black = cv2.imencode(".jpg", np.zeros((640, 640), np.uint8))[1].tobytes()
+    covered = grey.copy()
+    covered[-120:] = np.random.default_rng(2).normal(180, 3, (120, 640)).clip(0, 255)
+    covered_below = cv2.imencode(".jpg", covered)[1].tobytes()
     part = image[: len(image) * 4 // 5] + b"\xff\xd9"
     changes: list[tuple[str, bytes, dict[str, object]]] = [
         ("undecodable_image", b"\xff\xd8\xff\xe0 not an image", {}),
@@ -169,6 +172,7 @@ def bad_frames(image: bytes) -> dict[str, Frame]:
         ("missing_reference", image, {"reference": "sha256:" + "ab" * 32}),
         ("not_aligned", other, {}),
         ("not_aligned/black", black, {}),
+        ("unexplained_difference", covered_below, {}),
         ("undecodable_image/grey_below", part, {}),
     ]
     return {

@@ -97,7 +97,7 @@ SHAPE_MISTAKES = [
         ("{ type: golden }", "golden"),
         ["24: recipes[0].inspection: expected keys and values (`type`, `compare`, `classifier`, `copper`, "
          "`difference_threshold`, `minimum_area_px`, `merge_distance_px`, `box_margin_px`, `minimum_score`, "
-         "`max_candidates`, `max_shift_px`, `max_angle_deg` and 1 more), not the text `golden`"],
+         "`max_candidates`, `max_shift_px`, `max_angle_deg` and 2 more), not the text `golden`"],
     ),
     (
         "a kind of source that there is not",
@@ -231,6 +231,7 @@ MEANING_MISTAKES = [
             ("max_shift_px", -0.5, 0, 1000),
             ("max_angle_deg", 46, 0, 45),
             ("minimum_alignment_quality", -0.1, 0, 1),
+            ("max_unexplained_ratio", 2, 0, 1),
         )
     ),
     ("an alert that clears above its limit", ("clear_ratio: 0.1", "clear_ratio: 0.3"),
