@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
 from judged_parts import STATIONS, VIEWS, arrival, defect, inspection, plant
@@ -228,9 +229,9 @@ async def test_killed_again_and_again_it_gives_each_part_one_verdict_and_contrad
 
     verdicts: list[Verdict] = await read_to_end(settings, line, VERDICTS)
     assert Counter(verdict.id for verdict in verdicts) == Counter(f"{station}/{part}/1/1" for part, station, _ in parts)
-    said: dict[str, set[Any]] = defaultdict(set)
+    said: dict[str, set[bytes]] = defaultdict(set)
     for message in [*await read_to_end(settings, line, COMMANDS), *await read_to_end(settings, line, DEFECTS)]:
-        said[message.id].add(message)
+        said[message.id].add(msgspec.msgpack.encode(message))
     assert all(len(contents) == 1 for contents in said.values()), "one id, two contents"
     by_id = {f"verdict/{verdict.id}": verdict for verdict in verdicts}
     commands = [message for contents in said.values() for message in contents if isinstance(message, Command)]
@@ -263,9 +264,9 @@ async def test_a_broker_that_dies_while_verdicts_are_on_their_way_gets_each_of_t
                 await publish(settings, line, INSPECTIONS, keyed(inspections(name, at, n)))
             await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at, _ in names[30:]))
             await until(lambda: _committed_is(settings, line, 60 + 90), "everything is committed")
-        said: dict[str, set[Any]] = defaultdict(set)
+        said: dict[str, set[bytes]] = defaultdict(set)
         for message in [*await read_to_end(settings, line, VERDICTS), *await read_to_end(settings, line, COMMANDS)]:
-            said[message.id].add(message)
+            said[message.id].add(msgspec.msgpack.encode(message))
         assert all(len(contents) == 1 for contents in said.values()), "one id, two contents"
         assert {id for id in said if not id.startswith("verdict/")} == {f"{at}/{name}/1/1" for name, at, _ in names}
 

@@ -19,7 +19,7 @@ from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from ops.local.ports import free_ports
 from schemas.commands import Command
 from schemas.plant import PasswordLogin, Plc
-from schemas.plc_events import PartArrived, PlcFault
+from schemas.plc_events import PartArrived, PlcEvent, PlcFault
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, VerdictValue
 from schemas.settings import KafkaSettings
 from schemas.topics import COMMAND_RESULTS, COMMANDS, PLC_EVENTS
@@ -120,8 +120,13 @@ async def test_a_foreign_plc_gives_parts_and_takes_verdicts_also_after_its_resta
             await until(lambda: stage.ready, "the gateway has the PLC again, with its namespace at another index")
             await one_part(server, "p2", results=2)
             assert counted(stage, "commands_total", outcome="acknowledged") == 2
-            told = await read_to_end(settings, plant, PLC_EVENTS)
-            assert [event.part_id for event in told if isinstance(event, PartArrived)] == ["p1", "p2"]
+            told: list[PlcEvent] = []
+
+            async def both_arrived() -> bool:  # a command may be done before its part's arrival is out
+                told[:] = await read_to_end(settings, plant, PLC_EVENTS)
+                return [event.part_id for event in told if isinstance(event, PartArrived)] == ["p1", "p2"]
+
+            await until(both_arrived, "both parts are told of, in order")
             away = [event.cleared for event in told if isinstance(event, PlcFault) and event.code == "plc_away"]
             assert away == [False, True]
             await gateway.aclose()
