@@ -15,7 +15,7 @@ from processors.quality.association import associations_of_counts
 from processors.quality.change_point import CountPoint, change_point
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
 from processors.spc.ewma import Ewma
-from schemas.plant import PChart
+from schemas.statistics_settings import PChart
 
 PARTS_PER_HOUR = 200
 RATE = PChart().baseline_ratio

@@ -15,7 +15,7 @@ from processors.statistics_panes import Panes
 from processors.statistics_replay import StatisticsReplay
 from schemas.codec import decode, encode
 from schemas.message import NS_PER_S
-from schemas.plant import StatisticsSettings
+from schemas.statistics_settings import StatisticsSettings
 from schemas.topics import VERDICTS
 
 OPPORTUNITIES = 216

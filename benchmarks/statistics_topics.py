@@ -20,10 +20,11 @@ from benchmarks.statistics_feed import verdicts
 from ops.local.kafka import LocalKafka
 from schemas.codec import decode, encode
 from schemas.message import NS_PER_S
-from schemas.plant import Plant, StatisticsSettings
+from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import WindowStatistics
+from schemas.statistics_settings import StatisticsSettings
 from schemas.telemetry import Stage
 from schemas.topics import DEAD_LETTERS, PANES, STATISTICS, VERDICTS
 from topologies.statistics_stage import run

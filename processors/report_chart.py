@@ -9,8 +9,8 @@ from processors.spc.attribute_charts import AttributeChart, AttributeLimits
 from processors.spc.run_rules import RunRule, RunRules
 from processors.windows import Window
 from schemas.message import NS_PER_MS
-from schemas.plant import StatisticsSettings
 from schemas.reasons import VerdictValue
+from schemas.statistics_settings import StatisticsSettings
 from schemas.verdicts import Verdict
 
 MOST_POINTS = 60

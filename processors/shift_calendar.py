@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from processors.windows import Window
 from schemas.message import NS_PER_MS, NS_PER_S
-from schemas.plant import Shift
+from schemas.statistics_settings import Shift
 
 WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

@@ -15,8 +15,8 @@ from processors.quality.pane_figures import control_point, dpmo, first_pass_yiel
 from processors.statistics_counts import added
 from processors.statistics_panes import held_ns
 from processors.windows import Window
-from schemas.plant import PChart, StatisticsSettings
 from schemas.statistics import Pane, PaneCounts, WindowStatistics
+from schemas.statistics_settings import PChart, StatisticsSettings
 
 
 class LineWindow(NamedTuple):

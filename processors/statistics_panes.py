@@ -19,8 +19,8 @@ from processors.statistics_counts import Share, Sums, shares
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.windows import Watermark, Window
 from schemas.message import NS_PER_MS, NS_PER_S
-from schemas.plant import StatisticsSettings
 from schemas.statistics import Pane, PaneCounts
+from schemas.statistics_settings import StatisticsSettings
 from schemas.verdicts import Verdict
 
 UPDATES_PER_WINDOW = 60

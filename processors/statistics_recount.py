@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from processors.statistics_panes import Panes, StationWindow
 from processors.window_plan import WindowPlan
-from schemas.plant import StatisticsSettings
 from schemas.statistics import Pane
+from schemas.statistics_settings import StatisticsSettings
 from schemas.verdicts import Verdict
 
 

@@ -13,8 +13,8 @@ import msgspec
 
 from processors.statistics_panes import Panes, StationWindow
 from processors.windows import Window
-from schemas.plant import StatisticsSettings
 from schemas.statistics import Pane
+from schemas.statistics_settings import StatisticsSettings
 from schemas.verdicts import Verdict
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from processors.shift_calendar import ShiftCalendar
 from processors.windows import Window
 from schemas.message import NS_PER_MS
-from schemas.plant import Shift, StatisticsSettings
+from schemas.statistics_settings import Shift, StatisticsSettings
 
 MINUTE_MS = 60_000
 """Shifts begin and end on whole minutes."""

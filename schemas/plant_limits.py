@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Shift, Station
+from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import GoldenInspection, Recipe, View
 from schemas.section import Section
+from schemas.statistics_settings import Shift
 from schemas.topics import FRAME_LIMIT_BYTES
 
 SHARES = ("minimum_score", "minimum_distance", "p_value", "confidence")

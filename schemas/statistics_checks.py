@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from schemas.plant import Plant, Shift, SlidingWindow, StatisticsSettings
+from schemas.plant import Plant
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
+from schemas.statistics_settings import Shift, SlidingWindow, StatisticsSettings
 
 ALWAYS_BY = ("recipe", "camera", "batch")
 """What every part has; everything else is a label that a PLC gives it."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
-from schemas.plant import PChart
 from schemas.statistics import ControlPoint, PaneCounts
+from schemas.statistics_settings import PChart
 
 
 def control_point(counts: PaneCounts, chart: PChart) -> ControlPoint | None:

@@ -15,11 +15,12 @@ from broker import committed, publish, publish_raw, read_to_end, until
 
 from cli.replay_statistics import replay_statistics, send
 from processors.period_report import Period
-from schemas.plant import Camera, ExternalSource, KafkaLayout, Line, Plant, Station, StatisticsSettings
+from schemas.plant import Camera, ExternalSource, KafkaLayout, Line, Plant, Station
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.settings import KafkaSettings
 from schemas.statistics import WindowStatistics
+from schemas.statistics_settings import StatisticsSettings
 from schemas.telemetry import Stage
 from schemas.topics import DEAD_LETTERS, PANES, STATISTICS, VERDICTS
 from schemas.verdicts import Verdict, verdict_id

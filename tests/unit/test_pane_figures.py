@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from processors.quality.pane_figures import control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
 from processors.spc.count_limits import binomial_limits
-from schemas.plant import PChart
 from schemas.statistics import PaneCounts
+from schemas.statistics_settings import PChart
 
 
 def binomial_cdf(count: int, parts: int, proportion: float) -> float:

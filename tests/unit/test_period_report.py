@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,12 +15,14 @@ from cli.report_period import moment_ns, period_of_shift
 from cli.report_source import Source
 from processors.period_report import Period, PeriodReport, period_report
 from processors.quality.oee import StateChange
+from processors.spc.run_rules import RunRule
 from schemas.errors import ConfigurationError
 from schemas.inspections import Defect
-from schemas.plant import Camera, ExternalSource, Line, PChart, Plant, Shift, Station, StatisticsSettings
+from schemas.plant import Camera, ExternalSource, Line, Plant, Station
 from schemas.plc_events import LineMode
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
+from schemas.statistics_settings import PChart, RunRuleName, Shift, StatisticsSettings
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 
 S = 1_000_000_000
@@ -197,3 +200,7 @@ def test_the_last_shift_is_the_last_that_is_over(shift: str, now: str, begin: st
 def test_a_shift_that_is_not_in_the_plant_file_is_refused_with_those_that_are() -> None:
     with pytest.raises(ConfigurationError, match=r"statistics\.shifts"):
         period_of_shift(PLANT, "last", now_ns=0)
+
+
+def test_a_plant_file_may_name_every_run_rule_and_no_other() -> None:
+    assert set(get_args(RunRuleName)) == {rule.value for rule in RunRule}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from processors.shift_calendar import ShiftCalendar
 from processors.window_plan import WindowPlan, longest_window_ms
 from schemas.message import NS_PER_S
-from schemas.plant import Shift, SlidingWindow, StatisticsSettings
+from schemas.statistics_settings import Shift, SlidingWindow, StatisticsSettings
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR_MS = 3_600_000

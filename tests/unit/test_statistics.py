@@ -14,9 +14,9 @@ from processors.statistics_panes import Fed, Panes, StationWindow
 from processors.statistics_recount import Recount
 from processors.windows import Window
 from schemas.inspections import Defect
-from schemas.plant import StatisticsSettings
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.statistics import Pane, PaneCounts, WindowStatistics
+from schemas.statistics_settings import StatisticsSettings
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 
 S = 1_000_000_000
