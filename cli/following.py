@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from schemas.codec import decode
-from schemas.errors import Refused, ServiceAway
+from schemas.errors import ConfigurationError, Refused, ServiceAway
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.topics import Topic, missing_topic
@@ -115,13 +117,23 @@ class Follower:
                 raise ServiceAway("the broker stopped answering while the last records were read")
             yield from seen
 
-    def gone_before_ms(self) -> int:
-        """From when on the topics are whole, ms since the epoch: what is older, retention has removed; 0 where nothing is gone yet."""
+    def require_from(self, from_ms: int) -> None:
+        """Raises ConfigurationError where retention has removed records that are younger than `from_ms`, ms since the epoch."""
+        whole_from_ms = self._whole_from_ms()
+        if whole_from_ms > from_ms:
+            at = datetime.fromtimestamp(whole_from_ms / 1000, UTC).isoformat(timespec="seconds")
+            topics = ", ".join(topic.name for topic in self._topics.values())
+            raise ConfigurationError(f"expected a period from {at} on: what is older is not kept on {topics} any more")
+
+    def _whole_from_ms(self) -> int:
+        """From when on nothing was removed, ms since the epoch: 0 where nothing was, now where everything was."""
         try:
+            begins = self._consumer.beginning_offsets(self._partitions)
             oldest = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, 0))
         except KafkaError as error:
             raise self._away(error) from error
-        return max((at.timestamp for at in oldest.values() if at is not None and at.offset > 0), default=0)
+        cut = [oldest[partition] for partition, begin in begins.items() if begin > 0]
+        return max((time.time_ns() // 1_000_000 if at is None else at.timestamp for at in cut), default=0)
 
     def _seek_to_time(self, from_ms: int) -> None:
         found = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, max(0, from_ms)))

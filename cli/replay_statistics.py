@@ -6,17 +6,15 @@ from typing import NamedTuple
 
 from cli.following import Follower
 from cli.producing import Sender
+from cli.report_source import CLOCK_MARGIN_MS
 from processors.period_report import Period
 from processors.statistics_replay import StatisticsReplay
-from schemas.errors import ConfigurationError
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import Pane
 from schemas.topics import PANES, VERDICTS
 
-CLOCK_MARGIN_MS = 15 * 60_000
-"""By how much the clocks of a broker and of a producer may differ."""
 AT_ONCE = 1_000
 """Panes that are sent before the broker's word is waited for."""
 
@@ -36,11 +34,7 @@ def replay_statistics(plant: Plant, kafka: KafkaSettings, period: Period, *, now
     ends: dict[int, int] = {}
     counted = 0
     with Follower(plant=plant, settings=kafka, topics=(VERDICTS,), from_ms=from_ms) as follower:
-        gone_before_ms = follower.gone_before_ms()
-        if gone_before_ms > period.from_ns // NS_PER_MS:
-            raise ConfigurationError(
-                f"--from: verdicts before {gone_before_ms} ms since the epoch are not kept any more"
-            )
+        follower.require_from(period.from_ns // NS_PER_MS)
         for seen in follower.drain():
             replay = replays.setdefault(
                 seen.partition,

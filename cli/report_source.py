@@ -50,7 +50,10 @@ class Source:
 
 
 def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
-    """Reads every topic that a report needs, up to its present end: a review may come at any time."""
+    """Reads every topic that a report needs, up to its present end: a review may come at any time.
+
+    Raises ConfigurationError where verdicts of the period are not kept any more: a sheet with some of them would be signed as whole.
+    """
     source = Source()
     from_ms = period.from_ns // NS_PER_MS - CLOCK_MARGIN_MS
 
@@ -61,6 +64,8 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
                 if seen.message is not None:
                     yield seen.message
 
+    with Follower(plant=plant, settings=kafka, topics=(VERDICTS,)) as follower:
+        follower.require_from(period.from_ns // NS_PER_MS)
     for verdict in read(VERDICTS):
         if period.holds(verdict.arrived_at_ns):
             source.verdicts.append(verdict)

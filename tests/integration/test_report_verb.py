@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from broker import publish
+from kafka import KafkaAdminClient, TopicPartition
 from typer.testing import CliRunner
 
 from cli.main import app
 from schemas.alerts import Alert, AlertState
+from schemas.errors import ConfigurationError
 from schemas.plant_file import load_plant
 from schemas.plc_events import LineMode, LineStateChanged
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERTS, COMMAND_RESULTS, COMMANDS, PLC_EVENTS, VERDICTS
+from schemas.topics import ALERTS, COMMAND_RESULTS, COMMANDS, PANES, PLC_EVENTS, VERDICTS
 from schemas.verdicts import Verdict, verdict_id
 from topologies.topic_admin import ensure_topics
 
@@ -48,6 +50,33 @@ def verdict(number: int, *, at_ns: int, value: VerdictValue, revision: int = 1) 
     )
 
 
+async def test_a_period_of_which_verdicts_are_gone_is_neither_reported_nor_counted_again(
+    kafka: str, unique_prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    settings, file = KafkaSettings(), tmp_path / "plant.yaml"
+    file.write_text(PLANT_FILE.format(name=unique_prefix), encoding="utf-8")
+    plant = load_plant(file)
+    await ensure_topics(plant, kafka=settings, topics=(VERDICTS, PANES))
+    now_ns = time.time_ns()
+    await publish(settings, plant, VERDICTS, [verdict(n, at_ns=now_ns, value=VerdictValue.OK) for n in range(4)])
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:  # as retention does
+        admin.delete_records({TopicPartition(VERDICTS.on(unique_prefix), n): -1 for n in range(2)})
+    finally:
+        admin.close()
+    moments = ["--from", _utc(now_ns // S - 60), "--to", _utc(now_ns // S + 1)]
+    for verb in (["report", "--out", str(tmp_path / "half.html")], ["replay", "statistics"]):
+        result = CliRunner().invoke(app, [*verb, "--plant", str(file), *moments])
+        assert isinstance(result.exception, ConfigurationError), result.output
+        assert "is not kept on verdicts any more" in str(result.exception)
+    assert not (tmp_path / "half.html").exists()
+
+
+def _utc(at_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))
+
+
 async def test_the_report_can_be_made_again_and_a_review_a_week_later_is_told_in_it(
     kafka: str, unique_prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -71,22 +100,9 @@ async def test_the_report_can_be_made_again_and_a_review_a_week_later_is_told_in
     await publish(settings, plant, ALERTS, [("line-1", alert)])
 
     def made(name: str) -> dict[str, Any]:
-        moments = [f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now_ns // S + shift))}" for shift in (-60, 1)]
-        result = CliRunner().invoke(
-            app,
-            [
-                "report",
-                "--plant",
-                str(file),
-                "--from",
-                moments[0],
-                "--to",
-                moments[1],
-                "--out",
-                str(tmp_path / name),
-                "--json",
-            ],
-        )
+        moments = ["--from", _utc(now_ns // S - 60), "--to", _utc(now_ns // S + 1)]
+        out = ["--out", str(tmp_path / name), "--json"]
+        result = CliRunner().invoke(app, ["report", "--plant", str(file), *moments, *out])
         assert result.exit_code == 0, result.output
         told: dict[str, Any] = json.loads(result.stdout)
         return told
