@@ -51,18 +51,20 @@ def command(
             since_ns = time.time_ns()
             outcome = run.whole(parts=parts, rate_per_s=rate, seed=seed, console=console)
             file = report or base / "report.json"
+            outcome.write(file)  # first: what comes next reads the broker, and must not cost the report
+            quality = file.with_name("quality.html")
             write_period(
-                file.with_name("quality.html"),
+                quality,
                 plant=description,
                 plant_dir=plant.resolve().parent,
                 kafka=find_kafka(),
                 period=Period(since_ns, time.time_ns()),
             )
-        outcome.write(file)
     if json:
         print_json(outcome.report)
     else:
         print_summary(console, outcome.report, file)
+        console.print(f"to sign: {quality}")
     if not outcome.report["ledger"]["balanced"]:
         raise NotSo(
             f"the ledger does not balance: {len(outcome.report['ledger']['differences'])} differences, see {file}"

@@ -54,7 +54,7 @@ def print_summary(console: Console, report: Mapping[str, Any], file: Path) -> No
         "ledger", "[green]balanced[/]" if balanced else f"[red]{len(report['ledger']['differences'])} differences[/]"
     )
     console.print(table)
-    console.print(f"report: {file} and {file.with_suffix('.html')}; to sign: {file.with_name('quality.html')}")
+    console.print(f"report: {file} and {file.with_suffix('.html')}")
 
 
 def _counts(counts: Mapping[str, int]) -> str:
