@@ -12,6 +12,7 @@ from typing import Literal
 from schemas.addresses import without_password
 from schemas.alert_rules import Rule
 from schemas.interlocks import Interlocks
+from schemas.receivers import AnyReceiver
 from schemas.recipes import Recipe
 from schemas.section import Section
 from schemas.statistics_settings import StatisticsSettings
@@ -272,7 +273,7 @@ class Asset(Section, frozen=True, kw_only=True):
 
 
 class Webhook(Section, frozen=True, kw_only=True):
-    """A receiver of alerts: POST of the alert as JSON."""
+    """Every alert, as it is on the topic: POST as JSON, unsigned, without a bound. People are told by `receivers`."""
 
     url: str
     timeout_ms: int = 2000
@@ -325,6 +326,7 @@ class Plant(Section, frozen=True, kw_only=True):
     assets: tuple[Asset, ...] = ()
     alerts: tuple[Rule, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
+    receivers: tuple[AnyReceiver, ...] = ()
     statistics: StatisticsSettings = StatisticsSettings()
     record: RecordSettings = RecordSettings()
     retraining: RetrainingSettings = RetrainingSettings()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from aiokafka.partitioner import murmur2
 
-from processors.alerting import Alerting, AlertStep
+from processors.alert_actions import AlertStep
+from processors.alerting import Alerting
 from schemas.alert_rules import DefectRateRule
 from schemas.errors import Refused
 from schemas.plant import Plant
