@@ -28,6 +28,7 @@ from schemas.alerts import Alert
 from schemas.inspections import Inspection
 from schemas.plant import Plant
 
+
 class Alerting:
     """All alert rules but the sensors' over some stations. First `recall` what is on the topics, then `take` and `tick`."""
 

@@ -239,8 +239,7 @@ class Notifying:
             return
         (alert,) = notification.alerts
         progress = _progress(receiver, alert)
-        if _order(alert) > progress.order:
-            progress.order = _order(alert)
+        progress.order = max(progress.order, _order(alert))
         if notification.kind is NotificationKind.ALERT:
             receiver.bound.told(notification.at_ns)
         elif notification.reason in _DIGESTED:

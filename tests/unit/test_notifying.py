@@ -1,4 +1,4 @@
-"""Receivers are told of what matters, once, and not more often than they can read; what they are not told is on the record with its reason."""
+"""Receivers are told of what matters, once, and no more than they can read; what they are not told is on the record, with its reason."""
 
 from __future__ import annotations
 
@@ -334,9 +334,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
             since, state = opened[place].since_at_ns, REPEATED if what == "repeat" else CLEARED
             repeats[place] += state is REPEATED
             number = repeats[place] if state is REPEATED else 0
-            step = alert(
-                rule, subject, state, at=now, since=since, severity=severity, station=station, repeat=number
-            )
+            step = alert(rule, subject, state, at=now, since=since, severity=severity, station=station, repeat=number)
             events.append(step)
             if state is CLEARED:
                 del opened[place]

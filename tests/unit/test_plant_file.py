@@ -70,7 +70,7 @@ SHAPE_MISTAKES = [
         "a key of another place",
         ("plant: demo", "plant: demo\nstations: []"),
         ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `recipe_files`, `plcs`, `assets`, `alerts`, `webhooks`, "
-         "`statistics`, `record`, `retraining`, `kafka`; `stations` belongs to `lines[]`"],
+         "`receivers`, `statistics`, `record`, `retraining`, `kafka`; `stations` belongs to `lines[]`"],
     ),
     (
         "a needed key left out",
@@ -97,7 +97,7 @@ SHAPE_MISTAKES = [
         ("{ type: golden }", "golden"),
         ["24: recipes[0].inspection: expected keys and values (`type`, `compare`, `classifier`, `copper`, "
          "`difference_threshold`, `minimum_area_px`, `merge_distance_px`, `box_margin_px`, `minimum_score`, "
-         "`max_candidates`, `max_shift_px`, `max_angle_deg` and 2 more), not the text `golden`"],
+         "`max_candidates`, `max_shift_px`, `max_angle_deg`, `minimum_alignment_quality`, `max_unexplained_ratio`), not the text `golden`"],
     ),
     (
         "a kind of source that there is not",
