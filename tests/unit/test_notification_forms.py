@@ -1,4 +1,4 @@
-"""Receivers take notifications as they are meant: signatures that hold, labels that stay, lights that show the worst; names are only data."""
+"""Notifications reach receivers as they are meant: signatures that hold, labels that stay, lights that show the worst; names are data."""
 
 from __future__ import annotations
 
