@@ -292,7 +292,9 @@ class RetrainingSettings(Section, frozen=True, kw_only=True):
 
     Scores of OK parts are ranked in the first `baseline_views` of their recipe's view; the ranks of the newest `window_views` of a
     station are compared with the baselines' (two-sample Kolmogorov-Smirnov). `disagreement_ratio` of reviews against verdicts over
-    the last `minimum_reviews` parts fires too. At most one request per model in `minimum_interval_ms`.
+    the last `minimum_reviews` parts fires too, and so does a NOT_OK share of the newest `mix_batches` batches (of at least
+    `mix_batch_parts` parts each) that all lie beyond the limits of the first `baseline_parts` parts, unless people confirmed it.
+    At most one request per model in `minimum_interval_ms`, and `most_per_30_days`.
     """
 
     baseline_views: int = 120
@@ -301,7 +303,11 @@ class RetrainingSettings(Section, frozen=True, kw_only=True):
     minimum_distance: float = 0.3
     minimum_reviews: int = 10
     disagreement_ratio: float = 0.2
+    baseline_parts: int = 1000
+    mix_batches: int = 3
+    mix_batch_parts: int = 50
     minimum_interval_ms: int = 3_600_000
+    most_per_30_days: int = 8
 
 
 class KafkaLayout(Section, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ _INSPECTION_RANGES = (
 )
 
 
+FEWEST_BATCHES = 2
 RESERVED_LABELS = (*ALWAYS_BY, "station", "line", "class")
 
 
@@ -50,6 +51,8 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from late_deadlines(plant)
     yield from idle_rules(plant)
     yield from statistics_findings(plant)
+    if plant.retraining.mix_batches < FEWEST_BATCHES:
+        yield ("retraining", "mix_batches"), f"at least {FEWEST_BATCHES}: one bad batch is no drift of a model", None
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 

@@ -21,6 +21,7 @@ SHARES = ("minimum_score", "minimum_distance", "p_value", "confidence")
 POSITIVE = (
     "acknowledge_timeout_ms",
     "after_ms",
+    "baseline_parts",
     "baseline_views",
     "block_samples",
     "deadline_ms",
@@ -41,6 +42,9 @@ POSITIVE = (
     "max_width_px",
     "minimum_parts",
     "minimum_reviews",
+    "mix_batch_parts",
+    "mix_batches",
+    "most_per_30_days",
     "opportunities_per_part",
     "publishing_interval_ms",
     "repeat_after_ms",
@@ -69,7 +73,13 @@ LEAST_MS = {
 }
 """Below these nobody works, and a number there was meant in seconds."""
 
-MOST = {"max_per_hour": 3600, "opportunities_per_part": 1_000_000, "max_tries": 100, "retention_days": 36_500}
+MOST = {
+    "max_per_hour": 3600,
+    "mix_batches": 100,
+    "opportunities_per_part": 1_000_000,
+    "max_tries": 100,
+    "retention_days": 36_500,
+}
 
 ANY_SIGN = ("low", "high")
 NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver)

@@ -202,6 +202,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("a label's node with a namespace", '"s={station}.Arrivals.Tools"', '"ns=2;s={station}.Arrivals.Tools"'),
         ("no window at all", "windows_ms: [60000, 3600000]", "windows_ms: []"),
         ("a baseline of nothing", "baseline_ratio: 0.05", "baseline_ratio: 0"),
+        ("a model for each bad batch", "record:\n", "retraining: { mix_batches: 1 }\nrecord:\n"),
         ("no partition", "partitions: 4", "partitions: 0"),
         ("images larger than records", "inline_limit_bytes: 1000000", "inline_limit_bytes: 100000000"),
         ("a match window of nothing", "window_ms: 100 }", "window_ms: 0 }"),
