@@ -11,13 +11,14 @@ from processors.alert_responses import Responses
 from schemas.alerts import Alert, AlertState
 from schemas.notifications import AlertResponse, Notification, NotificationKind, ResponseKind
 from schemas.plant import Plant
+from schemas.reasons import CommandOutcome
 from schemas.settings import KafkaSettings
 from schemas.topics import ALERT_RESPONSES, ALERTS, NOTIFICATIONS
 
 
 @dataclass(slots=True)
 class AlertBoard:
-    """Open alerts by episode, as they were raised; `told` and `withheld` are receivers, by episode, the latter with the last reason."""
+    """Open alerts by episode, as they were raised; `approved` are those whose action the machine took; `told` and `withheld` are receivers, by episode, the latter with the last reason."""
 
     open_alerts: dict[str, Alert] = field(default_factory=dict)
     responses: Responses = field(default_factory=Responses)
@@ -59,7 +60,7 @@ def _alert(board: AlertBoard, alert: Alert) -> None:
 
 def _response(board: AlertBoard, response: AlertResponse) -> None:
     board.responses.take(response)
-    if response.kind is ResponseKind.APPROVED:
+    if response.kind is ResponseKind.APPROVED and response.reason == CommandOutcome.ACKNOWLEDGED:
         board.approved.setdefault(response.episode, response)
 
 

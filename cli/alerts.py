@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from cli import alerts_test
@@ -146,9 +147,10 @@ def approve(key: Key, plant: PlantFile = DEMO_PLANT, by: By = None, json: Json =
     if alert.episode in board.approved:
         raise NotSo(f"{alert.episode} was approved by {board.approved[alert.episode].by}")
     response = _response(ResponseKind.APPROVED, by, rule=alert.rule, subject=alert.subject, episode=alert.episode)
-    _send(response, description)
     signals = (*rule.signals, f"person {response.by}")
-    result = carry_out(command_of(alert, signals=signals, issued_at_ns=time.time_ns()), description, kafka)
+    asked = command_of(alert, signals=signals, issued_at_ns=response.at_ns, approved_at_ns=response.at_ns)
+    result = carry_out(asked, description, kafka)
+    _send(msgspec.structs.replace(response, reason=result.outcome.value), description)
     told = f"{alert.action} at {alert.station}: {result.outcome}{'; ' + result.detail if result.detail else ''}"
     if json:
         print_json(result)

@@ -59,11 +59,16 @@ def with_action(alert: Alert, rule: AlertRule) -> AlertStep:
     )
 
 
-def command_of(alert: Alert, *, signals: tuple[str, ...], issued_at_ns: int) -> Command:
-    """The command of a raised alert: valid for ten seconds, for a stop that comes later helps nobody."""
+def command_of(
+    alert: Alert, *, signals: tuple[str, ...], issued_at_ns: int, approved_at_ns: int | None = None
+) -> Command:
+    """The command of a raised alert: valid for ten seconds, for a stop that comes later helps nobody.
+
+    Each approval is a command of its own: what an interlock held back may be approved again.
+    """
     is_stop = alert.action == "stop_line"
     return Command(
-        id=f"alert/{alert.episode}",
+        id=f"alert/{alert.episode}" + (f"/{approved_at_ns}" if approved_at_ns is not None else ""),
         station=alert.station,
         kind=CommandKind.STOP_LINE if is_stop else CommandKind.PARAMETER,
         issued_at_ns=issued_at_ns,

@@ -63,7 +63,9 @@ class ReceiverReader:
         stage: Stage,
         kafka: KafkaSettings,
         producer: Producer,
+        begins_ms: int,
     ) -> None:
+        """`begins_ms`: from when on a receiver that is new gets messages, ms since the epoch."""
         self._delivery = delivery
         self._source = topic
         self._topic = topic.on(plant)
@@ -72,7 +74,7 @@ class ReceiverReader:
         self._kafka = kafka
         self._producer = producer
         self._group = f"{plant}.{stage.name}.{delivery.name}"
-        self._started_ms = time.time_ns() // 1_000_000
+        self._begins_ms = begins_ms
         self._assigned = False
 
     async def run(self) -> None:
@@ -130,7 +132,7 @@ class ReceiverReader:
         for place in places:
             if await consumer.committed(place) is not None:
                 continue
-            found = (await consumer.offsets_for_times({place: self._started_ms}))[place]
+            found = (await consumer.offsets_for_times({place: self._begins_ms}))[place]
             offset = found.offset if found is not None else (await consumer.end_offsets([place]))[place]
             consumer.seek(place, offset)
             await consumer.commit({place: offset})

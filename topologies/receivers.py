@@ -34,6 +34,7 @@ class Receivers:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
+        self._began_ms = time.time_ns() // 1_000_000
         self._told = stage.counter("deliveries", "Notifications given to receivers.", "receiver", "outcome")
         for receiver in plant.receivers:
             for outcome in ("delivered", "refused"):
@@ -58,6 +59,7 @@ class Receivers:
                     stage=self._stage,
                     kafka=self._kafka,
                     producer=producer,
+                    begins_ms=self._began_ms,
                 ).run()
                 for receiver in self._plant.receivers
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from functools import partial
 
 import aiohttp
@@ -30,6 +31,7 @@ class Webhooks:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
+        self._began_ms = time.time_ns() // 1_000_000
         self._sent = stage.counter("webhooks", "Alerts given to receivers.", "outcome")
 
     async def run(self) -> None:
@@ -51,6 +53,7 @@ class Webhooks:
                     stage=self._stage,
                     kafka=self._kafka,
                     producer=producer,
+                    begins_ms=self._began_ms,
                 ).run()
                 for webhook in self._plant.webhooks
             )
