@@ -56,7 +56,8 @@ class WithheldReason(StrEnum):
 
 
 class Notification(Message, frozen=True, kw_only=True):
-    """What was decided about a step of an alert for one receiver. Every step that concerns a receiver has one; nothing is left out.
+    """What was decided about a step of an alert for one receiver. Every step that concerns a receiver has one; what was over for
+    more than an hour before it could be decided has none.
 
     `id` is `<receiver>/<alert id>`, with `/<reason>` where it is withheld, and `<receiver>/digest/<id of the first withheld>` for a
     digest. `alerts` is the one step, or of a digest the newest step of each of at most 50 episodes; `counts` holds how many steps the

@@ -217,6 +217,23 @@ def test_a_flapping_alert_is_told_three_times_an_hour_and_then_in_digests() -> N
     assert told(take(system, alert(at=3 * HOUR))) == [("shift", "raised")]
 
 
+def test_what_is_over_for_more_than_an_hour_when_it_could_be_decided_is_told_to_nobody() -> None:
+    before = notifying(receiver("lead", minimum_severity="critical"))
+    record = take(before, alert("heartbeat", "end", at=S, severity="critical"))
+    warnings = [alert(at=MINUTE), alert(state=CLEARED, at=2 * MINUTE, since=MINUTE), alert(subject="aoi-2", at=MINUTE)]
+    recent = [alert(at=9 * HOUR), alert(state=CLEARED, at=9 * HOUR + S, since=9 * HOUR)]
+    for each in warnings:
+        assert take(before, each) == []
+    system = Notifying(plant=plant(receiver("lead")))  # from now on it is told of warnings, too
+    for notification in record:
+        system.recall(notification)
+    now = 9 * HOUR + MINUTE
+    system.begin(now)
+    assert [told(take(system, each, now=now)) for each in warnings] == [[], [], []]
+    assert [told(take(system, each, now=now)) for each in recent] == [[("lead", "raised")], [("lead", "cleared")]]
+    assert told(system.tick(now)) == [("lead", "raised")], "aoi-2 is still open"
+
+
 def test_a_new_receiver_is_told_what_is_open_and_not_what_is_over() -> None:
     system = Notifying(plant=plant(receiver()))
     system.begin(HOUR)
