@@ -15,6 +15,7 @@ from cli import (
     camera,
     certificates,
     check,
+    datasets,
     dead_letters,
     demo,
     evaluate,
@@ -59,6 +60,7 @@ app.add_typer(replay.app, name="replay")
 app.command("report")(report.command)
 app.command("review")(review.command)
 app.add_typer(references.app, name="references")
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
