@@ -190,7 +190,7 @@ MODELS = Topic(
     message=ModelEvent,
     schema="ModelEvent",
     key="model",
-    description="Model versions released, shadowed, promoted and rolled back: the registry's truth.",
+    description="Training runs and model versions, step by step, from the request to the promotion or back: the registry's truth.",
     retention_ms=10 * 365 * DAY_MS,
     partitions=1,
 )

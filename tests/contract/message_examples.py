@@ -21,7 +21,7 @@ from schemas.plc_events import (
 )
 from schemas.readiness import StageReadiness
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, FrameOutcome, VerdictReason, VerdictValue
-from schemas.records import AuditEvent, DeadLetter, ModelChange, ModelEvent, Review
+from schemas.records import AuditEvent, DeadLetter, Gate, ModelChange, ModelEvent, Review
 from schemas.sensors import SensorReading
 from schemas.statistics import ControlPoint, Pane, PaneCounts, WindowStatistics
 from schemas.topics import (
@@ -461,6 +461,13 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 at_ns=AT_NS,
                 by="anna",
                 detail="shadow agreed on 1,000 parts",
+                run=f"defect_classifier/run/{AT_NS - 900_000_000_000}",
+                trigger=f"defect_classifier/score_shift/{AT_NS - 901_000_000_000}",
+                dataset=DIGEST,
+                figures={"disagreement_ratio": 0.015625},
+                gates=(Gate(name="escapes_ratio", value=0.0, limit=0.0078125, passed=True, detail="0 of 212"),),
+                share_ratio=0.125,
+                beside=2,
             ),
         ),
         (
