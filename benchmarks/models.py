@@ -25,8 +25,9 @@ import cv2
 import numpy as np
 
 from benchmarks.results_file import Row, machine, write
+from processors.learned.form import Picture
 from training.figures import auroc
-from training.pictures import Picture, read_picture
+from training.pictures import read_picture
 
 DATA = Path("../shared/data")
 RUN = Path("run/bench-models")

@@ -22,12 +22,14 @@ def models() -> None:
 @app.command("list")
 def list_models(
     repository: Annotated[
-        Path | None, typer.Option(help="Triton model repository; default: TRITON_MODEL_REPOSITORY, or the checkout's.")
+        Path | None,
+        typer.Option(help="One Triton model repository; default: Linesight's own and TRITON_TRAINED_MODELS."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Every version of every model, with the digest of its weights as inspections carry it."""
-    rows = model_versions(repository or TritonSettings().model_repository)
+    folders = [repository] if repository else [folder for folder in TritonSettings().repositories if folder.is_dir()]
+    rows = [row for folder in folders for row in model_versions(folder)]
     if json:
         print_json(rows)
         return

@@ -1,8 +1,9 @@
 """When a model should learn again: the scores of good parts have moved, or people disagree with the line too often.
 
 Verdicts are all it needs: a revision 1 carries the score of every view, and each review of a person comes back as a higher revision.
-Only parts that the line called OK count for the scores, so that a bad batch is no drift. The model named is the recipe's classifier,
-for it is what learns; golden comparison has no weights.
+Only parts that the line called OK count for the scores, so that a bad batch is no drift. The model named is the one of the recipe's
+inspection that learns: the classifier behind a golden comparison, which itself has no weights, or the trained model. Views with an
+inspection of their own count for it too.
 
 At most one request per model in `minimum_interval_ms`, whatever the cause and the station; what came before the last one is not
 used as evidence again. Time is that of the verdict's record, so a replay comes to the same result.
@@ -130,7 +131,7 @@ class DriftWatch:
 
     def _model(self, verdict: Verdict) -> str | None:
         recipe = self._plant.recipe(verdict.recipe)
-        return recipe.inspection.classifier.name if recipe else None
+        return recipe.inspection.learner.name if recipe else None
 
 
 class _Newest(Generic[Key, Value]):

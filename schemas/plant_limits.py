@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
-from schemas.recipes import GoldenInspection, Recipe, View
+from schemas.recipes import GoldenInspection, Recipe, TrainedInspection, View
 from schemas.section import Section
 from schemas.statistics_settings import Shift
 from schemas.topics import FRAME_LIMIT_BYTES
@@ -81,8 +81,8 @@ def limit_findings(section: Section, place: Place = ()) -> Iterator[Finding]:
         yield (*place, "name"), _NAME, None
     for field in msgspec.structs.fields(section):
         value, where = getattr(section, field.name), (*place, field.encode_name)
-        if isinstance(value, GoldenInspection):
-            continue  # its numbers have ranges of their own, in plant_checks
+        if isinstance(value, GoldenInspection | TrainedInspection):
+            continue  # its numbers have ranges of their own, in inspection_checks
         if isinstance(value, Section):
             yield from limit_findings(value, where)
         elif isinstance(value, tuple):

@@ -117,7 +117,8 @@ class TritonSettings(FromEnvironment):
 
     `timeout_ms` is for one request, waiting in the server's queue included. `in_flight` is the number of requests (batches)
     under way at a time. `shared_memory`: `auto` shares /dev/shm with a server on this machine, `off` sends tensors over gRPC
-    always. `model_repository` is where the digests of weights are read; the server has its own setting.
+    always. `model_repository` holds the models that come with Linesight, `trained_models` those that were trained. The server that
+    `linesight up` starts serves both, and digests of weights are read there; any other server has its own setting.
     """
 
     model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True, protected_namespaces=())
@@ -127,6 +128,12 @@ class TritonSettings(FromEnvironment):
     in_flight: PositiveInt = 4
     shared_memory: Literal["auto", "off"] = "auto"
     model_repository: Path = Path(__file__).resolve().parents[1] / "triton_models"
+    trained_models: Path = Path("run/models")
+
+    @property
+    def repositories(self) -> tuple[Path, ...]:
+        """Both. A name that stands in both is served from neither: Triton refuses to load it."""
+        return self.model_repository, self.trained_models
 
 
 class BudgetSettings(FromEnvironment):

@@ -21,7 +21,8 @@ from schemas.plant import Plant
 from schemas.settings import ObjectStoreSettings, StageSettings, TritonSettings
 from schemas.telemetry import Stage
 from topologies.background import Background
-from topologies.frame_examiner import FrameExaminer, models_of
+from topologies.frame_examiner import FrameExaminer
+from topologies.recipe_models import models_of_plant
 from topologies.references import References
 from topologies.triton import Triton
 
@@ -50,7 +51,7 @@ class InspectionBench:
         cv2.setNumThreads(1)  # frames run side by side; threads within a frame would only fight them
         settings, store = TritonSettings(), open_store(ObjectStoreSettings())
         owner = f"{plant.plant}-{stage.name}-{StageSettings().instance}"
-        self._triton = Triton(settings=settings, stage=stage, models=models_of(plant), owner=owner)
+        self._triton = Triton(settings=settings, stage=stage, models=models_of_plant(plant), owner=owner)
         threads = 1 if in_the_background else max(2, min(MOST_THREADS, os.cpu_count() or 2))
         self._executor = ThreadPoolExecutor(threads, "decode", _yield_to_all if in_the_background else None)
         self._fetching = ThreadPoolExecutor(FETCHING_THREADS, "fetch")

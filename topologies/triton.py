@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,12 +29,12 @@ from tritonclient.utils import InferenceServerException
 
 from schemas.errors import ConfigurationError, LinesightError
 from schemas.inspections import ModelUse
-from schemas.object_store import digest_of
 from schemas.patience import pause_s
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
 from topologies.request_batches import Kind, Parts, RequestBatches
+from topologies.served_config import empty_input, parameters_of, weights_digest
 from topologies.shared_tensors import (
     FOLDER,
     TYPES,
@@ -82,11 +81,14 @@ class ModelFailed(LinesightError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model as this stage uses it. `known` is a small input on which it must give `outputs` of one row or more."""
+    """A model as this stage uses it. `known` is a small input on which it must give `outputs` of one row or more.
+
+    Without it the model is tried on zeros, in the shape that its configuration asks for.
+    """
 
     pin: ModelPin
     outputs: tuple[str, ...]
-    known: Tensors
+    known: Tensors | None = None
 
 
 class Triton:
@@ -97,7 +99,7 @@ class Triton:
         self._stage = stage
         self._models = {(model.pin.name, model.pin.version): model for model in models}
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
-        self._known = {(model.pin.name, model.pin.version): model.known for model in models}
+        self._known = {(m.pin.name, m.pin.version): m.known for m in models if m.known is not None}
         self._batches = RequestBatches(send=self._send, in_flight=settings.in_flight)
         self._most_rows: dict[tuple[str, int], int] = {}
         self._answers_by_kind: dict[Kind, dict[str, RowOutput]] = {}
@@ -109,6 +111,7 @@ class Triton:
         )
         self._recovery: asyncio.Task[None] | None = None
         self._uses: dict[tuple[str, int], ModelUse] = {}
+        self._parameters: dict[tuple[str, int], Mapping[str, str]] = {}
         self._well = self._was_well = False
         self._suspected = False  # a request failed, or was answered too late, though the server was there
 
@@ -144,9 +147,9 @@ class Triton:
 
     async def warm_up(self) -> None:
         """Tries every model on its known input as often as it takes to be quick (buffers grow with the first requests)."""
-        for _ in range(WARM_UPS):
-            for name, version in self._models:
-                await self.infer(ModelPin(name=name, version=version), self._known[name, version])
+        for model in [model for _ in range(WARM_UPS) for model in self._models.values()]:
+            await self.parameters(model.pin)  # then it is loaded, and its input is known
+            await self.infer(model.pin, self._known[model.pin.name, model.pin.version])
 
     def most_rows(self, pin: ModelPin) -> int:
         """How many rows the model takes in one request (its `max_batch_size`); 0 where its rows cannot be batched."""
@@ -155,6 +158,12 @@ class Triton:
     def use(self, pin: ModelPin) -> ModelUse:
         """Version and digest of a loaded model, as an inspection carries them."""
         return self._uses[pin.name, pin.version]
+
+    async def parameters(self, pin: ModelPin) -> Mapping[str, str]:
+        """The parameters in a model's configuration; waits for the server where the model was not loaded yet."""
+        while (pin.name, pin.version) not in self._parameters:
+            await self._recovered()
+        return self._parameters[pin.name, pin.version]
 
     async def infer(self, pin: ModelPin, inputs: Tensors) -> dict[str, npt.NDArray[Any]]:
         """Outputs by name. Repeats what is transient as the module says; raises ModelFailed."""
@@ -371,10 +380,10 @@ class Triton:
             return
         answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
         self._most_rows[pin.name, pin.version] = answer.config.max_batch_size
-        digest = weights_digest(self._settings.model_repository, pin)
-        if digest is None:
-            digest = answer.config.parameters["digest"].string_value or "unknown"
-        self._uses[pin.name, pin.version] = ModelUse(model=pin.name, version=pin.version, digest=digest)
+        self._parameters[pin.name, pin.version] = parameters_of(answer.config, pin)
+        digest = weights_digest(self._settings.repositories, pin) or parameters_of(answer.config, pin).get("digest")
+        self._known.setdefault((pin.name, pin.version), empty_input(answer.config))
+        self._uses[pin.name, pin.version] = ModelUse(model=pin.name, version=pin.version, digest=digest or "unknown")
 
     def _say(self, detail: str, attempt: int) -> None:
         self._stage.emit(AttemptRepeated(service="triton", detail=detail, attempt=attempt))
@@ -384,11 +393,3 @@ def _shares_memory(settings: TritonSettings) -> bool:
     """`auto`: a server of this machine does."""
     host = settings.url.rpartition(":")[0]
     return settings.shared_memory == "auto" and host in _THIS_MACHINE and FOLDER.is_dir()
-
-
-def weights_digest(repository: Path, pin: ModelPin) -> str | None:
-    """`sha256:<hex>` of a model version's file in the repository; None where the repository is not on this machine."""
-    try:
-        return digest_of((repository / pin.name / str(pin.version) / "model.onnx").read_bytes())
-    except OSError:
-        return None

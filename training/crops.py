@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import torch
 
+from processors.learned.form import Picture
 from training.labels import Sample
 from training.networks import MULTIPLE_PX, STRIDE
-from training.pictures import Form, Picture, PictureCache, mask_of
+from training.pictures import Form, PictureCache, mask_of
 
 CROP_PX = 256
 _BATCH_PX = 8 * CROP_PX**2

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from processors.learned.answers import Answer
 from processors.scoring import Counts, Finding, score
 from training.figures import auroc, bootstrapped, wilson
 from training.labels import Sample
 from training.pictures import mask_of, read_picture
-from training.prediction import Answer, Model, findings, mask, named_class
+from training.prediction import Model, findings, mask, named_class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,18 +2,18 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from processors.decoding import decode_bgr
+from processors.learned.form import Form as PictureForm
+from processors.learned.form import Picture
 
 if TYPE_CHECKING:
     from training.labels import Region, Sample
-
-Picture = npt.NDArray[np.uint8]
 
 CACHE_BYTES = 768 * 2**20
 _MOST_PX = 600_000
@@ -23,12 +23,11 @@ _LEAST_DEFECT_PX = 8.0
 
 
 def read_picture(path: Path) -> Picture | None:
-    """uint8 [h, w, 3], blue first; None for what does not decode."""
+    """uint8 [h, w, 3], blue first, as the line decodes it; None for what does not decode, or is not there."""
     try:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:  # more px than OpenCV takes
+        return decode_bgr(path.read_bytes())
+    except (OSError, ValueError):
         return None
-    return None if picture is None else np.asarray(picture, np.uint8)
 
 
 def is_colour(paths: Sequence[Path]) -> bool:
@@ -48,18 +47,10 @@ def working_scale(sizes_px: Sequence[tuple[int, int]], defect_sides_px: Sequence
     return min(scale, 1.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """How pictures become the model's input: channels of one picture (1 or 3), scale, and whether a reference stands behind."""
+class Form(PictureForm):
+    """How the pictures of a label file become the model's input, exactly as those of a line do."""
 
-    colour: bool
-    scale: float
-    paired: bool
-
-    @property
-    def channels(self) -> int:
-        """Channels of the model's input."""
-        return (3 if self.colour else 1) * (2 if self.paired else 1)
+    __slots__ = ()
 
     def load(self, sample: "Sample") -> Picture:
         """uint8 [h, w, channels] at working scale, the reference's channels last.
@@ -67,21 +58,15 @@ class Form:
         Raises:
             OSError: a picture that was there is gone.
         """
-        image = self._one(sample.image, None)
-        if not self.paired or sample.reference is None:
-            return image
-        return np.concatenate([image, self._one(sample.reference, image.shape[:2])], axis=2)
+        reference = sample.reference if self.paired else None
+        return self.joined(_read(sample.image), None if reference is None else _read(reference))
 
-    def _one(self, path: Path, size: tuple[int, ...] | None) -> Picture:
-        picture = read_picture(path)
-        if picture is None:
-            raise OSError(f"{path}: does not decode any more")
-        if not self.colour:
-            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        height, width = size or (max(round(side * self.scale), 1) for side in picture.shape[:2])
-        if (height, width) != picture.shape[:2]:
-            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        return np.asarray(picture, np.uint8).reshape(height, width, -1)
+
+def _read(path: Path) -> Picture:
+    picture = read_picture(path)
+    if picture is None:
+        raise OSError(f"{path}: does not decode any more")
+    return picture
 
 
 class PictureCache:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.pictures import Picture
+from processors.learned.form import Picture
 
 _LEAST_CHANGE_GREY = 6
 """Less than this cannot be told from noise and is not marked."""

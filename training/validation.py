@@ -6,9 +6,10 @@ from random import Random
 
 import msgspec
 
+from processors.learned.answers import Answer
 from training.evaluation import Judged, judged, located_f1, mean_f1, pixel_iou
 from training.labels import Sample
-from training.prediction import Answer, Model
+from training.prediction import Model
 from training.settings import ModelSettings
 from training.thresholds import Threshold, choose_threshold
 

@@ -51,6 +51,12 @@ AT_NS = 1_767_225_600_123_456_789
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 DIGEST = f"sha256:{SHA256}"
 
+# a grey PNG of 2x1 px
+HEAT_MAP = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000002000000010800000000d14920560000000b49444154081d6364f80f00010501014359a44d"
+    "0000000049454e44ae426082"
+)
+
 DEFECT = Defect(
     class_name="mousebite",
     score=0.96875,
@@ -223,6 +229,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 imaging=Imaging(
                     sharpness_ratio=0.875, level_ratio=1.25, saturated_ratio=0.125, black_ratio=0.25, shift_px=2.5
                 ),
+                heat_map=HEAT_MAP,
             ),
         ),
         (

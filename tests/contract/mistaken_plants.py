@@ -240,6 +240,21 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("an image health rule without a limit", "alerts:\n", "alerts:\n  - { name: lens, type: image_health, figure: sharpness_ratio }\n"),
         ("a figure that nobody measures", "alerts:\n", "alerts:\n  - { name: lens, type: image_health, figure: sharpness, low: 0.7 }\n"),
     ],
+    "trained models": [
+        ("a family that there is not", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: segmentation, model: { name: boards, version: 1 } } }"),
+        ("a view's inspection without its kind", "{ name: right, required: true }", "{ name: right, required: true, inspection: { model: { name: boards, version: 1 } } }"),
+        ("a trained model that is not named", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: segmenter } }"),
+        ("a trained model without its version", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: segmenter, model: { name: boards } } }"),
+        ("a model's name alone", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: segmenter, model: boards } }"),
+        ("a folder for a model's name", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: anomaly, model: { name: models/boards, version: 1 } } }"),
+        ("a version of 0", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: classifier, model: { name: boards, version: 0 } } }"),
+        ("percent for a model's threshold", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: segmenter, model: { name: boards, version: 1 }, threshold: 70 } }"),
+        ("the threshold of a map for a classifier", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: classifier, model: { name: boards, version: 1 }, map_threshold: 0.5 } }"),
+        ("a key of golden comparison for a trained model", "{ name: right, required: true }", "{ name: right, required: true, inspection: { type: segmenter, model: { name: boards, version: 1 }, difference_threshold: 90 } }"),
+        ("a trained model in golden comparison's place", "      type: golden\n      compare: { name: golden_compare, version: 2 }\n      difference_threshold: 90\n", "      type: segmenter\n      compare: { name: boards, version: 1 }\n"),
+        ("a tolerance map beside a trained model", "{ name: left, reference: left.png }", "{ name: left, reference: left.png, tolerance: left.png, inspection: { type: pair_segmenter, model: { name: boards, version: 1 } } }"),
+        ("one model for two families", "      - { name: left, reference: left.png }\n      - { name: right, required: true }\n", "      - { name: left, inspection: { type: segmenter, model: { name: boards, version: 1 } } }\n      - { name: right, inspection: { type: classifier, model: { name: boards, version: 1 } } }\n"),
+    ],
 }
 # fmt: on
 
