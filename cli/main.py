@@ -25,9 +25,11 @@ from cli import (
     plc,
     publish,
     references,
+    release,
     replay,
     report,
     review,
+    rollback,
     run,
     simulate,
     tail,
@@ -64,6 +66,8 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
+app.command("release")(release.command)
+app.command("rollback")(rollback.command)
 app.add_typer(camera.app, name="camera")
 app.add_typer(plc.app, name="plc")
 app.add_typer(certificates.app, name="certificates")

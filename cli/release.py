@@ -1,0 +1,100 @@
+"""`linesight release`: a trained folder becomes the next version of its model."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.model_log import now_ns, read_registry, write_step
+from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from cli.services import find_kafka
+from processors.model_registry import Registry
+from schemas.errors import ConfigurationError
+from schemas.plant_file import load_plant
+from schemas.records import ModelChange, ModelEvent, version_event_id
+from schemas.settings import TritonSettings
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="Folder that `linesight train` wrote.")],
+    model: Annotated[str | None, typer.Option(help="Name of the model; default: the one on its card.")] = None,
+    dataset: Annotated[Path | None, typer.Option(help="Dataset that it was trained on, for the lineage.")] = None,
+    repository: Annotated[
+        Path | None, typer.Option(help="Model repository to copy it into; default: the one that has the model.")
+    ] = None,
+    plant: PlantFile = DEMO_PLANT,
+    by: Annotated[str | None, typer.Option(help="Who releases it; default: the user logged in.")] = None,
+    json: Json = False,
+) -> None:
+    """Checks card, digest and parity, copies the folder as version N+1 beside the others, and says so on `models` and `audit`.
+
+    Nothing judges parts with it yet. A folder that was copied but not announced (the broker was away) is announced by the same command.
+    """
+    from training.release import add_version, read_candidate, repository_for, versions_in
+
+    description, kafka = load_plant(plant), find_kafka()
+    candidate = read_candidate(folder)
+    name = model or candidate.card.model
+    registry = read_registry(description, kafka)
+    repositories = (repository,) if repository else TritonSettings().repositories
+    known = versions_in(repositories, name)
+    _refuse_again(registry, name, candidate.digest)
+    version = _unannounced(registry, name, known, candidate.digest)
+    if version is None:
+        version = max([*known, registry.state(name).highest], default=0) + 1
+        add_version(repository_for(repositories, name), name, candidate, version)
+    at_ns = now_ns()
+    event = ModelEvent(
+        id=version_event_id(model=name, version=version, change=ModelChange.RELEASED, at_ns=at_ns),
+        model=name,
+        version=version,
+        digest=candidate.digest,
+        change=ModelChange.RELEASED,
+        at_ns=at_ns,
+        by=by or getpass.getuser(),
+        detail=candidate.card.data,
+        dataset=_digest(dataset),
+        figures=_figures(candidate.card.metrics),
+    )
+    write_step(description, kafka, event)
+    if json:
+        print_json(event)
+        return
+    print(f"{name} version {version} released: {candidate.digest}")
+
+
+def _refuse_again(registry: Registry, name: str, digest: str) -> None:
+    for number, version in registry.state(name).versions.items():
+        if version.digest == digest:
+            raise ConfigurationError(f"these weights are {name} version {number} already ({version.standing})")
+
+
+def _unannounced(registry: Registry, name: str, known: dict[int, str], digest: str) -> int | None:
+    """A copy of the same weights that lies above everything that was announced."""
+    highest = registry.state(name).highest
+    return next((number for number, found in sorted(known.items()) if found == digest and number > highest), None)
+
+
+def _digest(dataset: Path | None) -> str:
+    from training.datasets import open_dataset
+
+    return "" if dataset is None else open_dataset(dataset).digest
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, float]:
+    """The card's figures that are one number each."""
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, float | int)}
+    values = {
+        name: value["value"]
+        for name, value in metrics.items()
+        if isinstance(value, dict) and isinstance(value.get("value"), float | int)
+    }
+    shares = {
+        f"{name}_share": value["share"]
+        for name, value in metrics.items()
+        if isinstance(value, dict) and isinstance(value.get("share"), float | int)
+    }
+    return {name: float(value) for name, value in (numbers | values | shares).items()}
