@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cli.following import Follower
+from processors.active_selection import chosen
 from processors.labelled_pictures import LabelledPicture, LeftOut, LeftOutReason, labelled_pictures
 from processors.part_state import PartVisit
 from schemas.errors import ConfigurationError
+from schemas.inspections import Inspection
 from schemas.object_store import ObjectMissing, ObjectStore, digest_of, reference_key, sha256_hex
 from schemas.plant import Plant
 from schemas.records import Review
 from schemas.settings import KafkaSettings
-from schemas.topics import REVIEWS, VERDICTS, Topic
+from schemas.topics import INSPECTIONS, REVIEWS, VERDICTS, Topic
 from schemas.verdicts import Verdict, picture_key
 from training.dataset_rows import row_of_review, row_of_sample
 from training.datasets import Draft
 from training.labels import Sample, read_samples
+
+MOST_FRAMES = 50_000
+"""Of the newest inspections, without their heat maps."""
 
 
 def add_reviews(
@@ -67,6 +75,32 @@ def add_labels(draft: Draft, labels: Path, *, labelled_by: str) -> str:
             )
         )
     return f"{len(samples)} rows of {labels.name}"
+
+
+def selected(*, plant: Plant, kafka: KafkaSettings, from_ms: int, budget: int) -> list[dict[str, Any]]:
+    """The frames worth labelling next, of those inspected since `from_ms` (ms since the epoch): of the newest `MOST_FRAMES`."""
+    labelled = {_visit(review) for review in _read(REVIEWS, plant, kafka)}
+    newest: deque[Inspection] = deque(maxlen=MOST_FRAMES)
+    with Follower(plant=plant, settings=kafka, topics=(INSPECTIONS,), from_ms=from_ms) as follower:
+        for seen in follower.drain():
+            if seen.message is not None:
+                newest.append(msgspec.structs.replace(seen.message, heat_map=None))
+    found = chosen(newest, plant=plant, labelled=labelled, contradicted={}, budget=budget)
+    return [
+        {
+            "inspection": each.inspection.id,
+            "station": each.inspection.station,
+            "part_id": each.inspection.part_id,
+            "visit": each.inspection.visit,
+            "view": each.inspection.view,
+            "worth": each.worth.value,
+            "told": each.told,
+            "picture": picture_key(each.inspection.image_sha256),
+            "frame_partition": each.inspection.frame_partition,
+            "frame_offset": each.inspection.frame_offset,
+        }
+        for each in found
+    ]
 
 
 def _spoken_for(sample: Sample, labels: Path) -> Sample:

@@ -108,6 +108,30 @@ def check(folder: Folder, json: Json = False) -> None:
         raise NotSo(f"{folder} is not what was frozen, or leaks: do not train or test on it; build it again")
 
 
+@app.command("select")
+def select(
+    budget: Annotated[int, typer.Option(min=1, help="How many frames a person will look at.")],
+    plant: PlantFile = DEMO_PLANT,
+    hours: Annotated[
+        float, typer.Option(min=0.01, help="Of the newest inspections; frames are kept for 6 hours.")
+    ] = 6.0,
+    json: Json = False,
+) -> None:
+    """The frames worth labelling next: uncertain, novel, or contradicted, each with its reason. `linesight review` labels them."""
+    from cli.dataset_sources import selected
+
+    description, kafka = load_plant(plant), find_kafka()
+    from_ms = int((time.time() - hours * 3600) * 1000)
+    rows = selected(plant=description, kafka=kafka, from_ms=from_ms, budget=budget)
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(f"{row['worth']:<12} {row['part_id']:<20} {row['view']:<12} {row['told']}")
+    if not rows:
+        print(f"nothing of the last {hours:g} hours is worth a look: no doubts, nothing novel")
+
+
 def _lines(dataset: Any) -> list[str]:
     lines = [
         f"{side:<8} {count:>6} pictures: " + ", ".join(f"{name} {of}" for name, of in dataset.classes[side].items())

@@ -12,13 +12,13 @@ from broker import publish
 from typer.testing import CliRunner
 
 from cli.main import app
-from schemas.inspections import Defect
+from schemas.inspections import Defect, Inspection
 from schemas.object_store import FolderStore, sha256_hex
 from schemas.plant_file import load_plant
-from schemas.reasons import FailSafe, VerdictValue
+from schemas.reasons import FailSafe, FrameOutcome, VerdictValue
 from schemas.records import Review
 from schemas.settings import KafkaSettings
-from schemas.topics import REVIEWS, VERDICTS
+from schemas.topics import INSPECTIONS, REVIEWS, VERDICTS
 from schemas.verdicts import Verdict, ViewResult, picture_key, verdict_id
 from topologies.topic_admin import ensure_topics
 from training.datasets import checked, read_rows
@@ -105,3 +105,28 @@ async def test_reviewed_parts_become_a_dataset_that_can_be_trained_on(
     assert samples["cut/3"].regions is not None
     assert samples["cut/3"].regions[0].box == (3, 4, 20, 22)
     assert samples["cut/3"].image.read_bytes() == images[3]
+
+
+async def test_the_frames_worth_a_look_are_told_without_those_that_were_reviewed(
+    kafka: str, unique_prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    file = tmp_path / "plant.yaml"
+    file.write_text(PLANT_FILE.format(name=unique_prefix), encoding="utf-8")
+    plant, settings = load_plant(file), KafkaSettings()
+    await ensure_topics(plant, kafka=settings, topics=(INSPECTIONS, REVIEWS))
+    frames = [
+        Inspection(
+            id=f"top/s/{number}", station="cut", camera="top", view="top", session="s", sequence=number,
+            part_id=str(number), visit=1, outcome=FrameOutcome.INSPECTED, recipe="board@1",
+            anomaly_score=0.5 - number / 100, image_sha256=f"{number:064x}", frame_partition=1, frame_offset=number,
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    await publish(settings, plant, INSPECTIONS, [("cut", each) for each in [*frames, *frames]])
+    await publish(settings, plant, REVIEWS, [review(0)])
+    done = CliRunner().invoke(app, ["datasets", "select", "--plant", str(file), "--budget", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert [(row["part_id"], row["worth"]) for row in rows] == [("1", "uncertain"), ("2", "uncertain")]
+    assert rows[0]["picture"] == picture_key(f"{1:064x}")

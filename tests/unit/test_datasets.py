@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from cli.exits import NotSo
 from cli.main import app
 from schemas.errors import ConfigurationError
-from training.datasets import checked, open_dataset, read_rows
+from schemas.object_store import digest_of
+from training.dataset_rows import DatasetRow
+from training.datasets import Draft, checked, open_dataset, read_rows
 from training.labels import Sample, read_samples
 
 
@@ -85,19 +87,31 @@ def test_a_dataset_is_never_overwritten_and_what_failed_leaves_nothing_behind(tm
 
 
 def test_one_picture_with_two_labels_is_left_out_and_one_with_the_same_label_counts_once(tmp_path: Path) -> None:
-    rows = some_rows(tmp_path / "in")
-    for name in ("copy.png", "other.png"):
-        (tmp_path / "in" / name).write_bytes((tmp_path / "in" / "1.png").read_bytes())
-    (tmp_path / "in" / "twin.png").write_bytes((tmp_path / "in" / "0.png").read_bytes())
-    rows.append({"image": "copy.png", "group": "part-0", "boxes": []})
-    rows.append({"image": "other.png", "group": "part-0", "boxes": [[1, 1, 8, 8, "open"]]})
-    rows.append({"image": "twin.png", "group": "part-0", **{key: rows[0][key] for key in ("boxes",)}})
-    told = build("--labels", label_file(tmp_path / "in", rows), "--out", tmp_path / "frozen")
-    assert told["left_out"] == {"repeated": 2, "contradicting_labels": 2}
+    (tmp_path / "in").mkdir()
+    contents = [(tmp_path / "in" / picture(tmp_path / "in" / f"{n}.png", n)).read_bytes() for n in range(4)]
+    bad: list[list[float | str]] = [[1, 1, 8, 8, "open"]]
+    said = [(0, []), (0, []), (1, []), (1, bad), (1, []), (2, bad), (3, [])]
+    with Draft(tmp_path / "frozen") as draft:
+        for number, (which, boxes) in enumerate(said):
+            draft.add(
+                DatasetRow(
+                    image=draft.keep_picture(contents[which]),
+                    digest=digest_of(contents[which]),
+                    source=f"review-{number}",
+                    part=f"part-{which}",
+                    group="",
+                    split="train",
+                    labelled_by="anna",
+                    boxes=boxes,
+                )
+            )
+        told = draft.freeze(made_from="reviews", after=None, seed=1, now_ns=1)
+    assert told.left_out == {"repeated": 1, "contradicting_labels": 3}
     left_out = [json.loads(line) for line in (tmp_path / "frozen" / "left_out.jsonl").read_text().splitlines()]
     contradicting = {each["source"] for each in left_out if each["reason"] == "contradicting_labels"}
-    assert contradicting == {"labels.jsonl:2", "labels.jsonl:14"}
-    assert sum(told["images"].values()) == 11
+    assert contradicting == {"review-2", "review-3", "review-4"}
+    assert {row.part for row in read_rows(tmp_path / "frozen")} == {"part-0", "part-2", "part-3"}
+    assert len(list((tmp_path / "frozen" / "pictures").iterdir())) == 3
 
 
 def test_later_datasets_keep_the_side_of_every_picture(tmp_path: Path) -> None:
