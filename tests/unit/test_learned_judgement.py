@@ -98,7 +98,11 @@ def test_a_score_that_is_no_share_is_not_taken_for_good(score: float) -> None:
 
 def test_answers_of_another_shape_or_an_unknown_class_are_refused() -> None:
     question = Question(image=np.zeros((1, 1, 16, 16), np.uint8), height=16, width=16)
-    score, small, maps = np.array([[0.9]], np.float32), np.zeros((1, 1, 4, 4), np.uint8), np.zeros((1, 1, 8, 8), np.uint8)
+    score, small, maps = (
+        np.array([[0.9]], np.float32),
+        np.zeros((1, 1, 4, 4), np.uint8),
+        np.zeros((1, 1, 8, 8), np.uint8),
+    )
     with pytest.raises(AnswerUnusable, match=r"`defect` of shape \(1, 1, 8, 8\), got \(1, 1, 4, 4\)"):
         Answering(SETTINGS, shape=(16, 16)).add(question, {"score": score, "defect": small, "class": maps})
     answering = Answering(SETTINGS, shape=(16, 16))
