@@ -32,7 +32,7 @@ def spot_model(repository: Path, settings: ModelSettings, *, level: float, dark:
     nodes = [helper.make_node("Cast", ["image"], ["wide"], to=TensorProto.FLOAT)]
     if settings.paired:
         nodes += [
-            helper.make_node("Split", ["wide"], ["front", "behind"], axis=1, num_outputs=2),
+            helper.make_node("Split", ["wide"], ["front", "behind"], axis=1),
             helper.make_node("Sub", ["front", "behind"], ["apart"]),
             helper.make_node("Add", ["apart", "middle"], ["shown"]),
         ]
