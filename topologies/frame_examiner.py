@@ -67,20 +67,15 @@ class _Found:
     unusual: float
 
 
-def models_of(plant: Plant) -> list[Model]:
-    """The models that a plant's recipes pin, each with an input on which it must work."""
+def models_of(recipe: Recipe) -> list[Model]:
+    """The models that a recipe pins, each with an input on which it must work."""
     picture = np.zeros((1, 1, 64, 64), np.uint8)
     crops = np.zeros((1, 2, CROP_PX, CROP_PX), np.uint8)
-    models: dict[tuple[str, int], Model] = {}
-    for recipe in plant.recipes:
-        compare, classifier = recipe.inspection.compare, recipe.inspection.classifier
-        models[compare.name, compare.version] = Model(
-            pin=compare, outputs=("difference",), known={"image": picture, "reference": picture}
-        )
-        models[classifier.name, classifier.version] = Model(
-            pin=classifier, outputs=("probabilities",), known={"crops": crops}
-        )
-    return list(models.values())
+    compare, classifier = recipe.inspection.compare, recipe.inspection.classifier
+    return [
+        Model(pin=compare, outputs=("difference",), known={"image": picture, "reference": picture}),
+        Model(pin=classifier, outputs=("probabilities",), known={"crops": crops}),
+    ]
 
 
 class FrameExaminer:
@@ -113,32 +108,23 @@ class FrameExaminer:
         self._fetching = fetching
         self._preparing = JobBatches(executor=executor, threads=threads)
         limit_bytes = BudgetSettings().decoded_bytes
-        self._missing: set[str] = set()
+        self._noticed: set[str] = set()
         self._room = ByteBudget(
             limit_bytes=limit_bytes, limit_count=limit_count, used=stage.budget("decoded", limit_bytes=limit_bytes)
         )
 
-    async def warm_up(self) -> None:
-        """Tries the models with the sizes of the recipes' references, so that the first part is not late. Before it: `lacking`."""
-        await self._triton.warm_up()
+    async def missing_reference(self, recipe: Recipe, needed: bool) -> str:
+        """Loads the recipe's references: all of one that is needed at once, else as many as there is room for.
 
-    async def lacking(self) -> tuple[str, ...]:
-        """Loads the recipes' references, as many as there is room for; returns the recipes (`name@revision`) that lack one.
-
-        A reference that is missing is noticed; frames of its view are refused until it is there.
+        Returns what is said of the first that is missing, "" where none is. Each is noticed, and frames of its view are refused meanwhile.
         """
-        lacking = {
-            recipe.key
-            for recipe in self._plant.recipes
-            for view in recipe.views
-            if not await self._has_reference(recipe, view)
-        }
-        return tuple(sorted(lacking))
+        missing = [await self._missing(recipe, view, needed=needed) for view in recipe.views]
+        return next(filter(None, missing), "")
 
-    async def _has_reference(self, recipe: Recipe, view: View) -> bool:
+    async def _missing(self, recipe: Recipe, view: View, *, needed: bool) -> str:
         camera = next((each for each in self._plant.cameras.values() if view.name in each.views), None)
-        if view.reference is None or camera is None or not self._references.has_room:
-            return True  # a frame brings its own, nobody takes the view, or it is loaded when it is needed
+        if view.reference is None or camera is None or not (needed or self._references.has_room):
+            return ""  # a frame brings its own, nobody takes the view, or it is loaded when it is needed
         try:
             reference = await self._references.get(
                 file=view.reference,
@@ -148,14 +134,14 @@ class FrameExaminer:
                 camera=camera,
             )
         except Refused as refused:
-            if view.reference not in self._missing:  # it is looked for again and again, and told once
-                self._missing.add(view.reference)
+            if view.reference not in self._noticed:  # it is looked for again and again, and told once
+                self._noticed.add(view.reference)
                 self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
-            return False
-        self._missing.discard(view.reference)
+            return f"reference of view {view.name}: {refused.detail}"
+        self._noticed.discard(view.reference)
         picture = reference.comparison.half_reference[None, None]
         self._triton.know(recipe.inspection.compare, {"image": picture, "reference": picture})
-        return True
+        return ""
 
     async def examine(
         self, frame: Frame, place: FramePlace, *, begin: Callable[[], None] = lambda: None
