@@ -39,6 +39,9 @@ LONGEST_RETRY_S = 30.0
 LONGEST_WAIT_S = 10.0
 """A frame waits so long for its recipe, besides the time for which Triton is away: those behind it wait with it."""
 
+LONGEST_REASON = 300
+"""Of what is told on `readiness` and to a PLC; the log has all of it."""
+
 ModelsOf = Callable[[Recipe], list[Model]]
 MissingReference = Callable[[Recipe, bool], Awaitable[str]]
 """Loads a recipe's references, those of one that is needed at once though others have to make room; says which is not there, "" where
@@ -219,9 +222,9 @@ class WarmRecipes:
                 raise ended
 
     def _failed(self, state: _State, lacks: str, error: ModelUnusable | None) -> None:
-        if error is not None and lacks != state.lacks:  # it is tried again and again, and told once
+        if error is not None and str(error) != str(state.unusable):  # it is tried again and again, and told once
             self._stage.emit(Noticed(what="recipe_lacking", subject=state.recipe.key, detail=lacks))
-        state.lacks, state.unusable = lacks, error
+        state.lacks, state.unusable = " ".join(lacks.split())[:LONGEST_REASON], error
         state.tries = state.tries + 1 if error is not None else 1
         state.retry_at_s = time.monotonic() + pause_s(state.tries, first_s=RETRY_S, longest_s=LONGEST_RETRY_S)
 

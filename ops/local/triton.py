@@ -212,7 +212,10 @@ class GivenTriton:
 
 
 def triton_service(run_dir: Path, model_repository: Path) -> TritonService:
-    """The Triton to use: the one that `TRITON_URL` names, else a local one on `model_repository`. Not started yet."""
+    """The Triton to use: the one that `TRITON_URL` names, else a local one on `model_repository`. Not started yet.
+
+    The local one starts without models: the stages load those that they want.
+    """
     if "TRITON_URL" in os.environ:
         return GivenTriton(TritonSettings().url)
-    return LocalTriton(run_dir, model_repository)
+    return LocalTriton(run_dir, model_repository, models=())

@@ -202,7 +202,7 @@ async def test_a_model_that_cannot_be_loaded_costs_its_own_recipe_and_comes_back
                 await until(
                     lambda: B in stage.recipes.reasons and "cannot load" in stage.recipes.reasons[B], "it is told"
                 )
-                assert stage.ready, "the selected one goes on"
+                await until(lambda: stage.ready and warm(stage, A), "the selected one goes on")
                 await publish(works.settings, works.plant, FRAMES, [*works.frames(B, 0), *works.frames(A, 1)])
                 found: list[Inspection] = await read_until(works.settings, works.plant, INSPECTIONS, 2)
                 assert [(each.recipe, each.reason) for each in found] == [(B, "recipe_lacking"), (A, None)]
