@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from schemas.errors import ConfigurationError
+from schemas.readiness import RecipeStatus
 from schemas.reasons import DropReason, RefusalReason
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -60,8 +61,8 @@ class Stage:
         ProcessCollector(registry=self.registry)
         self.log: Any = structlog.get_logger(stage=name)
         self._ready = threading.Event()
-        self.lacking_recipes: tuple[str, ...] = ()
-        """Recipes that the stage cannot do yet although it is ready; said on `readiness`."""
+        self.recipes = RecipeStatus()
+        """What the stage says of recipes on `readiness`."""
         self.received = self.counter("in", "Records taken in.", "topic")
         self.produced = self.counter("out", "Records produced and acknowledged.", "topic")
         self.dropped = self.counter("dropped", "Records refused, or dropped by a rule.", "reason")

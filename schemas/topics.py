@@ -208,7 +208,8 @@ READINESS = Topic(
     message=StageReadiness,
     schema="StageReadiness",
     key="stage",
-    description="Which processes can work, said once a second by those that a verdict needs: what a station's TriggerReady follows.",
+    description="Which processes can work and which recipes they have, said once a second by those that a verdict needs: what a station's "
+    "TriggerReady follows. PLC gateways say which recipes are wanted.",
     retention_ms=HOUR_MS,
     partitions=1,
 )

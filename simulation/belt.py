@@ -18,6 +18,8 @@ from simulation.truth import Truth
 LOOK_AHEAD_PARTS = 8
 """Parts whose pictures are taken before they come."""
 REPAIR_TAKES_S = 3.0
+CHANGEOVER_WAITS_S = 3.0
+"""How long the belt stands at a change of products until the gateway is ready for the next one."""
 _POLL_S = 0.02
 
 
@@ -66,6 +68,8 @@ class Belt:
     async def run(self, plc: PlcServer) -> None:
         """Brings all parts and returns when the last one has left."""
         self._look_ahead()
+        if self._ahead:
+            await plc.change_over(self.station.name, self._ahead[0].part.recipe, within_s=0.0)
         await self.started.wait()
         due_s = time.monotonic()
         while True:
@@ -112,6 +116,11 @@ class Belt:
         while len(self._ahead) < LOOK_AHEAD_PARTS and (part := next(self._new, None)) is not None:
             self._ahead.append(self._order(part, part_id=f"{self.station.session}-{part.number + 1:05d}", visit=1))
 
+    def _next_recipe(self, present: str) -> str:
+        """The next product that differs from the present one, as far as the belt can be seen; "" where there is none."""
+        coming = (each.part.recipe for each in (*self._ahead, *(each for _, each in self._under_repair)))
+        return next((recipe for recipe in coming if recipe != present), "")
+
     def _order(self, part: PlannedPart, *, part_id: str, visit: int) -> _Coming:
         pictures = self._studio.order(
             self._recipes[part.recipe],
@@ -130,6 +139,8 @@ class Belt:
             self._cameras.expose(arrival.trigger_count, pictures.jpegs, at_ns=arrival.at_ns)
             self._truth.part(self.station.name, arrival, pictures.defects)
 
+        await plc.change_over(self.station.name, coming.part.recipe, within_s=CHANGEOVER_WAITS_S)
+        await plc.announce(self.station.name, self._next_recipe(coming.part.recipe))
         while True:
             try:
                 await plc.arrive(

@@ -38,6 +38,7 @@ _SCALARS: dict[str, Any] = {
     "line_mode": _STRING,
     "line_cause": _STRING,
     "recipe": _STRING,
+    "next_recipe": _STRING,
     "reset_count": _UINT32,
     "writes_allowed": _BOOLEAN,
     "ack_sequence": _UINT32,
@@ -48,6 +49,7 @@ _SCALARS: dict[str, Any] = {
 _WRITABLE: dict[str, Any] = {
     "gateway_heartbeat": _UINT32,
     "trigger_ready": _BOOLEAN,
+    "ready_recipe": _STRING,
     "trigger_seen": _UINT32,
     "error_code": _UINT16,
     "error_text": _STRING,
@@ -175,10 +177,33 @@ class PlcServer:
         program = self._stations[station]
         arrival = program.arrive(part_id=part_id, recipe=recipe, batch=batch, now_ns=time.time_ns())
         before(arrival)
-        if arrival.recipe != self._read(station, "recipe"):
-            await self._write(station, "recipe", arrival.recipe)
+        await self._select(station, arrival.recipe)
         await self._publish_arrivals(program)
         return arrival
+
+    async def announce(self, station: str, recipe: str) -> None:
+        """Says which recipe comes next, where the plant file has a node for it."""
+        if (station, "next_recipe") in self._nodes and recipe != self._read(station, "next_recipe"):
+            await self._write(station, "next_recipe", recipe)
+
+    async def change_over(self, station: str, recipe: str, *, within_s: float) -> None:
+        """Selects a recipe and waits until the gateway is ready for it, for `within_s`: then the belt goes on all the same.
+
+        A gateway that is not ready for anything, only observes, or has no node to say so, is not waited for.
+        """
+        waits = not self._plc.observe and bool(self._read_if_there(station, "trigger_ready"))
+        await self._select(station, recipe)
+        if not waits or (station, "ready_recipe") not in self._nodes:
+            return
+        give_up_s = time.monotonic() + within_s
+        while time.monotonic() < give_up_s:
+            if self._read(station, "trigger_ready") and self._read(station, "ready_recipe") == recipe:
+                return
+            await asyncio.sleep(CYCLE_S)
+
+    async def _select(self, station: str, recipe: str) -> None:
+        if recipe != self._read(station, "recipe"):
+            await self._write(station, "recipe", recipe)
 
     async def until_trigger_ready(self, station: str) -> None:
         """Returns when the gateway says that parts may come; at once where the plant file has no node for it."""

@@ -57,33 +57,25 @@ class FrameExaminer:
         self._golden = GoldenExamination(triton=triton, references=references, work=work)
         self._learned = LearnedExamination(triton=triton, references=references, work=work)
         limit_bytes = BudgetSettings().decoded_bytes
-        self._missing: set[str] = set()
+        self._noticed: set[str] = set()
         self._room = ByteBudget(
             limit_bytes=limit_bytes, limit_count=limit_count, used=stage.budget("decoded", limit_bytes=limit_bytes)
         )
 
-    async def warm_up(self) -> None:
-        """Tries the models with the sizes of the recipes' references, so that the first part is not late. Before it: `lacking`."""
-        await self._triton.warm_up()
+    async def missing_reference(self, recipe: Recipe, needed: bool) -> str:
+        """Loads the recipe's references: all of one that is needed at once, else as many as there is room for.
 
-    async def lacking(self) -> tuple[str, ...]:
-        """Loads the recipes' references, as many as there is room for; returns the recipes (`name@revision`) that lack one.
-
-        A reference that is missing is noticed; frames of its view are refused until it is there. Waits for the inference server
-        where a trained model has to say what it needs; raises ConfigurationError where that is not what its recipe says.
+        Returns what is said of the first that is missing, "" where none is. Each is noticed, and frames of its view are refused meanwhile.
+        The recipe's models are held by then: a trained one says whether it needs a reference. Raises ModelUnusable where that is not what
+        the recipe says.
         """
-        lacking = {
-            recipe.key
-            for recipe in self._plant.recipes
-            for view in recipe.views
-            if not await self._has_reference(recipe, view)
-        }
-        return tuple(sorted(lacking))
+        missing = [await self._missing(recipe, view, needed=needed) for view in recipe.views]
+        return next(filter(None, missing), "")
 
-    async def _has_reference(self, recipe: Recipe, view: View) -> bool:
+    async def _missing(self, recipe: Recipe, view: View, *, needed: bool) -> str:
         camera = next((each for each in self._plant.cameras.values() if view.name in each.views), None)
-        if camera is None or not self._references.has_room:
-            return True  # nobody takes the view, or it is loaded when it is needed
+        if camera is None or not (needed or self._references.has_room):
+            return ""  # nobody takes the view, or it is loaded when it is needed
         assignment = Assignment(camera=camera, recipe=recipe, view=view)
         try:
             match assignment.inspection:
@@ -95,13 +87,13 @@ class FrameExaminer:
                     await self._learned.load_reference(learned, assignment)
         except Refused as refused:
             if view.reference is None:
-                return True  # a frame brings its own
-            if view.reference not in self._missing:  # it is looked for again and again, and told once
-                self._missing.add(view.reference)
+                return ""  # a frame brings its own
+            if view.reference not in self._noticed:  # it is looked for again and again, and told once
+                self._noticed.add(view.reference)
                 self._stage.emit(Noticed(what=refused.reason, subject=view.reference, detail=refused.detail))
-            return False
-        self._missing.discard(view.reference or "")
-        return True
+            return f"reference of view {view.name}: {refused.detail}"
+        self._noticed.discard(view.reference or "")
+        return ""
 
     async def examine(
         self, frame: Frame, place: FramePlace, *, begin: Callable[[], None] = lambda: None

@@ -18,7 +18,7 @@ from processors.learned.judgement import Judgement, judged, judged_good
 from processors.learned.paired_reference import LaidReference, PairedReference
 from processors.learned.settings import SETTINGS, ModelSettings, as_recipe_says, read_model_settings
 from processors.missing_rows import check_last_rows
-from schemas.errors import ConfigurationError, Refused
+from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.inspection_checks import family_of
 from schemas.inspections import Timings
@@ -27,7 +27,7 @@ from schemas.reasons import RefusalReason
 from schemas.recipes import LearnedInspection, ModelPin, PairSegmenterInspection
 from topologies.picture_work import PictureWork
 from topologies.references import PairPreparation, Reference, References
-from topologies.triton import ModelFailed, Triton
+from topologies.triton import ModelFailed, ModelUnusable, Triton
 
 DECODED_BYTES_PER_PX = 3
 COPIES = 3
@@ -67,15 +67,15 @@ class LearnedExamination:
     async def load_reference(self, inspection: LearnedInspection, assignment: Assignment) -> None:
         """Loads the reference that the view names, if the model compares with one. Raises Refused `missing_reference`.
 
-        Waits for the inference server; raises ConfigurationError for a model that is not what the recipe says.
+        The model is held by then. Raises ModelUnusable for one that is not what the recipe says.
         """
-        await self._reference(inspection, await self._settings_of(inspection), assignment, digest=None)
+        await self._reference(inspection, self._settings_of(inspection), assignment, digest=None)
 
     async def examine(
         self, inspection: LearnedInspection, assignment: Assignment, frame: Frame, content: bytes
     ) -> Examination:
         """What is on a frame. Raises Refused with the reason for which it cannot be inspected."""
-        settings = await self._settings_of(inspection)
+        settings = self._settings_of(inspection)
         reference = await self._reference(inspection, settings, assignment, digest=frame.reference)
         paired = None if reference is None else reference.prepared
         prepared = await self._work.prepare(
@@ -95,10 +95,14 @@ class LearnedExamination:
             heat_map=judgement.heat_map,
         )
 
-    async def _settings_of(self, inspection: LearnedInspection) -> ModelSettings:
-        """As the served model says, with the recipe's thresholds. Raises ConfigurationError."""
+    def _settings_of(self, inspection: LearnedInspection) -> ModelSettings:
+        """As the served model says, with the recipe's thresholds. Raises ModelUnusable; Refused where the model is not loaded."""
         if inspection not in self._settings:
-            text = (await self._triton.parameters(inspection.model)).get(SETTINGS)
+            if not self._triton.holds(inspection.model):
+                raise Refused(
+                    RefusalReason.MODEL_FAILED, f"{inspection.model.name}/{inspection.model.version} is not loaded"
+                )
+            text = self._triton.parameters(inspection.model).get(SETTINGS)
             self._settings[inspection] = as_recipe_says(_read(text, inspection), inspection)
         return self._settings[inspection]
 
@@ -137,16 +141,16 @@ class LearnedExamination:
 def _read(text: str | None, inspection: LearnedInspection) -> ModelSettings:
     model = f"model {inspection.model.name} version {inspection.model.version}"
     if not text:
-        raise ConfigurationError(
+        raise ModelUnusable(
             f"{model}: its configuration at the server has no parameter `{SETTINGS}/{inspection.model.version}`: serve a folder that "
             "`linesight train` wrote, with the config.pbtxt that is in it"
         )
     try:
         settings = read_model_settings(text)
     except ValueError as error:
-        raise ConfigurationError(f"{model}: its parameter `{SETTINGS}` at the server: {error}") from error
+        raise ModelUnusable(f"{model}: its parameter `{SETTINGS}` at the server: {error}") from error
     if settings.family != family_of(inspection):
-        raise ConfigurationError(
+        raise ModelUnusable(
             f"{model} is a {settings.family}: write `type: {settings.family}` in the recipe in place of "
             f"`{family_of(inspection)}`, or pin another model"
         )

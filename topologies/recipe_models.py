@@ -6,7 +6,6 @@ import numpy as np
 
 from processors.golden.crops import CROP_PX
 from processors.learned.answers import CLASS_OUTPUTS, MAP_OUTPUTS
-from schemas.plant import Plant
 from schemas.recipes import ClassifierInspection, GoldenInspection, Recipe, ViewInspection
 from topologies.triton import Model
 
@@ -14,12 +13,6 @@ from topologies.triton import Model
 def models_of(recipe: Recipe) -> tuple[Model, ...]:
     """Of all its views, each once, with an input on which it must work."""
     models = {model.pin: model for inspection in recipe.inspections for model in _models(inspection)}
-    return tuple(models.values())
-
-
-def models_of_plant(plant: Plant) -> tuple[Model, ...]:
-    """Of all its recipes, each once."""
-    models = {model.pin: model for recipe in plant.recipes for model in models_of(recipe)}
     return tuple(models.values())
 
 

@@ -230,7 +230,10 @@ class GivenTriton:
 
 
 def triton_service(run_dir: Path, model_repository: Path, *, trained: Path | None = None) -> TritonService:
-    """The Triton to use: the one that `TRITON_URL` names, else a local one on these repositories. Not started yet."""
+    """The Triton to use: the one that `TRITON_URL` names, else a local one on these repositories. Not started yet.
+
+    The local one starts without models: the stages load those that they want.
+    """
     if "TRITON_URL" in os.environ:
         return GivenTriton(TritonSettings().url)
-    return LocalTriton(run_dir, model_repository, trained=trained)
+    return LocalTriton(run_dir, model_repository, models=(), trained=trained)

@@ -360,6 +360,10 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 ready=True,
                 said_at_ns=AT_NS,
                 lacking_recipes=("board-b@1",),
+                warm_recipes=("board-a@1",),
+                lacking_reasons={"board-b@1": "reference of view left: board-b-left.png: No such file or directory"},
+                selected_recipes=("board-a@1",),
+                next_recipes=("board-b@1",),
             ),
         ),
         (

@@ -14,8 +14,7 @@ from tritonclient.utils import InferenceServerException
 from schemas.errors import ConfigurationError
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
-from schemas.telemetry import Stage
-from topologies.triton import Model, Triton
+from topologies.model_control import Model, ModelControl
 
 PIN = ModelPin(name="compare", version=2)
 MODEL = Model(pin=PIN, outputs=("difference",), known={"image": np.zeros((1, 1), np.uint8)})
@@ -52,11 +51,8 @@ class Server:
         """Nothing to close."""
 
 
-async def client_of(server: Server) -> Triton:
-    triton = Triton(settings=TritonSettings(shared_memory="off"), stage=Stage("inspect"), models=[MODEL], owner="t")
-    await triton._client.close()
-    triton._client = server
-    return triton
+def control_of(server: Server) -> ModelControl:
+    return ModelControl(client=server, settings=TritonSettings())
 
 
 @pytest.mark.parametrize(
@@ -71,11 +67,9 @@ async def test_a_model_that_answers_others_is_not_taken_for_one_that_hangs(
     executions: list[int], patient: bool, unloaded: int
 ) -> None:
     server = Server(executions=executions)
-    triton = await client_of(server)
     with pytest.raises(InferenceServerException, match="Deadline"):
-        await triton._prove(MODEL, timeout_s=0.1, patient=patient)
+        await control_of(server).prove(MODEL, MODEL.known, timeout_s=0.1, patient=patient)
     assert server.unloaded == unloaded
-    await triton.close()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +84,5 @@ async def test_a_model_that_answers_others_is_not_taken_for_one_that_hangs(
 async def test_only_a_refusal_to_load_is_a_matter_of_configuration(
     answer: InferenceServerException, raised: type[Exception]
 ) -> None:
-    triton = await client_of(Server(executions=[], loading=answer))
     with pytest.raises(raised):
-        await triton._load(PIN)
-    await triton.close()
+        await control_of(Server(executions=[], loading=answer)).load(PIN)

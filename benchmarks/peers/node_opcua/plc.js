@@ -23,14 +23,14 @@ const KINDS = ["verdict", "stop_line"];
 
 // name -> type; `[]`: an array; `w`: the gateway may write it
 const VARIABLES = {
-  "Heartbeat.Plc": "UInt32", "Heartbeat.Gateway": "UInt32 w", "Session": "String", "Recipe": "String",
+  "Heartbeat.Plc": "UInt32", "Heartbeat.Gateway": "UInt32 w", "Session": "String", "Recipe": "String", "NextRecipe": "String",
   "Line.Mode": "String", "Line.Cause": "String",
   "Arrivals.Count": "UInt32", "Arrivals.TriggerCounts": "UInt32[]", "Arrivals.PartIds": "String[]", "Arrivals.Visits": "UInt16[]",
   "Arrivals.Recipes": "String[]", "Arrivals.Batches": "String[]", "Arrivals.TimesNs": "Int64[]",
   "Departures.Count": "UInt32", "Departures.Counts": "UInt32[]", "Departures.PartIds": "String[]", "Departures.Visits": "UInt16[]",
   "Departures.Lanes": "String[]", "Departures.ByFailSafe": "Boolean[]", "Departures.RejectConfirmed": "Boolean[]",
   "Departures.TimesNs": "Int64[]",
-  "Handshake.TriggerReady": "Boolean w", "Handshake.TriggerSeen": "UInt32 w", "Handshake.ErrorCode": "UInt16 w",
+  "Handshake.TriggerReady": "Boolean w", "Handshake.ReadyRecipe": "String w", "Handshake.TriggerSeen": "UInt32 w", "Handshake.ErrorCode": "UInt16 w",
   "Handshake.ErrorText": "String w", "Handshake.Reset": "UInt32", "WritesAllowed": "Boolean",
   "Mailbox.CommandId": "String w", "Mailbox.Kind": "String w", "Mailbox.PartId": "String w", "Mailbox.Visit": "UInt16 w",
   "Mailbox.Verdict": "String w", "Mailbox.Action": "String w", "Mailbox.Reason": "String w", "Mailbox.DefectClass": "String w",
