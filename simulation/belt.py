@@ -84,6 +84,11 @@ class Belt:
         self.finished = True
         self._truth.finished(self.station.departure_count)
 
+    def stop(self) -> None:
+        """No new part comes any more; those under repair do, and then it is finished."""
+        self._new = iter(())
+        self._ahead.clear()
+
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """Writes down what the PLC carried out."""
         self._truth.executed(request, at_ns)
