@@ -42,7 +42,7 @@ class TruthFile:
         match row["event"]:
             case "part" if row["defects"] is not None:
                 self.parts[row["part_id"], row["visit"]] = tuple(sorted(defect["class"] for defect in row["defects"]))
-                self.arrived_at_ns[row["part_id"], row["visit"]] = row.get("at_ns", 0)
+                self.arrived_at_ns[row["part_id"], row["visit"]] = row["at_ns"]
             case "executed":
                 self.executed.append(row)
             case "left":

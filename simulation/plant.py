@@ -122,6 +122,8 @@ async def _run_by_itself(
     async with AsyncExitStack() as stack:
         stack.callback(studio.close)
         studio.warm_up(recipes)
+        if live:  # its parts wait for nobody once a gateway is ready, so the first one must not wait for its pictures
+            await belt.lay_ready()
         plc = PlcServer(
             plc=plant.plcs[0],
             stations=[station],

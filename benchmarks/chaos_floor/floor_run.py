@@ -29,7 +29,7 @@ from schemas.plant_file import load_plant
 
 READY_S = 60.0
 OBSERVED_S = 7.5
-"""At least so long the floor is watched after the end of a cause: 5 s in which it has to be normal again, and parts after that."""
+"""5 s in which it has to be normal again, and the parts after that."""
 GIVE_UP_S = 30.0
 CAUSE_ENDS_S = 120.0
 ALL_LEAVE_S = 60.0
@@ -57,12 +57,16 @@ class FloorRecord:
 
 @dataclass(kw_only=True)
 class FloorRun:
-    """One line with its machine behind a cable that can be cut. `run` may be called once; it changes this process's environment."""
+    """One line with its machine behind a cable that can be cut. `run` may be called once; it changes this process's environment.
+
+    `observed_s`: at least so long the floor is watched after the end of a cause.
+    """
 
     run_dir: Path
     rate_per_s: float
     seed: int
     say: Say
+    observed_s: float = OBSERVED_S
     said: list[str] = field(default_factory=list)
     _pulled: list[Pulled] = field(default_factory=list)
 
@@ -124,7 +128,7 @@ class FloorRun:
             over_ns = time.time_ns()
         self._pulled.append(Pulled(kind=pull.kind, how=pull.how, began_ns=began_ns, over_ns=over_ns))
         since_ns = over_ns or time.time_ns()
-        normal = self._await_normal(floor, since_ns=since_ns, at_least_s=OBSERVED_S, at_most_s=GIVE_UP_S)
+        normal = self._await_normal(floor, since_ns=since_ns, at_least_s=self.observed_s, at_most_s=GIVE_UP_S)
         self.say(
             f"{number}: {pull.kind}, {pull.how}: {(since_ns - began_ns) / 1e9:.1f} s"
             + ("" if normal else f"; NOT normal within {GIVE_UP_S:g} s")

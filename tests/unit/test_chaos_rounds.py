@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.chaos.faults import BY_NAME, FAULTS
-from benchmarks.chaos.proxy import Proxy
+from benchmarks.chaos.proxy import Proxy, Way
 from benchmarks.chaos.rounds import faults_of
 from benchmarks.chaos.scene import Scene
 from benchmarks.chaos.table import holds, table
@@ -95,6 +95,36 @@ def test_a_held_connection_goes_on_where_it_was(proxy: Proxy) -> None:
             proxy.release()
             assert before.recv(4096) == b"two"
             assert meanwhile.recv(4096) == b"three"
+
+
+@pytest.mark.parametrize("way", Way)
+def test_held_one_way_a_connection_stays_and_goes_on_where_it_was(proxy: Proxy, way: Way) -> None:
+    with connect(proxy) as client:
+        client.sendall(b"one")
+        assert client.recv(4096) == b"one"
+        proxy.hold(way)
+        client.sendall(b"two")
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(4096)
+        client.settimeout(TIMEOUT_S)
+        proxy.release()
+        assert client.recv(4096) == b"two"
+
+
+def test_a_cut_ends_every_connection_and_lets_none_in_until_it_is_mended(proxy: Proxy) -> None:
+    with connect(proxy) as client:
+        client.sendall(b"one")
+        assert client.recv(4096) == b"one"
+        proxy.cut()
+        with pytest.raises(ConnectionResetError):
+            client.recv(4096)
+    with connect(proxy) as meanwhile, pytest.raises(ConnectionResetError):
+        meanwhile.recv(4096)
+    proxy.release()
+    with connect(proxy) as afterwards:
+        afterwards.sendall(b"three")
+        assert afterwards.recv(4096) == b"three"
 
 
 def test_resets_end_a_connection_in_disorder(proxy: Proxy) -> None:
