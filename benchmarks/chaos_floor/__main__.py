@@ -8,7 +8,9 @@ import os
 import random
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -17,7 +19,7 @@ from benchmarks.chaos_floor.floor_run import FloorRun
 from benchmarks.chaos_floor.pulls import KINDS, pulls_of
 from benchmarks.chaos_floor.recovery import recoveries
 from benchmarks.chaos_floor.report import broken_rules, details_of, kinds_table, rows_of
-from benchmarks.results_file import load, machine, write
+from benchmarks.results_file import Row, load, machine, write
 from benchmarks.results_table import results_table
 from cli.demo_run import say_with_time
 
@@ -40,9 +42,16 @@ def main() -> None:
     console = Console()
     then = machine()
     run = FloorRun(run_dir=run_dir, rate_per_s=given.rate, seed=seed, say=say_with_time(console))
-    record = run.run(pulls_of(given.pulls, seed=seed, kinds=kinds))
+    details: dict[str, Any] = {"seed": seed, "rate_per_s": given.rate}
+    try:
+        record = run.run(pulls_of(given.pulls, seed=seed, kinds=kinds))
+    except Exception as error:  # whatever it was, a run that broke off is a result, and not a good one
+        failed = Row(name="runs that went to their end", value=0, unit="runs", at_least=1)
+        details |= {"failed": repr(error), "pulls": [asdict(pulled) for pulled in run.pulled], "said": run.said}
+        write(given.out, rows=[failed], machine_then=then, details=details)
+        raise
     rows = rows_of(record, asked_for=given.pulls)
-    details = {"seed": seed, "rate_per_s": given.rate, "load_after": load(), **details_of(record)}
+    details |= {"load_after": load(), **details_of(record)}
     write(given.out, rows=rows, machine_then=then, details=details)
     console.print(kinds_table(recoveries(record.pulled, record.truth, until_ns=record.until_ns)))
     console.print(results_table(rows, then))

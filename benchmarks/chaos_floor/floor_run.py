@@ -68,7 +68,7 @@ class FloorRun:
     say: Say
     observed_s: float = OBSERVED_S
     said: list[str] = field(default_factory=list)
-    _pulled: list[Pulled] = field(default_factory=list)
+    pulled: list[Pulled] = field(default_factory=list)
 
     def run(self, pulls: Sequence[Pull]) -> FloorRecord:
         """Raises what the line raises where it cannot go on."""
@@ -108,7 +108,7 @@ class FloorRun:
             return FloorRecord(
                 plant=plant,
                 truth=demo.truth,
-                pulled=self._pulled,
+                pulled=self.pulled,
                 until_ns=until_ns,
                 killed_at_ns=machine.killed_at_ns,
                 missed=floor.missed,
@@ -126,7 +126,7 @@ class FloorRun:
                 break
         else:
             over_ns = time.time_ns()
-        self._pulled.append(Pulled(kind=pull.kind, how=pull.how, began_ns=began_ns, over_ns=over_ns))
+        self.pulled.append(Pulled(kind=pull.kind, how=pull.how, began_ns=began_ns, over_ns=over_ns))
         since_ns = over_ns or time.time_ns()
         normal = self._await_normal(floor, since_ns=since_ns, at_least_s=self.observed_s, at_most_s=GIVE_UP_S)
         self.say(
