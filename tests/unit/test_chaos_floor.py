@@ -161,13 +161,13 @@ def test_a_command_is_wrong_the_second_time(line: Line) -> None:
     assert line.broken() == {"wrong": ["verdict/p2: executed 2 times"]}
 
 
-@pytest.mark.parametrize("late_ns", [0, SECOND_NS])
+@pytest.mark.parametrize("late_ns", [-1, 0, SECOND_NS])
 def test_a_command_after_its_validity_is_stale(line: Line, late_ns: int) -> None:
     row = line.truth.executed[0]
     valid_until_ns = BEGIN_NS + SECOND_NS
     line.topics.commands[row["command_id"]] = _valid_until(line.topics.commands[row["command_id"]], valid_until_ns)
-    row |= {"valid_until_ns": valid_until_ns, "at_ns": valid_until_ns + late_ns - 1}
-    assert list(line.broken()) == (["stale"] if late_ns else [])
+    row |= {"valid_until_ns": valid_until_ns, "at_ns": valid_until_ns + late_ns}
+    assert list(line.broken()) == (["stale"] if late_ns >= 0 else [])
 
 
 def _valid_until(command: Command, at_ns: int) -> Command:
@@ -250,3 +250,12 @@ def test_the_floor_is_called_normal_when_the_last_parts_were_and_not_before_enou
     assert not normality.holds(since_ns=BEGIN_NS + 8 * SECOND_NS, now_ns=now_ns)
     spoiled = dataclasses.replace(line.truth, executed=line.truth.executed[:9])
     assert not Normality(truth=spoiled).holds(since_ns=BEGIN_NS, now_ns=now_ns)
+
+
+def test_a_part_that_may_still_get_its_verdict_does_not_count_yet(tmp_path: Path) -> None:
+    line = Line(tmp_path, parts=10)
+    del line.truth.executed[9]
+    arrived_ns = line.truth.arrived_at_ns["p9", 1]
+    normality = Normality(truth=line.truth)
+    assert normality.holds(since_ns=BEGIN_NS, now_ns=arrived_ns + SECOND_NS)
+    assert not normality.holds(since_ns=BEGIN_NS, now_ns=arrived_ns + 2 * SECOND_NS)
