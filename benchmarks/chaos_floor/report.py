@@ -16,20 +16,32 @@ from benchmarks.results_file import Row
 
 NORMAL_WITHIN_S = 5.0
 MOST_LINES = 50
+SEEN_OTHERWISE = ("PLC restarted", "wrong namespace", "gateway killed")
+"""Kinds that a part need not show: the process has another id before their cause ends."""
 
 
 def broken_rules(record: FloorRecord) -> dict[str, list[str]]:
     """What breaks each rule, by the rule's row."""
     (station,) = record.plant.stations
     truth, topics = record.truth, record.topics
+    found = recoveries(record.pulled, truth, until_ns=record.until_ns)
     return {
         "wrong commands executed": wrong_commands(truth, topics),
         "stale commands executed": stale_commands(truth, gate_after_ms=station.gate_after_ms),
         "parts told without exactly one verdict": parts_without_one_verdict(topics),
         "parts not told by a PLC that lived on": parts_never_told(truth, topics, killed_at_ns=record.killed_at_ns),
         "differences in the ledger": [str(item) for item in record.outcome.report["ledger"]["differences"]],
-        "pulls that did not take place": record.missed,
+        "pulls that did not take place": [*record.missed, *pulls_without_trace(found)],
     }
+
+
+def pulls_without_trace(found: Sequence[Recovery]) -> list[str]:
+    """Pulls that no part was hit by, and of which nothing else says that they took place."""
+    return [
+        f"{item.pulled.kind}, {item.pulled.how}: every part was normal while it lasted"
+        for item in found
+        if item.hit == 0 and item.pulled.kind not in SEEN_OTHERWISE and item.pulled.how != "the PLC's"
+    ]
 
 
 def rows_of(record: FloorRecord, *, asked_for: int) -> list[Row]:
@@ -55,6 +67,7 @@ def rows_of(record: FloorRecord, *, asked_for: int) -> list[Row]:
         Row(name="parts told", value=len(record.topics.told), unit="parts"),
         Row(name="parts not decidable", value=report["parts"]["not_decidable"], unit="parts"),
         Row(name="commands executed", value=len(record.truth.executed), unit="commands"),
+        Row(name="commands refused by the PLC", value=_refused(record), unit="commands"),
         Row(name="parts rejected by the fail-safe", value=_by_fail_safe(record), unit="parts"),
     ]
 
@@ -104,3 +117,7 @@ def kinds_table(found: Sequence[Recovery]) -> Table:
 
 def _by_fail_safe(record: FloorRecord) -> int:
     return sum(bool(row["by_fail_safe"]) for row in record.truth.left)
+
+
+def _refused(record: FloorRecord) -> int:
+    return sum(count for outcome, count in record.topics.outcomes.items() if outcome.startswith("refused"))

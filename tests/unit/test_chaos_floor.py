@@ -21,7 +21,8 @@ from benchmarks.chaos_floor.accounts import (
 )
 from benchmarks.chaos_floor.papers import ENDED, GOOD, Papers
 from benchmarks.chaos_floor.pulls import KINDS, pulls_of
-from benchmarks.chaos_floor.recovery import Normality, Pulled, recoveries
+from benchmarks.chaos_floor.recovery import Normality, Pulled, Recovery, recoveries
+from benchmarks.chaos_floor.report import pulls_without_trace
 from cli.truth import TruthFile
 from gateways.certificates import belong_together, read_facts
 from schemas.commands import Command
@@ -259,3 +260,12 @@ def test_a_part_that_may_still_get_its_verdict_does_not_count_yet(tmp_path: Path
     normality = Normality(truth=line.truth)
     assert normality.holds(since_ns=BEGIN_NS, now_ns=arrived_ns + SECOND_NS)
     assert not normality.holds(since_ns=BEGIN_NS, now_ns=arrived_ns + 2 * SECOND_NS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pull_that_hit_no_part_took_place_only_where_a_process_was_killed(kind: str) -> None:
+    for how in {variant.how for variant in KINDS[kind]}:
+        pulled = Pulled(kind=kind, how=how, began_ns=0, over_ns=1)
+        is_killed = kind in {"PLC restarted", "wrong namespace", "gateway killed"} or how == "the PLC's"
+        for hit, without in ((0, not is_killed), (1, False)):
+            assert bool(pulls_without_trace([Recovery(pulled=pulled, hit=hit, after_s=1.0)])) is without
