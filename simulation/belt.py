@@ -65,6 +65,11 @@ class Belt:
         self._rejects = 0
         self._on_station: dict[str, PlannedPart] = {}
 
+    async def lay_ready(self) -> None:
+        """Has the pictures of the first part taken; later parts' are taken while it comes. For use before anybody asks for parts."""
+        self._look_ahead()
+        await asyncio.wrap_future(self._ahead[0].pictures)
+
     async def run(self, plc: PlcServer) -> None:
         """Brings all parts and returns when the last one has left."""
         self._look_ahead()
@@ -87,6 +92,11 @@ class Belt:
                 break
         self.finished = True
         self._truth.finished(self.station.departure_count)
+
+    def stop(self) -> None:
+        """No new part comes any more; those under repair do, and then it is finished."""
+        self._new = iter(())
+        self._ahead.clear()
 
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """Writes down what the PLC carried out."""

@@ -122,6 +122,8 @@ async def _run_by_itself(
     async with AsyncExitStack() as stack:
         stack.callback(studio.close)
         studio.warm_up(recipes)
+        if live:  # its parts wait for nobody once a gateway is ready, so the first one must not wait for its pictures
+            await belt.lay_ready()
         plc = PlcServer(
             plc=plant.plcs[0],
             stations=[station],
@@ -182,12 +184,17 @@ def _belt_methods(belt: Belt) -> dict[str, tuple[Method, list[ua.VariantType], l
     async def answer(parent: ua.NodeId) -> list[ua.Variant]:
         return status(belt.station, finished=belt.finished)
 
+    async def stop(parent: ua.NodeId) -> list[ua.Variant]:
+        belt.stop()
+        return []
+
     async def misroute(parent: ua.NodeId) -> list[ua.Variant]:
         belt.station.misroute()
         return []
 
     return {
         "Simulation.Start": (start, [], []),
+        "Simulation.Stop": (stop, [], []),
         "Simulation.MisrouteNext": (misroute, [], []),
         "Simulation.Status": (answer, [], [_UINT32, _UINT32, _BOOLEAN]),
     }
@@ -199,11 +206,15 @@ def _camera_methods(cameras: CameraServer) -> dict[str, tuple[Method, list[ua.Va
     async def silence(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
         return [ua.Variant(cameras.silence(camera.Value, seconds.Value), _BOOLEAN)]
 
+    async def darken(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
+        return [ua.Variant(cameras.darken(camera.Value, seconds.Value), _BOOLEAN)]
+
     async def set_clock_ahead(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
         return [ua.Variant(cameras.set_clock_ahead(camera.Value, seconds.Value), _BOOLEAN)]
 
     return {
         "Simulation.SilenceCamera": (silence, [_STRING, _DOUBLE], [_BOOLEAN]),
+        "Simulation.DarkenCamera": (darken, [_STRING, _DOUBLE], [_BOOLEAN]),
         "Simulation.SetCameraClockAhead": (set_clock_ahead, [_STRING, _DOUBLE], [_BOOLEAN]),
     }
 
