@@ -1,5 +1,6 @@
 """The label files of `linesight train` and `evaluate`: one JSON object a line, paths relative to the file (docs/models.md)."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -73,10 +74,12 @@ def read_samples(file: Path) -> list[Sample]:
 
     Raises:
         ConfigurationError: with file, line, key and what was expected; a file that is missing, a picture that is none, a
-            region outside its picture, one picture twice with contradicting labels, no row at all.
+            region outside its picture, one picture (or an exact copy of it, beside the same reference) twice with contradicting
+            labels, no row at all.
     """
     samples: list[Sample] = []
     seen: dict[Path, Sample] = {}
+    seen_bytes: dict[tuple[bytes, Path | None], Sample] = {}
     for number, line in _lines(file):
         if not line.strip():
             continue
@@ -86,6 +89,8 @@ def read_samples(file: Path) -> list[Sample]:
             if before is not None:
                 _refuse_contradiction(before, sample)
                 continue
+            content = hashlib.sha256(sample.image.read_bytes()).digest(), sample.reference
+            _refuse_contradiction(seen_bytes.setdefault(content, sample), sample)
         except (ValueError, TypeError, RecursionError) as error:
             expected = "expected one JSON object a line: " if isinstance(error, json.JSONDecodeError) else ""
             raise ConfigurationError(f"{file}:{number}: {expected}{error}") from error
@@ -220,4 +225,5 @@ def _refuse_contradiction(before: Sample, sample: Sample) -> None:
         return None if one.regions is None else sorted((region.class_name, region.box) for region in one.regions)
 
     if (before.label, marks(before)) != (sample.label, marks(sample)):
-        raise ValueError(f"image: {sample.name} was labelled otherwise in line {before.line}")
+        copied = "" if before.image == sample.image else f", where the same picture is {before.name}"
+        raise ValueError(f"image: {sample.name} was labelled otherwise in line {before.line}{copied}")

@@ -120,11 +120,7 @@ def assign(clusters: Sequence[int], bad: Sequence[bool], *, seed: int) -> frozen
             taken += counts[cluster]
             held.append(cluster)
     if not held and len(order) > 1:
-
-        def takes_all(cluster: int) -> bool:
-            return bool(np.any((counts[cluster] == total) & (total > 0)))
-
-        held = [min(order, key=lambda cluster: (takes_all(cluster), len(members[cluster])))]
+        held = [min(order, key=lambda cluster: len(members[cluster]))]
     return frozenset(index for cluster in held for index in members[cluster])
 
 

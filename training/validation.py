@@ -21,7 +21,7 @@ _MAP_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _BOX_THRESHOLDS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8)
 _TIE = 0.005
 """By how much a threshold must be better to lie so far from the middle: what few images decide by chance is not followed to the edge."""
-_LEAST_IMAGES = 12
+_LEAST_IMAGES = 24
 MOST_IMAGES = 400
 """More pictures than these make the thresholds hardly better, and take long."""
 _MOST_TUNED = 120
@@ -30,7 +30,7 @@ Answered = list[tuple[Sample, Answer]]
 
 
 def answers(model: Model, samples: Sequence[Sample], *, until: float, seed: int) -> Answered:
-    """Answers for the samples, at most 400, and at least 12 when `until` (`time.monotonic()`) has come.
+    """Answers for the samples, at most 400, and at least 24 when `until` (`time.monotonic()`) has come.
 
     In random order, a bad part and a good part by turns as long as there are both: where one in a hundred is bad, the few are seen.
     """

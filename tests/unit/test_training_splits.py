@@ -134,3 +134,27 @@ def test_many_alike_pictures_are_joined_in_bounded_time_and_memory() -> None:
     nothing = np.zeros(256, bool)
     prints = ((nothing, np.full((32, 32), 100 + index % 2, np.uint8)) for index in range(10_000))
     assert len(near_duplicates(prints)) == 9_999
+
+
+def test_two_groups_one_all_good_and_one_all_bad_are_split_by_image(tmp_path: Path) -> None:
+    generator = np.random.default_rng(8)
+    samples = []
+    for index in range(20):
+        path = tmp_path / f"{index}.png"
+        cv2.imwrite(str(path), generator.integers(0, 256, (40, 40), dtype=np.uint8))
+        bad = index < 5
+        samples.append(
+            Sample(
+                line=1,
+                name=path.name,
+                image=path,
+                reference=None,
+                group="bad ones" if bad else "good ones",
+                regions=None,
+                label="dent" if bad else "good",
+            )
+        )
+    parts = split(samples, seed=1)
+    assert parts.by == "image"
+    assert {samples[index].bad for index in parts.train} == {True, False}
+    assert "warning" in parts.lines()[-1]

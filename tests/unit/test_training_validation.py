@@ -46,8 +46,8 @@ def test_the_few_bad_parts_are_seen_although_time_is_short() -> None:
     """1 % bad of 1,000, and no time left: they are among the first."""
     samples = [sample(index, bad=index % 100 == 0) for index in range(1000)]
     done = answers(answering(lambda asked: 0.5), samples, until=0.0, seed=1)
-    assert len(done) == 12
-    assert sum(bool(asked.bad) for asked, _ in done) == 6
+    assert len(done) == 24
+    assert sum(bool(asked.bad) for asked, _ in done) == 10
 
 
 def test_costs_are_those_of_the_shares_in_the_file_not_of_what_was_seen() -> None:
@@ -60,6 +60,15 @@ def test_costs_are_those_of_the_shares_in_the_file_not_of_what_was_seen() -> Non
     all_of_them = part_threshold(SETTINGS, seen, held, escape_cost=2, overkill_cost=1)
     assert few.escapes == 0
     assert (all_of_them.escapes, all_of_them.overkill) == (10, 0)
+
+
+def test_of_many_bad_parts_few_are_seen_and_each_stands_for_more() -> None:
+    """100 are bad, 2 were seen; 30 of 100 good ones score above them: passing 100 costs more than rejecting 30."""
+    held = [sample(index, bad=index < 100) for index in range(200)]
+    seen = [(one, Answer(score=0.5, class_name="crack")) for one in held[:2]]
+    seen += [(one, Answer(score=0.6 if one.line < 130 else 0.1, class_name="crack")) for one in held[100:]]
+    chosen = part_threshold(SETTINGS, seen, held, escape_cost=1, overkill_cost=1)
+    assert (chosen.escapes, chosen.overkill) == (0, 30)
 
 
 @pytest.mark.parametrize("strength", [80, 140, 200])

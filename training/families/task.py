@@ -20,7 +20,7 @@ BOX_SHARE = 0.6
 _LEARNED_AREA_SHARE = 0.25
 _LOOKED_AT = 60
 _SMOOTHING, _CLASS_SMOOTHING = 0.005, 0.02
-_CLASS_WEIGHT = 0.5
+_CLASS_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
