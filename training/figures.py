@@ -1,7 +1,7 @@
 """Figures of an evaluation with their uncertainty. No torch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ _BOOTSTRAPS = 500
 Interval = tuple[float, float]
 
 
-def auroc(scores: Sequence[float], bad: Sequence[bool]) -> float | None:
+def auroc(scores: npt.ArrayLike, bad: npt.ArrayLike) -> float | None:
     """Chance that a bad one scores above a good one, ties count half (Mann-Whitney); None without both."""
     values, truth = np.asarray(scores, float), np.asarray(bad, bool)
     if truth.all() or not truth.any():

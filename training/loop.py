@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ def train(
         say(f"taken up from {checkpoint} at step {step}, after {used_s:.0f} s of training")
     else:
         save_checkpoint(checkpoint, identity, parts, step, used_s)
+    batches, half_as_wide = _Ahead(batch, seed), _has_bfloat16()
     last, saved_at = time.monotonic(), time.monotonic()
     network.train()
     while used_s < budget_s and step < _MOST_STEPS:
@@ -68,8 +70,8 @@ def train(
         rate = _PEAK_LEARNING_RATE * min(1.0, (step + 1) / _WARM_STEPS) * (1 + math.cos(math.pi * progress)) / 2
         for group in optimizer.param_groups:
             group["lr"] = max(rate, 1e-6) * 0.5**recoveries
-        inputs, targets = batch(np.random.default_rng((seed, step, recoveries)))
-        with torch.autocast("cpu", torch.bfloat16):
+        inputs, targets = batches(step, recoveries)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_as_wide):
             answers = network(inputs)
         loss = loss_of(answers.float(), targets)
         if not torch.isfinite(loss):
@@ -99,6 +101,33 @@ def train(
     save_checkpoint(checkpoint, identity, parts, step, used_s)
     say(f"trained {step} steps in {used_s:.0f} s")
     return averaged.eval()
+
+
+class _Ahead:
+    """Makes the next batch while the network learns from this one; which batch it is depends on nothing but the seed and the step."""
+
+    def __init__(self, batch: Batch, seed: int) -> None:
+        self._batch, self._seed = batch, seed
+        self._maker = ThreadPoolExecutor(max_workers=1)
+        self._next: tuple[tuple[int, int], Future[tuple[torch.Tensor, torch.Tensor]]] | None = None
+
+    def __call__(self, step: int, recoveries: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of a step; that of the step after it is begun."""
+        made = self._next[1] if self._next and self._next[0] == (step, recoveries) else self._begun(step, recoveries)
+        taken = made.result()
+        self._next = (step + 1, recoveries), self._begun(step + 1, recoveries)
+        return taken
+
+    def _begun(self, step: int, recoveries: int) -> Future[tuple[torch.Tensor, torch.Tensor]]:
+        return self._maker.submit(self._batch, np.random.default_rng((self._seed, step, recoveries)))
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16; where it does not, it is emulated and slower than float32."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 @torch.no_grad()

@@ -90,15 +90,25 @@ class PictureCache:
 
 
 def mask_of(
-    regions: Sequence["Region"], classes: Sequence[str], shape: tuple[int, ...], scale: float, box_share: float
+    regions: Sequence["Region"],
+    classes: Sequence[str],
+    shape: tuple[int, ...],
+    scale: float,
+    box_share: float,
+    *,
+    corner: tuple[int, int] = (0, 0),
 ) -> Picture:
-    """uint8 [h, w]: 0 for nothing, 1 + index of the class inside a region. Boxes count with the middle `box_share` of their sides."""
+    """uint8 [h, w]: 0 for nothing, 1 + index of the class inside a region. Boxes count with the middle `box_share` of their sides.
+
+    Large regions are drawn first, so that a small one inside them is not hidden. `corner` is (left, top), px at `scale`, of a window whose
+    `shape` is given.
+    """
     mask = np.zeros(shape[:2], np.uint8)
-    for region in regions:
+    for region in sorted(regions, key=lambda one: -one.area_px):
         points = region.points
         if region.is_box:
             centre = points.mean(0)
             points = centre + (points - centre) * box_share
-        drawn = np.rint(points * scale).astype(np.int32)
+        drawn = np.rint(points * scale).astype(np.int32) - np.array(corner, np.int32)
         cv2.fillPoly(mask, [drawn], 1 + classes.index(region.class_name))
     return mask

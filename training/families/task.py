@@ -19,6 +19,8 @@ BOX_SHARE = 0.6
 """Share of a box's sides that counts as defect: boxes are drawn around a defect with room, and neighbours' boxes touch."""
 _LEARNED_AREA_SHARE = 0.25
 _LOOKED_AT = 60
+_SMOOTHING, _CLASS_SMOOTHING = 0.005, 0.02
+_CLASS_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +89,22 @@ def segmentation(
 
 
 def segmentation_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross entropy, and Dice of defect against none: few places are defects (Milletari et al., 3DV 2016)."""
-    entropy = functional.cross_entropy(logits, targets, label_smoothing=0.005)
-    defect = 1 - torch.softmax(logits, 1)[:, 0]
-    truth = (targets > 0).float()
+    """Where, and of which class, apart: else the class, which only a few places in a hundred have, is learned last.
+
+    Where: cross entropy of defect against none, and Dice, since few places are defects (Milletari et al., 3DV 2016). Class: cross entropy
+    among the classes, at the places of defects.
+    """
+    truth = targets > 0
+    against_none = torch.logsumexp(logits[:, 1:], 1) - logits[:, 0]
+    entropy = functional.binary_cross_entropy_with_logits(
+        against_none, truth.float() * (1 - 2 * _SMOOTHING) + _SMOOTHING
+    )
+    defect = torch.sigmoid(against_none)
     dice = (2 * (defect * truth).sum() + 1) / (defect.sum() + truth.sum() + 1)
-    return entropy + 0.5 * (1 - dice)
+    loss = entropy + 0.5 * (1 - dice)
+    if logits.shape[1] > 2 and bool(truth.any()):
+        named = logits[:, 1:].movedim(1, -1)[truth]
+        loss = loss + _CLASS_WEIGHT * functional.cross_entropy(
+            named, targets[truth] - 1, label_smoothing=_CLASS_SMOOTHING
+        )
+    return loss
