@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import alert_quality, simulated_run_lengths, skab, statistics_replay, statistics_topics
+from benchmarks import alert_quality, alert_storm, simulated_run_lengths, skab, statistics_replay, statistics_topics
 from benchmarks.results_file import Row, load, machine, write
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
 from processors.spc.ewma import WEIGHT, WIDTH
@@ -45,7 +45,7 @@ def main() -> None:
     asked = parser.parse_args()
     then = machine()
     details: dict[str, Any] = {"runs": asked.runs, "run_lengths": [], "load_before": load()}
-    rows = [*_run_lengths(asked.runs, details), *_alerts(details), *_pump(details), *_stage(details)]
+    rows = [*_run_lengths(asked.runs, details), *_alerts(details), *_pump(details), *_stage(details), *_storm(details)]
     write(asked.out, rows=rows, machine_then=then, details={**details, "load_after": load()})
     table = Table("what", "value", "unit", "limit", "met")
     for row in rows:
@@ -148,6 +148,12 @@ def _stage(details: dict[str, Any]) -> Iterator[Row]:
     yield Row(name=name, value=round(found["demo_per_s"]), unit="verdicts/s", at_least=20_000)
     name = "restart to the first correct figure"
     yield Row(name=name, value=round(found["restart_s"], 1), unit="s", at_most=5)
+
+
+def _storm(details: dict[str, Any]) -> Iterator[Row]:
+    found = alert_storm.measured()
+    details["storm"] = found.as_json()
+    yield from alert_storm.rows(found)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def command(
         value=value or 0.0,
         signals=(f"person {person}",) if kind is CommandKind.STOP_LINE else (),
     )
-    result = _carry_out(asked, description, find_kafka())
+    result = carry_out(asked, description, find_kafka())
     if json:
         print_json(result)
     else:
@@ -81,7 +81,8 @@ def _station(plant: Plant, name: str | None) -> str:
     return name
 
 
-def _carry_out(asked: Command, plant: Plant, kafka: KafkaSettings) -> CommandResult:
+def carry_out(asked: Command, plant: Plant, kafka: KafkaSettings) -> CommandResult:
+    """Sends a command and returns what became of it. Raises ServiceAway where nobody tells within half a minute."""
     from cli.following import Follower
     from cli.producing import Sender
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from processors.alert_actions import AlertStep, can_act, with_action
 from processors.alert_episodes import Clear, Episodes, Finding, Raise
-from processors.alerting import AlertStep, line_stop
 from schemas.alert_rules import SensorLimitRule
 from schemas.alerts import Alert
 from schemas.errors import Refused
@@ -59,7 +59,6 @@ class SensorLimits:
         self._plant = plant
         self._channels = {(asset.name, c.name): (asset.line, c) for asset in plant.assets for c in asset.channels}
         self._rules = [rule for rule in plant.alerts if isinstance(rule, SensorLimitRule)]
-        self._signals = {rule.name: rule.signals for rule in self._rules}
         self._episodes = Episodes(self._rules)
         self._known: dict[tuple[str, str], _Channel] = {}
         self._within_since_ns: dict[str, int] = {}
@@ -89,12 +88,11 @@ class SensorLimits:
         if findings is None:
             return None
         station = self._station_of(reading.asset)
-        can_stop = station is not None
+        rules = {rule.name: rule for rule in self._rules}
         return [
-            line_stop(alert, station.name, signals=self._signals[alert.rule])
-            if alert.action and station
-            else AlertStep(alert=alert)
-            for alert in self._episodes.apply(findings, action=can_stop)
+            with_action(alert, rules[alert.rule])
+            for finding in findings
+            for alert in self._episodes.apply([finding], action=can_act(rules[finding.rule], station))
         ]
 
     def tick(self, now_ns: int) -> list[AlertStep]:

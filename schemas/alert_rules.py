@@ -8,12 +8,19 @@ from schemas.section import Section
 
 
 class AlertRule(Section, frozen=True, kw_only=True):
-    """What all alert rules share. `repeat_after_ms` null: said once until cleared."""
+    """What all alert rules share. An open alert is repeated after `repeat_after_ms`, then after twice as long each time, up to
+    `longest_repeat_ms`; `repeat_after_ms` null: said once until cleared.
+
+    `divert` and `hold_batch` set the parameter of that name (under the station's interlocks) to 1; setting it back is a person's.
+    With `approval: required` the action waits for `linesight alerts approve`.
+    """
 
     name: str
     severity: Literal["info", "warning", "critical"] = "warning"
     repeat_after_ms: int | None = 300_000
-    action: Literal["stop_line"] | None = None
+    longest_repeat_ms: int = 3_600_000
+    action: Literal["stop_line", "divert", "hold_batch"] | None = None
+    approval: Literal["required"] | None = None
 
     @property
     def signals(self) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ OUTSIDE_WRITERS = {
     "manifests": "What such a gateway sent or dropped, so that nothing is lost unnamed.",
     "sensors": "Readings of assets that the plant publishes itself.",
     "reviews": "Labels of a plant's own review tool.",
+    "alert-responses": "Acknowledgements and silences of a plant's own tool for people on call.",
 }
 """Topics that others may write to, and what."""
 

@@ -12,6 +12,7 @@ from typing import Literal
 from schemas.addresses import without_password
 from schemas.alert_rules import Rule
 from schemas.interlocks import Interlocks
+from schemas.receivers import AnyReceiver
 from schemas.recipes import Recipe
 from schemas.section import Section
 from schemas.statistics_settings import StatisticsSettings
@@ -274,7 +275,7 @@ class Asset(Section, frozen=True, kw_only=True):
 
 
 class Webhook(Section, frozen=True, kw_only=True):
-    """A receiver of alerts: POST of the alert as JSON."""
+    """Every alert, as it is on the topic: POST as JSON, unsigned, without a bound. People are told by `receivers`."""
 
     url: str
     timeout_ms: int = 2000
@@ -293,7 +294,9 @@ class RetrainingSettings(Section, frozen=True, kw_only=True):
 
     Scores of OK parts are ranked in the first `baseline_views` of their recipe's view; the ranks of the newest `window_views` of a
     station are compared with the baselines' (two-sample Kolmogorov-Smirnov). `disagreement_ratio` of reviews against verdicts over
-    the last `minimum_reviews` parts fires too. At most one request per model in `minimum_interval_ms`.
+    the last `minimum_reviews` parts fires too, and so does a NOT_OK share of the newest `mix_batches` batches (of at least
+    `mix_batch_parts` parts each) that all lie beyond the limits of the first `baseline_parts` parts, unless people confirmed it.
+    At most one request per model in `minimum_interval_ms`, and `most_per_30_days`.
     """
 
     baseline_views: int = 120
@@ -302,7 +305,11 @@ class RetrainingSettings(Section, frozen=True, kw_only=True):
     minimum_distance: float = 0.3
     minimum_reviews: int = 10
     disagreement_ratio: float = 0.2
+    baseline_parts: int = 1000
+    mix_batches: int = 3
+    mix_batch_parts: int = 50
     minimum_interval_ms: int = 3_600_000
+    most_per_30_days: int = 8
 
 
 class KafkaLayout(Section, frozen=True, kw_only=True):
@@ -327,6 +334,7 @@ class Plant(Section, frozen=True, kw_only=True):
     assets: tuple[Asset, ...] = ()
     alerts: tuple[Rule, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
+    receivers: tuple[AnyReceiver, ...] = ()
     statistics: StatisticsSettings = StatisticsSettings()
     record: RecordSettings = RecordSettings()
     retraining: RetrainingSettings = RetrainingSettings()

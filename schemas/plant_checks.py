@@ -14,11 +14,13 @@ from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, Plc, PlcN
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
+from schemas.receiver_checks import receiver_findings
 from schemas.recipes import KOfN, Recipe
 from schemas.rule_checks import rule_findings
 from schemas.statistics_checks import ALWAYS_BY, statistics_findings
 from schemas.usefulness_checks import idle_rules, late_deadlines
 
+FEWEST_BATCHES = 2
 RESERVED_LABELS = (*ALWAYS_BY, "station", "line", "class")
 
 
@@ -33,9 +35,12 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from inspection_findings(plant.recipes)
     yield from rule_findings(plant)
     yield from _webhooks(plant)
+    yield from receiver_findings(plant)
     yield from late_deadlines(plant)
     yield from idle_rules(plant)
     yield from statistics_findings(plant)
+    if plant.retraining.mix_batches < FEWEST_BATCHES:
+        yield ("retraining", "mix_batches"), f"at least {FEWEST_BATCHES}: one bad batch is no drift of a model", None
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 
@@ -68,6 +73,7 @@ def _names(plant: Plant) -> Iterator[Finding]:
     yield from _unique((("assets", i, "name"), asset.name) for i, asset in enumerate(plant.assets))
     yield from _unique((("recipes", i, "name"), recipe.key) for i, recipe in enumerate(plant.recipes))
     yield from _unique((("alerts", i, "name"), rule.name) for i, rule in enumerate(plant.alerts))
+    yield from _unique((("receivers", i, "name"), item.name) for i, item in enumerate(plant.receivers))
 
 
 def _places(plant: Plant) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from schemas.commands import Command, CommandResult
 from schemas.errors import ConfigurationError
 from schemas.frames import Frame, Manifest
 from schemas.inspections import Inspection
+from schemas.notifications import AlertResponse, Notification
 from schemas.plc_events import PlcEvent
 from schemas.readiness import StageReadiness
 from schemas.records import AuditEvent, DeadLetter, ModelEvent, Review
@@ -143,6 +144,24 @@ ALERTS = Topic(
     description="Alerts raised, repeated and cleared.",
     retention_ms=90 * DAY_MS,
 )
+ALERT_RESPONSES = Topic(
+    name="alert-responses",
+    message=AlertResponse,
+    schema="AlertResponse",
+    key="rule",
+    description="What people did about alerts: acknowledged, silenced, approved.",
+    retention_ms=365 * DAY_MS,
+    partitions=1,
+)
+NOTIFICATIONS = Topic(
+    name="notifications",
+    message=Notification,
+    schema="Notification",
+    key="receiver",
+    description="What each receiver of alerts is told, and what it is not told and why.",
+    retention_ms=90 * DAY_MS,
+    partitions=1,
+)
 COMMANDS = Topic(
     name="commands",
     message=Command,
@@ -233,6 +252,8 @@ CATALOGUE: tuple[Topic, ...] = (
     PANES,
     STATISTICS,
     ALERTS,
+    ALERT_RESPONSES,
+    NOTIFICATIONS,
     COMMANDS,
     COMMAND_RESULTS,
     MANIFESTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-from processors.alerting import AlertStep
+from processors.alert_actions import AlertStep
 from schemas.alerts import Alert
 from schemas.plant import Plant
 from schemas.topics import ALERTS, AUDIT, COMMANDS
@@ -19,13 +19,15 @@ async def send_steps(producer: Producer, steps: Iterable[AlertStep], *, tracepar
     its command. A command that is sent twice has one id, and the PLC gateway executes it once.
     """
     for step in steps:
-        if step.command is not None and step.audit is not None:
-            await producer.send(
-                [
-                    Outgoing(topic=COMMANDS, key=step.command.station, message=step.command, traceparent=traceparent),
-                    Outgoing(topic=AUDIT, key=step.audit.actor, message=step.audit, traceparent=traceparent),
-                ]
+        first: list[Outgoing] = []
+        if step.command is not None:
+            first.append(
+                Outgoing(topic=COMMANDS, key=step.command.station, message=step.command, traceparent=traceparent)
             )
+        if step.audit is not None:
+            first.append(Outgoing(topic=AUDIT, key=step.audit.actor, message=step.audit, traceparent=traceparent))
+        if first:
+            await producer.send(first)
         await producer.send([Outgoing(topic=ALERTS, key=step.alert.line, message=step.alert, traceparent=traceparent)])
 
 

@@ -1,4 +1,4 @@
-"""The alerts stage: the plant file's rules over verdicts, inspections and PLC events; to the topic, to webhooks, to the PLC."""
+"""The alerts stage: the plant file's rules over verdicts, inspections and PLC events; to the topic, to receivers, to the PLC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from aiokafka.partitioner import murmur2
 
-from processors.alerting import Alerting, AlertStep
+from processors.alert_actions import AlertStep
+from processors.alerting import Alerting
 from schemas.alert_rules import DefectRateRule
 from schemas.errors import Refused
 from schemas.plant import Plant
@@ -20,7 +21,9 @@ from topologies.alert_sender import alerts_so_far, send_steps
 from topologies.background import until_one_ends
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
+from topologies.notifier import Notifier
 from topologies.producer import Outgoing, Producer
+from topologies.receivers import Receivers
 from topologies.records import Record
 from topologies.webhooks import Webhooks
 
@@ -35,8 +38,8 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
     runner = EventRunner(
         plant=plant, stage=stage, topics=(VERDICTS, INSPECTIONS, PLC_EVENTS), handler=handler, kafka=kafka
     )
-    webhooks = Webhooks(plant=plant, stage=stage, kafka=kafka)
-    await until_one_ends(runner.run(stop), webhooks.run())
+    beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Webhooks, Notifier, Receivers)]
+    await until_one_ends(runner.run(stop), *beside)
 
 
 class Alerts:

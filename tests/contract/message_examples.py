@@ -10,6 +10,7 @@ from schemas.commands import Command, CommandResult
 from schemas.frames import DroppedRange, Frame, ImageEncoding, Manifest
 from schemas.inspections import Defect, Imaging, Inspection, ModelUse, Timings
 from schemas.message import Message
+from schemas.notifications import AlertResponse, Notification, NotificationKind, ResponseKind, WithheldReason
 from schemas.plc_events import (
     LineMode,
     LineStateChanged,
@@ -25,6 +26,7 @@ from schemas.records import AuditEvent, DeadLetter, Gate, ModelChange, ModelEven
 from schemas.sensors import SensorReading
 from schemas.statistics import ControlPoint, Pane, PaneCounts, WindowStatistics
 from schemas.topics import (
+    ALERT_RESPONSES,
     ALERTS,
     AUDIT,
     COMMAND_RESULTS,
@@ -35,6 +37,7 @@ from schemas.topics import (
     INSPECTIONS,
     MANIFESTS,
     MODELS,
+    NOTIFICATIONS,
     PANES,
     PLC_EVENTS,
     READINESS,
@@ -57,6 +60,25 @@ HEAT_MAP = bytes.fromhex(
     "0000000049454e44ae426082"
 )
 
+ALERT = Alert(
+    id=f"defect-rate/aoi-1/{AT_NS}/repeated/2",
+    line="line-1",
+    rule="defect-rate",
+    subject="aoi-1",
+    severity="critical",
+    state=AlertState.REPEATED,
+    episode=f"defect-rate/aoi-1/{AT_NS}",
+    since_at_ns=AT_NS,
+    at_ns=AT_NS + 600_000_000_000,
+    summary="31 % of the last 60 s NOT_OK",
+    value=0.3125,
+    threshold=0.25,
+    repeat=2,
+    evidence=("aoi-1/SN-000123/2/1",),
+    action="stop_line",
+    station="aoi-1",
+    approval="required",
+)
 DEFECT = Defect(
     class_name="mousebite",
     score=0.96875,
@@ -333,22 +355,35 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
         ),
         (
             ALERTS,
-            Alert(
-                id=f"defect-rate/aoi-1/{AT_NS}/repeated/2",
-                line="line-1",
+            ALERT,
+        ),
+        (
+            ALERT_RESPONSES,
+            AlertResponse(
+                id=f"m.keller/silenced/defect-rate/aoi-1/{AT_NS}",
+                kind=ResponseKind.SILENCED,
+                by="m.keller",
+                at_ns=AT_NS,
                 rule="defect-rate",
                 subject="aoi-1",
-                severity="critical",
-                state=AlertState.REPEATED,
-                episode=f"defect-rate/aoi-1/{AT_NS}",
-                since_at_ns=AT_NS,
+                episode=ALERT.episode,
+                until_at_ns=AT_NS + 3_600_000_000_000,
+                reason="retooling until ten",
+            ),
+        ),
+        (
+            NOTIFICATIONS,
+            Notification(
+                id=f"shift-lead/{ALERT.id}/bounded",
+                receiver="shift-lead",
+                kind=NotificationKind.WITHHELD,
                 at_ns=AT_NS + 600_000_000_000,
-                summary="31 % of the last 60 s NOT_OK",
-                value=0.3125,
-                threshold=0.25,
-                repeat=2,
-                evidence=("aoi-1/SN-000123/2/1",),
-                action="stop_line",
+                alerts=(ALERT,),
+                reason=WithheldReason.BOUNDED,
+                because="plc-heartbeat/aoi-1/1767225600000000000",
+                open_severity="critical",
+                counts={"defect-rate repeated": 3},
+                left_out=12,
             ),
         ),
         (

@@ -18,7 +18,7 @@ from schemas.plant_file import load_plant
 FOLDER = Path(__file__).with_name("mistakes")
 MESSAGES = FOLDER / "messages.txt"
 GOOD = (FOLDER / "good.yaml").read_text(encoding="utf-8")
-ENVIRONMENT = {"PLC_PASSWORD": "s3cret"}
+ENVIRONMENT = {"PLC_PASSWORD": "s3cret", "ALERTS_SECRET": "a secret of sixteen characters"}
 
 Mistake = tuple[str, str, str]
 
@@ -131,7 +131,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("another case", "plc: plc-1\n        gate", "plc: PLC-1\n        gate"),
         ("a view that no camera takes", "{ name: right, req", "{ name: rihgt, req"),
         ("a line that is not there", "line: line-1", "line: line-2"),
-        ("an alert for a station that is not there", "station: aoi-1", "station: aoi-9"),
+        ("an alert for a station that is not there", "defect_rate, station: aoi-1", "defect_rate, station: aoi-9"),
         ("an alert for an asset that is not there", "asset: press", "asset: pres"),
         ("an alert for a channel that is not there", "channel: vibration", "channel: Vibrations"),
         ("a reference that is not there", "reference: left.png", "reference: lft.png"),
@@ -205,6 +205,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("a label's node with a namespace", '"s={station}.Arrivals.Tools"', '"ns=2;s={station}.Arrivals.Tools"'),
         ("no window at all", "windows_ms: [60000, 3600000]", "windows_ms: []"),
         ("a baseline of nothing", "baseline_ratio: 0.05", "baseline_ratio: 0"),
+        ("a model for each bad batch", "record:\n", "retraining: { mix_batches: 1 }\nrecord:\n"),
         ("no partition", "partitions: 4", "partitions: 0"),
         ("images larger than records", "inline_limit_bytes: 1000000", "inline_limit_bytes: 100000000"),
         ("a match window of nothing", "window_ms: 100 }", "window_ms: 0 }"),
@@ -234,13 +235,16 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("a key of another place and what follows from a name", "plant: works\nlines:", "plant: works\nlimit: 5\nkafca: {}\nlines:"),
     ],
     "interlocks and image health": [
-        ("a stop that waits for a second signal which nobody gives", "interlocks: { stop_line: { signals: 1 } }", "interlocks: { stop_line: { signals: 2 } }"),
-        ("no signal at all", "interlocks: { stop_line: { signals: 1 } }", "interlocks: { stop_line: { signals: 0 } }"),
-        ("a setpoint with its limits the wrong way round", "interlocks: { stop_line: { signals: 1 } }", "interlocks: { stop_line: { signals: 1 }, speed: { node: s=Speed, low: 60, high: 10 } }"),
-        ("a setpoint without its node", "interlocks: { stop_line: { signals: 1 } }", "interlocks: { stop_line: { signals: 1 }, speed: { low: 10, high: 60 } }"),
-        ("a mode that no line has", "interlocks: { stop_line: { signals: 1 } }", "interlocks: { stop_line: { signals: 1 }, speed: { node: s=Speed, low: 10, high: 60, modes: [run] } }"),
-        ("an unknown kind in dry_run", "interlocks: { stop_line: { signals: 1 } }", "interlocks: { stop_line: { signals: 1 }, dry_run: [stop] }"),
+        ("a stop that waits for a second signal which nobody gives", "stop_line: { signals: 1 }", "stop_line: { signals: 2 }"),
+        ("no signal at all", "stop_line: { signals: 1 }", "stop_line: { signals: 0 }"),
+        ("a setpoint with its limits the wrong way round", "stop_line: { signals: 1 }", "stop_line: { signals: 1 }, speed: { node: s=Speed, low: 60, high: 10 }"),
+        ("a setpoint without its node", "stop_line: { signals: 1 }", "stop_line: { signals: 1 }, speed: { low: 10, high: 60 }"),
+        ("a mode that no line has", "stop_line: { signals: 1 }", "stop_line: { signals: 1 }, speed: { node: s=Speed, low: 10, high: 60, modes: [run] }"),
+        ("an unknown kind in dry_run", "stop_line: { signals: 1 }", "stop_line: { signals: 1 }, dry_run: [stop]"),
         ("an image health rule without a limit", "alerts:\n", "alerts:\n  - { name: lens, type: image_health, figure: sharpness_ratio }\n"),
+        ("a divert that no interlock knows", "action: stop_line", "action: divert"),
+        ("approval of nothing", "action: stop_line", "approval: required"),
+        ("approval as yes", "action: stop_line", "action: stop_line\n    approval: true"),
         ("a figure that nobody measures", "alerts:\n", "alerts:\n  - { name: lens, type: image_health, figure: sharpness, low: 0.7 }\n"),
     ],
     "trained models": [
@@ -257,6 +261,25 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("a trained model in golden comparison's place", "      type: golden\n      compare: { name: golden_compare, version: 2 }\n      difference_threshold: 90\n", "      type: segmenter\n      compare: { name: boards, version: 1 }\n"),
         ("a tolerance map beside a trained model", "{ name: left, reference: left.png }", "{ name: left, reference: left.png, tolerance: left.png, inspection: { type: pair_segmenter, model: { name: boards, version: 1 } } }"),
         ("one model for two families", "      - { name: left, reference: left.png }\n      - { name: right, required: true }\n", "      - { name: left, inspection: { type: segmenter, model: { name: boards, version: 1 } } }\n      - { name: right, inspection: { type: classifier, model: { name: boards, version: 1 } } }\n"),
+    ],
+    "receivers": [
+        ("a receiver of no known type", "type: webhook, url", "type: email, url"),
+        ("a receiver without a name", "name: shift, type", "type"),
+        ("one name for two receivers", "name: prometheus", "name: shift"),
+        ("a receiver's name with a slash", "name: shift,", "name: a/b,"),
+        ("a webhook without its secret", ', secret: "${ALERTS_SECRET}"', ""),
+        ("a secret that one can guess", '"${ALERTS_SECRET}"', "hunter2"),
+        ("an Alertmanager without its scheme", "url: http://192.0.2.30:9093", "url: 192.0.2.30:9093"),
+        ("a severity that there is not", "minimum_severity: warning", "minimum_severity: error"),
+        ("an escalation in seconds", "escalate_after_ms: 900000", "escalate_after_ms: 900"),
+        ("an escalation at once", "escalate_after_ms: 900000", "escalate_after_ms: 0"),
+        ("a rule that there is not", "rules: [shaky]", "rules: [shaki]"),
+        ("no message an hour", "max_per_hour: 10", "max_per_hour: 0"),
+        ("a million messages an hour", "max_per_hour: 10", "max_per_hour: 1000000"),
+        ("an andon at no station", "type: andon, station: aoi-1", "type: andon, station: aoi-7"),
+        ("an andon that no interlock knows", "parameter: lamp", "parameter: light"),
+        ("an andon that cannot show critical", "low: 0, high: 3 }", "low: 0, high: 1 }"),
+        ("a longest pause in minutes", "alerts:\n", "alerts:\n  - { name: away, type: plc_heartbeat, longest_repeat_ms: 60 }\n"),
     ],
 }
 # fmt: on
