@@ -247,9 +247,10 @@ class Line(Section, frozen=True, kw_only=True):
 
 
 class Channel(Section, frozen=True, kw_only=True):
-    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC.
+    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC, which samples it every `sample_ms`.
 
     `block_samples` above 1: so many samples travel in one message, as a waveform of float32; for channels that are sampled quickly.
+    `deadband` (in `unit`): the PLC reports a value that has moved by more than this since it was reported last; 0: each that changed.
     """
 
     name: str
@@ -257,6 +258,7 @@ class Channel(Section, frozen=True, kw_only=True):
     node: str | None = None
     sample_ms: int = 500
     block_samples: int = 1
+    deadband: float = 0.0
 
 
 class Asset(Section, frozen=True, kw_only=True):

@@ -154,6 +154,12 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None
         if asset.plc is None and channel.node is not None:
             yield where, f"the key `plc`: channel `{channel.name}` is read through one", None
+        if asset.plc is None and channel.deadband:
+            yield (
+                (*where, "channels", k, "deadband"),
+                "no deadband: it is a PLC that would keep small changes back",
+                None,
+            )
         if channel.node is not None:
             yield from node_findings(channel.node, (*where, "channels", k, "node"))
 
