@@ -11,6 +11,7 @@ from typing import Literal
 
 from schemas.addresses import without_password
 from schemas.alert_rules import Rule
+from schemas.challenges import Challenges
 from schemas.interlocks import Interlocks
 from schemas.recipes import Recipe
 from schemas.section import Section
@@ -237,6 +238,7 @@ class Station(Section, frozen=True, kw_only=True):
     gate_after_ms: int = 2000
     ideal_cycle_ms: int | None = None
     interlocks: Interlocks = Interlocks()
+    challenges: Challenges = Challenges()
 
 
 class Line(Section, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.addresses import address_lacks
 from schemas.camera_checks import camera_findings
+from schemas.challenge_checks import challenge_findings
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import node_findings
 from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, Plc, PlcNodes
@@ -48,6 +49,7 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from late_deadlines(plant)
     yield from idle_rules(plant)
     yield from statistics_findings(plant)
+    yield from challenge_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 

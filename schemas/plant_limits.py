@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from schemas.challenges import ChallengePart
 from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import GoldenInspection, Recipe, View
@@ -22,6 +23,7 @@ POSITIVE = (
     "after_ms",
     "baseline_views",
     "block_samples",
+    "confirm_within_ms",
     "deadline_ms",
     "every_ms",
     "exposure_time_us",
@@ -39,6 +41,7 @@ POSITIVE = (
     "minimum_parts",
     "minimum_reviews",
     "opportunities_per_part",
+    "per_shift",
     "publishing_interval_ms",
     "repeat_after_ms",
     "retention_days",
@@ -55,6 +58,7 @@ POSITIVE = (
 LEAST_MS = {
     "acknowledge_timeout_ms": 10,
     "after_ms": 100,
+    "confirm_within_ms": 100,
     "deadline_ms": 10,
     "gate_after_ms": 20,
     "heartbeat_ms": 10,
@@ -64,10 +68,10 @@ LEAST_MS = {
 }
 """Below these nobody works, and a number there was meant in seconds."""
 
-MOST = {"opportunities_per_part": 1_000_000, "max_tries": 100, "retention_days": 36_500}
+MOST = {"opportunities_per_part": 1_000_000, "max_tries": 100, "per_shift": 48, "retention_days": 36_500}
 
 ANY_SIGN = ("low", "high")
-NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel)
+NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, ChallengePart)
 MAX_NAME = 100
 HEADER_BYTES = 64 * 1024
 """Room for the fields of a frame beside its image."""
