@@ -18,7 +18,8 @@ from schemas.topics import ALERT_RESPONSES, ALERTS, NOTIFICATIONS
 
 @dataclass(slots=True)
 class AlertBoard:
-    """Open alerts by episode, as they were raised; `approved` are those whose action the machine took; `told` and `withheld` are receivers, by episode, the latter with the last reason."""
+    """Open alerts by episode, as they were raised. `approved` are those whose action the machine took; `told` and `withheld` are receivers,
+    by episode, the latter with the last reason."""
 
     open_alerts: dict[str, Alert] = field(default_factory=dict)
     responses: Responses = field(default_factory=Responses)

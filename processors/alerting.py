@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from processors.alert_actions import AlertStep, can_act, with_action
+from processors.alert_challenge import ChallengeWatch
 from processors.alert_defect_rate import DefectRate
 from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
@@ -14,6 +15,7 @@ from processors.alert_silence import SilentCamera, SilentStation
 from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
     AlertRule,
+    ChallengeRule,
     DefectRateRule,
     ImageHealthRule,
     MissingFramesRule,
@@ -84,6 +86,7 @@ _WATCHES: dict[type[AlertRule], Callable[..., Watch]] = {
     PlcHeartbeatRule: PlcHeartbeat,
     ImageHealthRule: ImageHealthWatch,
     WrongLaneRule: WrongLane,
+    ChallengeRule: ChallengeWatch,
 }
 """Of each rule that needs the plant. Sensor limits are judged by the sensors stage."""
 

@@ -88,6 +88,8 @@ class DriftWatch:
 
         `line` is what the line said of a reviewed part that is not remembered.
         """
+        if verdict.challenge:
+            return False  # made to be bad: no sample of what the line makes
         if verdict.revision > 1:
             return self._reviewed(verdict, at_ns, line)
         visit = _visit(verdict)

@@ -63,6 +63,15 @@ class Correction(NamedTuple):
     decided_at_ns: int
 
 
+class ChallengeCount(NamedTuple):
+    """The parts of a challenge that were brought to a station, and how many of them got the verdict that they must get."""
+
+    station: str
+    challenge: str
+    brought: int
+    passed: int
+
+
 class Map(NamedTuple):
     """Where defects of a recipe's view lie: cells [32][32] of parts with a defect there, and the place that crowds."""
 
@@ -100,6 +109,7 @@ class PeriodReport:
     maps: list[Map]
     associations: list[Association]
     corrections: list[Correction]
+    challenges: list[ChallengeCount]
     sigma_shift: float = USUAL_SHIFT
 
 
@@ -117,7 +127,8 @@ def period_report(
         if period.holds(verdict.arrived_at_ns):
             key = (verdict.station, verdict.part_id, verdict.visit)
             revisions.setdefault(key, {}).setdefault(verdict.revision, verdict)
-    newest = [revisions[key][max(revisions[key])] for key in sorted(revisions)]
+    known = [revisions[key][max(revisions[key])] for key in sorted(revisions)]
+    newest = [verdict for verdict in known if not verdict.challenge]
     yields = {found.station: found for found in station_yields(_visits(newest))}
     stations = [
         _station(
@@ -140,12 +151,20 @@ def period_report(
         pareto=pareto(classes),
         maps=_maps(newest, size),
         associations=associations(_labelled(newest))[:SHOWN_ASSOCIATIONS],
-        corrections=[_correction(known) for _, known in sorted(revisions.items()) if len(known) > 1],
+        corrections=[_correction(each) for _, each in sorted(revisions.items()) if len(each) > 1],
+        challenges=_challenges(verdict for verdict in known if verdict.challenge),
     )
 
 
 def _visits(verdicts: Iterable[Verdict]) -> Iterable[Visit]:
     return (Visit(each.station, each.part_id, each.visit, each.verdict) for each in verdicts)
+
+
+def _challenges(verdicts: Iterable[Verdict]) -> list[ChallengeCount]:
+    found: dict[tuple[str, str], list[bool]] = {}
+    for verdict in verdicts:
+        found.setdefault((verdict.station, verdict.challenge), []).append(bool(verdict.challenge_passed))
+    return [ChallengeCount(*place, len(passed), sum(passed)) for place, passed in sorted(found.items())]
 
 
 def _rolled(line: Line, yields: Mapping[str, StationYield]) -> float | None:

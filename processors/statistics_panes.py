@@ -37,11 +37,13 @@ def retell_after_ns(window: Window) -> int:
 
 
 class Fed(Enum):
-    """What became of a verdict: it counts, it counts in a window that was complete, or it changes nothing."""
+    """What became of a verdict: it counts, it counts in a window that was complete, or it changes nothing: it is there already, or its
+    part was brought to prove the station."""
 
     COUNTED = auto()
     LATE = auto()
     DUPLICATE = auto()
+    CHALLENGE = auto()
 
 
 class StationWindow(NamedTuple):
@@ -121,7 +123,7 @@ class Panes:
     def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> Fed:
         """Counts a verdict; a duplicate and a revision that was overtaken change nothing."""
         self._watermark.record_at(record_at_ms * NS_PER_MS)
-        fed = self._count(verdict, offset)
+        fed = Fed.CHALLENGE if verdict.challenge else self._count(verdict, offset)
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
         return fed

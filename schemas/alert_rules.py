@@ -117,6 +117,21 @@ class WrongLaneRule(AlertRule, tag_field="type", tag="wrong_lane", frozen=True, 
         return ("lane sensor", "verdicts")
 
 
+class ChallengeRule(AlertRule, tag_field="type", tag="challenge", frozen=True, kw_only=True):
+    """A station's challenge part (`challenges` of the station) did not get the verdict that it must get, its reject was not confirmed
+    `confirm_within_ms` after the verdict, or none passed in time. Cleared by one that passes. `station` null: every station that
+    has some.
+    """
+
+    confirm_within_ms: int = 10_000
+    station: str | None = None
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """A part that is known to be bad, whatever the models say."""
+        return ("challenge parts",)
+
+
 class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=True, kw_only=True):
     """A channel outside `low..high`, or changing faster than `max_change_per_s` (in its unit per second)."""
 
@@ -141,5 +156,6 @@ Rule = (
     | PlcHeartbeatRule
     | ImageHealthRule
     | WrongLaneRule
+    | ChallengeRule
     | SensorLimitRule
 )

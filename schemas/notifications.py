@@ -20,8 +20,9 @@ class ResponseKind(StrEnum):
 class AlertResponse(Message, frozen=True, kw_only=True):
     """What a person did about an alert, or about all of a rule. `id` is `by/kind/target/at_ns`.
 
-    `acknowledged` and `approved` name an `episode`; the `reason` of the latter is the outcome of its command. `silenced` holds until `until_at_ns` for `rule` (`*`: every rule) and `subject`
-    (empty: every subject), with a `reason`; `unsilenced` ends the silence of the same rule and subject.
+    `acknowledged` and `approved` name an `episode`; the `reason` of the latter is the outcome of its command. `silenced` holds until
+    `until_at_ns` for `rule` (`*`: every rule) and `subject` (empty: every subject), with a `reason`; `unsilenced` ends the silence of the
+    same rule and subject.
     """
 
     kind: ResponseKind

@@ -11,6 +11,7 @@ from typing import Literal
 
 from schemas.addresses import without_password
 from schemas.alert_rules import Rule
+from schemas.challenges import Challenges
 from schemas.interlocks import Interlocks
 from schemas.receivers import AnyReceiver
 from schemas.recipes import Recipe
@@ -240,6 +241,7 @@ class Station(Section, frozen=True, kw_only=True):
     gate_after_ms: int = 2000
     ideal_cycle_ms: int | None = None
     interlocks: Interlocks = Interlocks()
+    challenges: Challenges = Challenges()
 
 
 class Line(Section, frozen=True, kw_only=True):
@@ -250,9 +252,10 @@ class Line(Section, frozen=True, kw_only=True):
 
 
 class Channel(Section, frozen=True, kw_only=True):
-    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC.
+    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC, which samples it every `sample_ms`.
 
     `block_samples` above 1: so many samples travel in one message, as a waveform of float32; for channels that are sampled quickly.
+    `deadband` (in `unit`): the PLC reports a value that has moved by more than this since it was reported last; 0: each that changed.
     """
 
     name: str
@@ -260,6 +263,7 @@ class Channel(Section, frozen=True, kw_only=True):
     node: str | None = None
     sample_ms: int = 500
     block_samples: int = 1
+    deadband: float = 0.0
 
 
 class Asset(Section, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.addresses import address_lacks
 from schemas.camera_checks import camera_findings
+from schemas.challenge_checks import challenge_findings
 from schemas.inspection_checks import inspection_findings
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import node_findings
@@ -41,6 +42,7 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from statistics_findings(plant)
     if plant.retraining.mix_batches < FEWEST_BATCHES:
         yield ("retraining", "mix_batches"), f"at least {FEWEST_BATCHES}: one bad batch is no drift of a model", None
+    yield from challenge_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 
@@ -148,6 +150,12 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None
         if asset.plc is None and channel.node is not None:
             yield where, f"the key `plc`: channel `{channel.name}` is read through one", None
+        if asset.plc is None and channel.deadband:
+            yield (
+                (*where, "channels", k, "deadband"),
+                "no deadband: it is a PLC that would keep small changes back",
+                None,
+            )
         if channel.node is not None:
             yield from node_findings(channel.node, (*where, "channels", k, "node"))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from schemas.challenges import ChallengePart
 from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
 from schemas.receivers import Receiver
@@ -24,6 +25,7 @@ POSITIVE = (
     "baseline_parts",
     "baseline_views",
     "block_samples",
+    "confirm_within_ms",
     "deadline_ms",
     "escalate_after_ms",
     "every_ms",
@@ -46,6 +48,7 @@ POSITIVE = (
     "mix_batches",
     "most_per_30_days",
     "opportunities_per_part",
+    "per_shift",
     "publishing_interval_ms",
     "repeat_after_ms",
     "retention_days",
@@ -62,6 +65,7 @@ POSITIVE = (
 LEAST_MS = {
     "acknowledge_timeout_ms": 10,
     "after_ms": 100,
+    "confirm_within_ms": 100,
     "deadline_ms": 10,
     "escalate_after_ms": 1000,
     "gate_after_ms": 20,
@@ -78,11 +82,12 @@ MOST = {
     "mix_batches": 100,
     "opportunities_per_part": 1_000_000,
     "max_tries": 100,
+    "per_shift": 48,
     "retention_days": 36_500,
 }
 
 ANY_SIGN = ("low", "high")
-NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver)
+NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver, ChallengePart)
 MAX_NAME = 100
 HEADER_BYTES = 64 * 1024
 """Room for the fields of a frame beside its image."""

@@ -101,15 +101,15 @@ class Stage:
         self._budget_limit.labels(name).set(limit_bytes)
         return self._budget_used.labels(name)
 
-    def taken(self, topic: str, *, at_ms: int) -> None:
-        """A record with broker time `at_ms` was taken in."""
-        self.received.labels(topic).inc()
-        self.in_progress.inc()
+    def taken(self, topic: str, *, at_ms: int, count: int = 1) -> None:
+        """Records, the last of them with broker time `at_ms`, were taken in."""
+        self.received.labels(topic).inc(count)
+        self.in_progress.inc(count)
         self.lag.set(max(0.0, time.time() - at_ms / 1000))
 
-    def finished(self, *, seconds: float) -> None:
-        """A record is finished: everything that it produced was acknowledged."""
-        self.in_progress.dec()
+    def finished(self, *, seconds: float, count: int = 1) -> None:
+        """Records are finished, together: everything that they produced was acknowledged."""
+        self.in_progress.dec(count)
         self.duration.observe(seconds)
         self.last_processed.set_to_current_time()
 

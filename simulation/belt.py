@@ -106,7 +106,7 @@ class Belt:
         """Writes down where the part went; one in a few rejected parts is sent to repair."""
         self._truth.left(departure)
         part = self._on_station.pop(departure.part_id)
-        if departure.lane != "reject" or departure.visit > 1:
+        if departure.lane != "reject" or departure.visit > 1 or part.challenge:
             return
         self._rejects += 1
         if comes_back(self._rejects, self._seed):
@@ -124,7 +124,8 @@ class Belt:
 
     def _look_ahead(self) -> None:
         while len(self._ahead) < LOOK_AHEAD_PARTS and (part := next(self._new, None)) is not None:
-            self._ahead.append(self._order(part, part_id=f"{self.station.session}-{part.number + 1:05d}", visit=1))
+            part_id = part.challenge or f"{self.station.session}-{part.number + 1:05d}"
+            self._ahead.append(self._order(part, part_id=part_id, visit=1))
 
     def _next_recipe(self, present: str) -> str:
         """The next product that differs from the present one, as far as the belt can be seen; "" where there is none."""

@@ -22,6 +22,7 @@ from schemas.recipes import Recipe
 from simulation.belt import Belt
 from simulation.boards import VIEWS
 from simulation.cameras import CameraServer, simulated_cameras
+from simulation.challenges import with_challenges
 from simulation.feeder import Feeder, status
 from simulation.pictures import PRODUCTS, PhotoStudio
 from simulation.plc import Method, PlcServer
@@ -106,14 +107,15 @@ async def _run_by_itself(
     keys = [recipe.key for recipe in recipes]
     cameras = CameraServer(place.cameras)
     studio = PhotoStudio()
+    planned = endless_plan(parts=parts, seed=seed, recipes=keys) if live else plan(parts=parts, seed=seed, recipes=keys)
     belt = Belt(
         station=station,
         cameras=cameras,
         studio=studio,
         truth=book,
-        parts=endless_plan(parts=parts, seed=seed, recipes=keys)
-        if live
-        else plan(parts=parts, seed=seed, recipes=keys),
+        parts=with_challenges(
+            planned, place.challenges, rate_per_s=rate_per_s, session=station.session, recipe=keys[0]
+        ),
         recipes={recipe.key: recipe for recipe in recipes},
         rate_per_s=rate_per_s,
         seed=seed,

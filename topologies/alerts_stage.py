@@ -10,6 +10,7 @@ from pathlib import Path
 from aiokafka.partitioner import murmur2
 
 from processors.alert_actions import AlertStep
+from processors.alert_challenge import challenge_memory_ms
 from processors.alerting import Alerting
 from schemas.alert_rules import DefectRateRule
 from schemas.errors import Refused
@@ -28,7 +29,7 @@ from topologies.records import Record
 from topologies.webhooks import Webhooks
 
 REMEMBERED_MS = 60_000
-"""Inspections and PLC events of so long are read back; verdicts as long as the longest rate window."""
+"""Inspections and PLC events of so long are read back; verdicts as long as the longest rate window, or as a challenge may take."""
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
@@ -68,7 +69,8 @@ class Alerts:
             rate_ms = max(
                 (rule.window_ms for rule in self._plant.alerts if isinstance(rule, DefectRateRule)), default=0
             )
-            await self._remember(alerting, history, VERDICTS, partitions, held_ms=rate_ms, margin_ms=CLOCK_MARGIN_MS)
+            held_ms = max(rate_ms, challenge_memory_ms(self._plant))
+            await self._remember(alerting, history, VERDICTS, partitions, held_ms=held_ms, margin_ms=CLOCK_MARGIN_MS)
             for topic in (PLC_EVENTS, INSPECTIONS):
                 await self._remember(alerting, history, topic, partitions, held_ms=REMEMBERED_MS, margin_ms=0)
         self._alerting = alerting

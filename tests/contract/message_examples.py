@@ -276,6 +276,8 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 models=(MODEL,),
                 decided_by="anna",
                 labels={"tool": "T3", "cavity": "2"},
+                challenge="mousebite",
+                challenge_passed=True,
             ),
         ),
         (
@@ -300,6 +302,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 captured_at_ns=AT_NS,
                 picture=f"pictures/9f/{SHA256}",
                 models=(MODEL,),
+                challenge="mousebite",
             ),
         ),
         (

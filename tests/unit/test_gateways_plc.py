@@ -9,7 +9,7 @@ import pytest
 from gateways.heartbeats import HeartbeatWatch
 from gateways.opcua_session import Reading
 from gateways.plc_history import REMEMBERED, StationHistory
-from gateways.sensor_gateway import why_unusable
+from gateways.sampled_channel import why_unusable
 from gateways.station_nodes import station_nodes, writable_nodes
 from schemas.plant import PlcNodes
 from schemas.plc_events import (
@@ -154,8 +154,8 @@ def test_what_is_no_whole_number_is_no_heartbeat(value: object) -> None:
 @pytest.mark.parametrize(
     ("reading", "why"),
     [
-        (Reading(1.5, "Good"), None),
-        (Reading(7, "Good"), None),
+        (Reading(1.5, "Good"), ""),
+        (Reading(7, "Good"), ""),
         (Reading(math.nan, "Good"), "not_a_number"),
         (Reading(-math.inf, "Good"), "not_a_number"),
         (Reading(None, "Good"), "wrong_type"),
@@ -165,8 +165,8 @@ def test_what_is_no_whole_number_is_no_heartbeat(value: object) -> None:
         (Reading(1.5, "BadSensorFailure"), "bad_quality"),
     ],
 )
-def test_only_finite_numbers_that_the_plc_vouches_for_are_samples(reading: Reading, why: str | None) -> None:
-    assert why_unusable(reading) == why
+def test_only_finite_numbers_that_the_plc_vouches_for_are_samples(reading: Reading, why: str) -> None:
+    assert why_unusable(reading.value, good=reading.good, in_blocks=False) == why
 
 
 def test_only_mailbox_handshake_and_heartbeat_are_ever_written() -> None:
