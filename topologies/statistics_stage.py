@@ -55,6 +55,8 @@ class Statistics:
         self._pending: list[Record] = []
         self._next_offsets: dict[tuple[str, int], int] = {}
         self._last_flush_ns = 0
+        self._took: set[int] = set()  # partitions of which a verdict came since the last tick
+        self._quiet_since_ns: dict[int, int] = {}
         self._producer: Producer
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._parts_gauge = stage.gauge("parts", "Parts that are held in memory to recognise duplicates and revisions.")
@@ -85,8 +87,7 @@ class Statistics:
         """Closes what is complete; sends what is due."""
         if not self._panes:
             return  # nothing is ours yet
-        for panes in self._panes.values():
-            panes.clock_at(now_ns)
+        self._let_time_pass(now_ns)
         urgent = any(panes.urgent for panes in self._panes.values())
         if urgent or now_ns - self._last_flush_ns >= BATCH_MS * NS_PER_MS:
             await self._flush(now_ns)
@@ -101,9 +102,21 @@ class Statistics:
         for number in partitions:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
+            self._quiet_since_ns.pop(number, None)
+
+    def _let_time_pass(self, now_ns: int) -> None:
+        """A partition is idle when nothing comes, not when what comes is old: a backlog after a pause would else count as late."""
+        for number, panes in self._panes.items():
+            if number in self._took:
+                self._quiet_since_ns.pop(number, None)
+            since_ns = self._quiet_since_ns.setdefault(number, now_ns)
+            if now_ns - since_ns >= self._settings.idle_timeout_ms * NS_PER_MS:
+                panes.clock_at(now_ns)
+        self._took.clear()
 
     def _count(self, record: Record) -> None:
         verdict: Verdict = record.message
+        self._took.add(record.partition)
         if verdict.arrived_at_ns < (record.at_ms - PANES.retention_ms) * NS_PER_MS:
             # its window cannot be counted anew: what it was made of is gone from the topic
             self._stage.emit(Noticed(what="too_old", subject=verdict.id))
