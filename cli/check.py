@@ -37,7 +37,13 @@ def command(
         "recipes": len(plant.recipes),
         "alerts": len(plant.alerts),
     }
+    from cli.chart_notes import chart_notes, told
+
+    notes = chart_notes(plant)
     if json:
-        print_json({"file": str(file), "valid": True, "complaints": [], "plant": msgspec.to_builtins(plant)})
+        answer = {"file": str(file), "valid": True, "complaints": [], "plant": msgspec.to_builtins(plant)}
+        print_json({**answer, "charts": notes})
     else:
         print(f"{file}: valid; plant {plant.plant}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+        for note in notes:
+            print(told(note))

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from cli import (
+    baselines,
     camera,
     certificates,
     check,
@@ -57,6 +58,7 @@ app.command("ledger")(ledger.command)
 app.command("dead-letters")(dead_letters.command)
 app.add_typer(replay.app, name="replay")
 app.command("report")(report.command)
+app.add_typer(baselines.app, name="baselines")
 app.command("review")(review.command)
 app.add_typer(references.app, name="references")
 app.add_typer(models.app, name="models")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from processors.alert_chart import ChartWatch
 from processors.alert_defect_rate import DefectRate
 from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
@@ -13,13 +14,14 @@ from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
 from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
+    SENSOR_RULES,
     AlertRule,
+    ChartRule,
     DefectRateRule,
     ImageHealthRule,
     MissingFramesRule,
     PlcHeartbeatRule,
     Rule,
-    SensorLimitRule,
     SilentCameraRule,
     SilentStationRule,
     WrongLaneRule,
@@ -75,7 +77,7 @@ class Alerting:
 
     def __init__(self, *, plant: Plant, stations: frozenset[str]) -> None:
         self._plant = plant
-        self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SensorLimitRule)}
+        self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SENSOR_RULES)}
         self._watches = {rule.name: _watch(rule, plant, stations) for rule in self._rules.values()}
         self._episodes = Episodes(self._rules.values())
 
@@ -128,8 +130,9 @@ _WATCHES: dict[type[AlertRule], Callable[..., Watch]] = {
     PlcHeartbeatRule: PlcHeartbeat,
     ImageHealthRule: ImageHealthWatch,
     WrongLaneRule: WrongLane,
+    ChartRule: ChartWatch,
 }
-"""Of each rule that needs the plant. Sensor limits are judged by the sensors stage."""
+"""Of each rule that needs the plant. What sensors say is judged by the sensors stage."""
 
 
 def _watch(rule: Rule, plant: Plant, stations: frozenset[str]) -> Watch:

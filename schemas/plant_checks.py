@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.addresses import address_lacks
 from schemas.camera_checks import camera_findings
+from schemas.chart_checks import chart_findings
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import node_findings
 from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, Plc, PlcNodes
@@ -17,6 +18,7 @@ from schemas.recipes import KOfN, Recipe
 from schemas.rule_checks import rule_findings
 from schemas.statistics_checks import ALWAYS_BY, statistics_findings
 from schemas.usefulness_checks import idle_rules, late_deadlines
+from schemas.watch_checks import watch_findings
 
 _INSPECTION_RANGES = (
     ("difference_threshold", 1, 255),
@@ -48,6 +50,7 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from late_deadlines(plant)
     yield from idle_rules(plant)
     yield from statistics_findings(plant)
+    yield from chart_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 
@@ -149,6 +152,7 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
     if not asset.channels:
         yield (*where, "channels"), "at least one channel", None
     yield from _unique(((*where, "channels", k, "name"), channel.name) for k, channel in enumerate(asset.channels))
+    yield from watch_findings(asset, where)
     for k, channel in enumerate(asset.channels):
         if asset.plc is not None and channel.node is None:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None

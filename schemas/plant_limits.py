@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from schemas.chart_settings import Chart
 from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
 from schemas.recipes import GoldenInspection, Recipe, View
@@ -22,6 +23,7 @@ POSITIVE = (
     "after_ms",
     "baseline_views",
     "block_samples",
+    "clear_after_points",
     "deadline_ms",
     "every_ms",
     "exposure_time_us",
@@ -44,6 +46,10 @@ POSITIVE = (
     "retention_days",
     "revision",
     "sample_ms",
+    "subgroup",
+    "width_sigma",
+    "interval_sigma",
+    "points",
     "stall_after_ms",
     "timeout_ms",
     "version",
@@ -64,10 +70,16 @@ LEAST_MS = {
 }
 """Below these nobody works, and a number there was meant in seconds."""
 
-MOST = {"opportunities_per_part": 1_000_000, "max_tries": 100, "retention_days": 36_500}
+MOST = {
+    "opportunities_per_part": 1_000_000,
+    "max_tries": 100,
+    "retention_days": 36_500,
+    "subgroup": 100,
+    "learn_rows": 100_000,
+}
 
-ANY_SIGN = ("low", "high")
-NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel)
+ANY_SIGN = ("low", "high", "centre", "lower", "upper")
+NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Chart)
 MAX_NAME = 100
 HEADER_BYTES = 64 * 1024
 """Room for the fields of a frame beside its image."""

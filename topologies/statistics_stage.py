@@ -1,4 +1,4 @@
-"""The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line.
+"""The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line, figures -> chart points.
 
 Both run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Messages are sent in batches,
 and their sources finished when they are out. A restart reads back what the windows were made of; figures of open windows are
@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from processors.counted_charts import CountedCharts, Reworked, SeriesKey
+from processors.counted_charts import held_ms as charts_held_ms
 from processors.statistics_figures import Figures, LineWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
+from schemas.charts import ChartPoint
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import PANES, STATISTICS, VERDICTS
+from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS
 from schemas.verdicts import Verdict
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
@@ -52,6 +55,7 @@ class Statistics:
         self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
         self._panes: dict[int, Panes] = {}
         self._figures: dict[int, Figures] = {}
+        self._charts: dict[int, CountedCharts] = {}
         self._pending: list[Record] = []
         self._next_offsets: dict[tuple[str, int], int] = {}
         self._last_flush_ns = 0
@@ -71,6 +75,7 @@ class Statistics:
             for number in sorted(partitions):
                 self._panes[number] = await self._restored_panes(history, number, verdicts.get(number, 0))
                 self._figures[number] = await self._restored_figures(history, number, panes.get(number, 0))
+                self._charts[number] = await self._restored_charts(history, number)
 
     async def take(self, record: Record) -> None:
         """Counts a verdict or a pane."""
@@ -102,6 +107,7 @@ class Statistics:
         for number in partitions:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
+            self._charts.pop(number, None)
             self._quiet_since_ns.pop(number, None)
 
     def _let_time_pass(self, now_ns: int) -> None:
@@ -134,11 +140,15 @@ class Statistics:
         for number, panes in self._panes.items():
             if missing := panes.take_missing():
                 told += await self._recounted(number, missing)
-        figures = [found for figures in self._figures.values() for found in figures.due()]
+        figures: list[WindowStatistics] = []
+        points: list[ChartPoint] = []
         for number, known in self._figures.items():
+            found = known.due()
             if absent := known.take_missing():
-                figures += await self._put_together(number, absent)
-        await self._producer.send([*map(_pane_out, told), *map(_figures_out, figures)])
+                found += await self._put_together(number, absent)
+            points += await self._charted(number, found)
+            figures += found
+        await self._producer.send([*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)])
         for record in finished:
             record.finish()
         self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
@@ -200,6 +210,36 @@ class Statistics:
                     figures.feed(found.message, offset=found.offset)
         return figures.figures(absent)
 
+    async def _charted(self, number: int, figures: Sequence[WindowStatistics]) -> list[ChartPoint]:
+        charts = self._charts[number]
+        for found in figures:
+            charts.feed(found)
+        points = charts.due()
+        if missing := charts.take_missing():
+            points += await self._reworked(number, missing)
+        return points
+
+    async def _reworked(self, number: int, missing: dict[SeriesKey, dict[int, WindowStatistics]]) -> list[ChartPoint]:
+        reworked = Reworked(settings=self._settings, missing=missing)
+        async with self._history() as history:
+            end = await history.end(STATISTICS, number)
+            async for found in history.since(
+                STATISTICS, number, from_ms=reworked.from_ns // NS_PER_MS, until_offset=end
+            ):
+                reworked.feed(found.message)
+        return reworked.points()
+
+    async def _restored_charts(self, history: History, number: int) -> CountedCharts:
+        held_ms = charts_held_ms(self._settings)
+        end = await history.end(CHARTS, number) if held_ms else 0
+        if end == 0:
+            return CountedCharts(settings=self._settings)
+        from_ms = await start_of_memory_ms(history, CHARTS, number, committed=end - 1, held_ms=held_ms)
+        charts = CountedCharts(settings=self._settings, whole_from_ns=from_ms * NS_PER_MS)
+        async for found in history.since(CHARTS, number, from_ms=from_ms, until_offset=end):
+            charts.recall(found.message)
+        return charts
+
     def _opportunities_of(self, recipe: str) -> int:
         """Of a recipe that is not in the plant file (any more) nothing is known: such parts count no opportunities."""
         return self._opportunities.get(recipe, 0)
@@ -207,6 +247,10 @@ class Statistics:
 
 def _pane_out(pane: Pane) -> Outgoing:
     return Outgoing(topic=PANES, key=pane.line, message=pane)
+
+
+def _point_out(point: ChartPoint) -> Outgoing:
+    return Outgoing(topic=CHARTS, key=point.line, message=point)
 
 
 def _figures_out(figures: WindowStatistics) -> Outgoing:
