@@ -70,7 +70,7 @@ def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> list[S
     found = [Share("", "", whole)]
     for name in by:
         if name == "camera":
-            found += _camera_shares(verdict)
+            found += camera_shares(verdict)
             continue
         match name:
             case "recipe":
@@ -84,7 +84,8 @@ def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> list[S
     return found
 
 
-def _camera_shares(verdict: Verdict) -> Iterator[Share]:
+def camera_shares(verdict: Verdict) -> Iterator[Share]:
+    """What each camera's views of the part add to that camera's figures."""
     by_camera: dict[str, list[ViewResult]] = {}
     for view in verdict.views:
         if view.camera:
