@@ -50,7 +50,10 @@ class Contribution(NamedTuple):
 
 
 def _defects_by_class(views: Sequence[ViewResult]) -> tuple[tuple[str, int], ...]:
-    if not any(view.defects for view in views):
+    for view in views:
+        if view.defects:
+            break
+    else:
         return ()  # most parts
     classes = Counter(defect.class_name for view in views for defect in view.defects)
     return tuple(sorted(classes.items()))

@@ -1,8 +1,8 @@
 """The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line, figures -> chart points.
 
-Both run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Messages are sent in batches,
-and their sources finished when they are out. A restart reads back what the windows were made of; figures of open windows are
-told once more then, so that nothing need be held back for them.
+All run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Records come and messages go in
+batches; those are finished when everything that they caused is out. A restart reads back what the windows were made of; figures of
+open windows are told once more then, so that nothing need be held back for them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS
-from schemas.verdicts import Verdict
+from topologies.batches import Batch
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
 
@@ -39,7 +39,13 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
     kafka = KafkaSettings()
     handler = Statistics(plant=plant, stage=stage, kafka=kafka)
     runner = LineRunner(
-        plant=plant, stage=stage, topics=(VERDICTS, PANES), handler=handler, kafka=kafka, tick_ms=TICK_MS, gathers=True
+        plant=plant,
+        stage=stage,
+        topics=(VERDICTS, PANES),
+        handler=handler,
+        kafka=kafka,
+        tick_ms=TICK_MS,
+        batches=handler,
     )
     await runner.run(stop)
 
@@ -56,7 +62,8 @@ class Statistics:
         self._panes: dict[int, Panes] = {}
         self._figures: dict[int, Figures] = {}
         self._charts: dict[int, CountedCharts] = {}
-        self._pending: list[Record] = []
+        self._pending: list[Batch] = []
+        self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
         self._last_flush_ns = 0
         self._took: set[int] = set()  # partitions of which a verdict came since the last tick
@@ -69,6 +76,7 @@ class Statistics:
         """Reads back what the windows of these partitions were made of."""
         self._producer = producer
         self._pending.clear()
+        self._pending_records = 0
         async with self._history() as history:
             verdicts = await history.committed(VERDICTS, partitions)
             panes = await history.committed(PANES, partitions)
@@ -78,14 +86,20 @@ class Statistics:
                 self._charts[number] = await self._restored_charts(history, number)
 
     async def take(self, record: Record) -> None:
-        """Counts a verdict or a pane."""
-        self._next_offsets[record.topic.name, record.partition] = record.offset + 1
-        self._pending.append(record)
-        if record.topic is PANES:
-            self._figures[record.partition].feed(record.message, offset=record.offset)
+        """Never called: the runner has batches for us."""
+        raise AssertionError(f"a record of {record.topic.name} came alone")
+
+    async def take_batch(self, batch: Batch) -> None:
+        """Counts verdicts or panes."""
+        self._next_offsets[batch.topic.name, batch.partition] = batch.records[-1].offset + 1
+        self._pending.append(batch)
+        self._pending_records += len(batch.records)
+        if batch.topic is PANES:
+            for found in batch.records:
+                self._figures[batch.partition].feed(found.message, offset=found.offset)
         else:
-            self._count(record)
-        if len(self._pending) >= RECORDS_PER_BATCH:
+            self._count(batch)
+        if self._pending_records >= RECORDS_PER_BATCH:
             await self._flush(self._last_flush_ns)
 
     async def tick(self, now_ns: int) -> None:
@@ -120,22 +134,23 @@ class Statistics:
                 panes.clock_at(now_ns)
         self._took.clear()
 
-    def _count(self, record: Record) -> None:
-        verdict: Verdict = record.message
-        self._took.add(record.partition)
-        if verdict.arrived_at_ns < (record.at_ms - PANES.retention_ms) * NS_PER_MS:
-            # its window cannot be counted anew: what it was made of is gone from the topic
-            self._stage.emit(Noticed(what="too_old", subject=verdict.id))
-            return
-        fed = self._panes[record.partition].feed(verdict, offset=record.offset, record_at_ms=record.at_ms)
-        if fed is Fed.LATE:
-            self._stage.emit(Noticed(what="late", subject=verdict.id))
-        elif fed is Fed.DUPLICATE:
-            self._stage.emit(Noticed(what="duplicate", subject=verdict.id))
+    def _count(self, batch: Batch) -> None:
+        self._took.add(batch.partition)
+        panes = self._panes[batch.partition]
+        for verdict, offset, at_ms in batch.records:
+            if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS:
+                # its window cannot be counted anew: what it was made of is gone from the topic
+                self._stage.emit(Noticed(what="too_old", subject=verdict.id))
+                continue
+            fed = panes.feed(verdict, offset=offset, record_at_ms=at_ms)
+            if fed is Fed.LATE:
+                self._stage.emit(Noticed(what="late", subject=verdict.id))
+            elif fed is Fed.DUPLICATE:
+                self._stage.emit(Noticed(what="duplicate", subject=verdict.id))
 
     async def _flush(self, now_ns: int) -> None:
         self._last_flush_ns = now_ns
-        finished, self._pending = self._pending, []
+        finished, self._pending, self._pending_records = self._pending, [], 0
         told = [pane for panes in self._panes.values() for pane in panes.due(now_ns)]
         for number, panes in self._panes.items():
             if missing := panes.take_missing():
@@ -149,8 +164,8 @@ class Statistics:
             points += await self._charted(number, found)
             figures += found
         await self._producer.send([*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)])
-        for record in finished:
-            record.finish()
+        for batch in finished:
+            batch.finish()
         self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
         self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
 
