@@ -22,9 +22,10 @@ HELD_SAMPLES = 2 * MEMORY_SAMPLES
 """So that each of the newest 100 can be revised, with everything that it follows from."""
 
 
-def follows_from_others(chart: Chart) -> bool:
-    """Whether a point follows from samples before its own."""
-    return bool(chart.rules) or chart.chart in ("ewma", "cusum", "i_mr")
+def memory_samples(chart: Chart) -> int:
+    """From how many sample lengths a point follows, its own included."""
+    follows_from_others = bool(chart.rules) or chart.chart in ("ewma", "cusum", "i_mr")
+    return MEMORY_SAMPLES if follows_from_others else 1
 
 
 class Subject(NamedTuple):
@@ -51,13 +52,18 @@ class Series:
         self._baselines = [(each, digest(each)) for each in sorted(mine, key=lambda each: each.applies_from_ns)]
         self._chart = chart
         self._subject = subject
-        self._memory_ns = (MEMORY_SAMPLES if follows_from_others(chart) else 1) * length_ns
+        self._memory_ns = memory_samples(chart) * length_ns
         self._held_ns = HELD_SAMPLES * length_ns
         self._whole_from_ns = whole_from_ns
         self._starts: list[int] = []
         self._samples: dict[int, Sample] = {}
         self._changed: set[int] = set()
         self._told: dict[int, ChartPoint] = {}
+
+    @property
+    def newest_ns(self) -> int:
+        """The begin of the newest sample; 0 before the first."""
+        return self._starts[-1] if self._starts else 0
 
     def reaches(self, start_at_ns: int) -> bool:
         """Whether a sample of that moment, and everything that follows from it, can be worked out from what is held."""

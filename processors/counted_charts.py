@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from processors.chart_points import Sample, plotted_value
-from processors.chart_series import HELD_SAMPLES, MEMORY_SAMPLES, Series, Subject
+from processors.chart_series import HELD_SAMPLES, Series, Subject, memory_samples
 from schemas.chart_settings import Chart, Defects, is_counted
 from schemas.charts import ChartPoint
 from schemas.message import NS_PER_MS
@@ -38,7 +38,8 @@ class CountedCharts:
         """Points from `whole_from_ns` on will be recalled without a gap."""
         self._settings = settings
         self._charts = {chart.name: chart for chart in settings.charts if is_counted(chart)}
-        self._whole_from_ns = whole_from_ns
+        self._whole_from_ns = dict.fromkeys(self._charts, whole_from_ns)
+        self._newest_ns = dict.fromkeys(self._charts, 0)
         self._series: dict[SeriesKey, Series] = {}
         self._missing: dict[SeriesKey, dict[int, WindowStatistics]] = {}
 
@@ -58,7 +59,9 @@ class CountedCharts:
 
     def due(self) -> list[ChartPoint]:
         """The points that are new, or not as they were told last."""
-        return [point for key in sorted(self._series) for point in self._series[key].due()]
+        due = [point for key in sorted(self._series) for point in self._series[key].due()]
+        self._forget()
+        return due
 
     def take_missing(self) -> dict[SeriesKey, dict[int, WindowStatistics]]:
         """Corrections of windows that are not held, by the begin of the window: see `Reworked`."""
@@ -72,10 +75,23 @@ class CountedCharts:
     def _put(self, chart: Chart, figures: WindowStatistics) -> None:
         subject = Subject(_subject(figures), figures.line)
         series = self._series_of(chart, subject)
+        self._newest_ns[chart.name] = max(self._newest_ns[chart.name], figures.start_at_ns)
         if series.holds(figures.start_at_ns):
             series.put(_sample(chart, figures))
         if not series.reaches(figures.start_at_ns):
             self._missing.setdefault(SeriesKey(chart.name, subject.name), {})[figures.start_at_ns] = figures
+
+    def _forget(self) -> None:
+        """Lets go of subjects of which nothing came for long: batches end, and there are always new ones."""
+        for chart in self._charts.values():
+            held_ns = HELD_SAMPLES * (chart.window_ms or 0) * NS_PER_MS
+            horizon_ns = self._newest_ns[chart.name] - held_ns
+            if horizon_ns - self._whole_from_ns[chart.name] < held_ns // 4:
+                continue  # forgetting scans everything held: do it now and then
+            self._whole_from_ns[chart.name] = horizon_ns
+            silent = [k for k, s in self._series.items() if k.chart == chart.name and s.newest_ns < horizon_ns]
+            for key in silent:
+                del self._series[key]
 
     def _series_of(self, chart: Chart, subject: Subject) -> Series:
         key = SeriesKey(chart.name, subject.name)
@@ -86,7 +102,7 @@ class CountedCharts:
                 subject=subject,
                 length_ns=(chart.window_ms or 0) * NS_PER_MS,
                 baselines=self._settings.baselines,
-                whole_from_ns=self._whole_from_ns,
+                whole_from_ns=self._whole_from_ns[chart.name],
             )
         return series
 
@@ -96,7 +112,9 @@ class Reworked:
 
     def __init__(self, *, settings: StatisticsSettings, missing: dict[SeriesKey, dict[int, WindowStatistics]]) -> None:
         self._missing = missing
-        self._lengths_ns = {chart.name: (chart.window_ms or 0) * NS_PER_MS for chart in settings.charts}
+        self._memory_ns = {
+            chart.name: memory_samples(chart) * (chart.window_ms or 0) * NS_PER_MS for chart in settings.charts
+        }
         self._charts = CountedCharts(settings=settings)
 
     @property
@@ -104,7 +122,7 @@ class Reworked:
         """Figures told before this moment are not needed."""
         return max(
             0,
-            min(min(windows) - MEMORY_SAMPLES * self._lengths_ns[key.chart] for key, windows in self._missing.items()),
+            min(min(windows) - self._memory_ns[key.chart] for key, windows in self._missing.items()),
         )
 
     def feed(self, figures: WindowStatistics) -> None:
@@ -120,7 +138,7 @@ class Reworked:
         return [point for point in self._charts.points() if self._follows(point)]
 
     def _follows(self, point: ChartPoint) -> bool:
-        memory_ns = MEMORY_SAMPLES * self._lengths_ns[point.chart]
+        memory_ns = self._memory_ns[point.chart]
         windows = self._missing.get(SeriesKey(point.chart, point.subject), {})
         return any(start <= point.start_at_ns < start + memory_ns for start in windows)
 

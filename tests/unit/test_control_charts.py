@@ -15,6 +15,7 @@ from processors.chart_baselines import digest, frozen
 from processors.chart_lengths import points_between_false_alarms
 from processors.chart_points import Sample
 from processors.chart_series import Series, Subject
+from processors.counted_charts import CountedCharts, Reworked
 from processors.measured_charts import MeasuredCharts
 from schemas.alert_rules import ChartRule
 from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, Defects, LeftOut, Measurement, NotOk
@@ -22,6 +23,7 @@ from schemas.charts import ChartPoint
 from schemas.errors import ConfigurationError
 from schemas.plant import Asset, Channel, Line, Plant
 from schemas.sensors import SensorReading
+from schemas.statistics import PaneCounts, WindowStatistics
 from schemas.statistics_settings import StatisticsSettings
 
 S = 1_000_000_000
@@ -116,6 +118,31 @@ def test_laneys_limits_are_those_of_the_baseline() -> None:
     (wide,) = charted(SHARE, [sample(1, 90, 500)], baseline(sigma_z=2.5))
     assert exact.outside
     assert not wide.outside
+
+
+def test_subjects_that_ended_are_let_go_of_and_a_correction_of_them_is_worked_out_from_the_log() -> None:
+    chart = msgspec.structs.replace(SHARE, by="batch")
+    settings = StatisticsSettings(windows_ms=(60_000,), by=("batch",), charts=(chart,))
+    charts = CountedCharts(settings=settings)
+    for minute in range(1_000):
+        charts.feed(figures(minute, level=f"lot-{minute // 100}"))
+        charts.due()
+    assert {point.subject for point in charts.points()} <= {f"station/aoi-1/batch=lot-{n}" for n in range(6, 10)}
+    assert not charts.take_missing()
+    charts.feed(figures(5, level="lot-0", not_ok=7, revision=5_000))
+    assert charts.due() == []
+    reworked = Reworked(settings=settings, missing=charts.take_missing())
+    for minute in range(100):
+        reworked.feed(figures(minute, level="lot-0"))
+    assert [(point.start_at_ns // MINUTE, point.count) for point in reworked.points()] == [(5, 7)]
+
+
+def figures(minute: int, *, level: str, not_ok: int = 1, revision: int = 0) -> WindowStatistics:
+    return WindowStatistics(
+        id=f"{minute}/{revision}", scope="station", name="aoi-1", line="line-1", window_ms=60_000,
+        start_at_ns=minute * MINUTE, revision=revision or minute + 1, closed=True, by="batch", level=level,
+        counts=PaneCounts(parts=20, ok=20 - not_ok, not_ok=not_ok),
+    )  # fmt: skip
 
 
 def test_nothing_is_frozen_without_a_name_a_cause_or_points() -> None:
