@@ -148,9 +148,16 @@ async def test_a_person_freezes_a_baseline_and_points_after_it_raise_one_alert(
             return [alert.state for alert in alerts] == [AlertState.RAISED, AlertState.CLEARED]
 
         await until(cleared, "the alert is raised by the second point and cleared by three good ones")
-    after = [point for start, point in sorted((await points()).items()) if start >= later_ns]
-    assert [(p.phase, p.outside, p.count) for p in after] == [(2, n == 9, n) for n in counts]
-    assert {p.frozen_by for p in after} == {"M. Keller"}
+
+        async def after() -> list[ChartPoint]:
+            return [point for start, point in sorted((await points()).items()) if start >= later_ns]
+
+        async def complete() -> bool:
+            return len(await after()) == len(counts)
+
+        await until(complete, "the last window is closed, too")
+    assert [(p.phase, p.outside, p.count) for p in await after()] == [(2, n == 9, n) for n in counts]
+    assert {p.frozen_by for p in await after()} == {"M. Keller"}
     told = len(await read_to_end(settings, plant, CHARTS))
     async with running(statistics_stage, plant, "statistics"), running(alerts_stage, plant, "alerts"):
         await publish(settings, plant, VERDICTS, verdicts(later_ns, [1], parts=1, revision=2))
@@ -205,7 +212,7 @@ async def test_an_asset_learns_once_what_is_normal_and_leaves_it_in_one_alert_th
     assert (baseline.rows, baseline.from_ns, baseline.watched) == (200, start_ns, (0, 1))
     hot = np.column_stack([rng.normal(50, 1, 20), rng.normal(52, 2, 20)])
     async with running(sensors_stage, plant, "sensors"):
-        await publish(settings, plant, SENSORS, readings(np.vstack([hot, normal[:60]]), first=240, start_ns=start_ns))
+        await publish(settings, plant, SENSORS, readings(np.vstack([hot, normal[:120]]), first=240, start_ns=start_ns))
 
         async def cleared() -> bool:
             alerts = await read_to_end(settings, plant, ALERTS)
@@ -216,4 +223,4 @@ async def test_an_asset_learns_once_what_is_normal_and_leaves_it_in_one_alert_th
     assert "driven by heat" in raised.summary
     assert (await read_to_end(settings, plant, ASSET_BASELINES)) == [baseline]
     points = newest(await read_to_end(settings, plant, CHARTS))
-    assert len(points) == 80
+    assert len(points) == 95

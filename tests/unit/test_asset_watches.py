@@ -119,6 +119,7 @@ def test_a_row_waits_for_every_channel_and_one_that_lacks_a_reading_never_comes(
     assert row is not None
     assert (row.at_ns, waiting.incomplete) == (2 * S, 1)
     assert waiting.take(reading("heat", 1.2, 40.0)) is None  # too late: rows are in order
+    assert waiting.take(reading("flow", 1.3, 51.0)) is None
 
 
 def test_what_is_no_number_is_no_reading_and_a_waveform_counts_as_its_root_mean_square() -> None:
