@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from cli.chart_notes import chart_notes, told
 from cli.options import Json, print_json
 from schemas.plant_file import load_plant
 from schemas.plant_source import Complaint, PlantFileInvalid, PlantSource
@@ -38,14 +39,24 @@ def command(
     }
     source = PlantSource(file)
     warnings = [source.complaint(finding) for finding in plant_warnings(plant)]
+    notes = chart_notes(plant)
     if json:
-        shown = _without_secrets(msgspec.to_builtins(plant))
-        told = [_told(warning) for warning in warnings]
-        print_json({"file": str(file), "valid": True, "complaints": [], "warnings": told, "plant": shown})
+        print_json(
+            {
+                "file": str(file),
+                "valid": True,
+                "complaints": [],
+                "warnings": [_told(warning) for warning in warnings],
+                "plant": _without_secrets(msgspec.to_builtins(plant)),
+                "charts": notes,
+            }
+        )
     else:
         for warning in warnings:
             print(f"warning: {warning}")
         print(f"{file}: valid; plant {plant.plant}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+        for note in notes:
+            print(told(note))
 
 
 def _told(complaint: Complaint) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import typer
 
 from cli import (
     alerts,
+    baselines,
     camera,
     certificates,
     check,
@@ -61,6 +62,7 @@ app.command("ledger")(ledger.command)
 app.command("dead-letters")(dead_letters.command)
 app.add_typer(replay.app, name="replay")
 app.command("report")(report.command)
+app.add_typer(baselines.app, name="baselines")
 app.command("review")(review.command)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(references.app, name="references")

@@ -95,12 +95,14 @@ class ChallengeWatch:
 
     def see(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[Finding]:
         """A verdict of the line, or the machine's word that it rejected a part."""
+        if not isinstance(message, RejectConfirmed | Verdict):
+            return []
         watched = self._stations.get(message.station)
         if watched is None:
             return []
         if isinstance(message, RejectConfirmed):
             return self._confirmed(watched, (message.part_id, message.visit), at_ns)
-        if not isinstance(message, Verdict) or message.revision != 1:
+        if message.revision != 1:
             return []
         schedule = watched.schedules.get(message.challenge)
         if schedule is not None:

@@ -50,7 +50,10 @@ class Contribution(NamedTuple):
 
 
 def _defects_by_class(views: Sequence[ViewResult]) -> tuple[tuple[str, int], ...]:
-    if not any(view.defects for view in views):
+    for view in views:
+        if view.defects:
+            break
+    else:
         return ()  # most parts
     classes = Counter(defect.class_name for view in views for defect in view.defects)
     return tuple(sorted(classes.items()))
@@ -70,7 +73,7 @@ def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> list[S
     found = [Share("", "", whole)]
     for name in by:
         if name == "camera":
-            found += _camera_shares(verdict)
+            found += camera_shares(verdict)
             continue
         match name:
             case "recipe":
@@ -84,7 +87,8 @@ def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> list[S
     return found
 
 
-def _camera_shares(verdict: Verdict) -> Iterator[Share]:
+def camera_shares(verdict: Verdict) -> Iterator[Share]:
+    """What each camera's views of the part add to that camera's figures."""
     by_camera: dict[str, list[ViewResult]] = {}
     for view in verdict.views:
         if view.camera:

@@ -148,6 +148,35 @@ class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=Tr
         return (f"sensor {self.asset}/{self.channel}",)
 
 
+class ChartRule(AlertRule, tag_field="type", tag="chart", frozen=True, kw_only=True):
+    """A point of a control chart signals: beyond a limit, or it completes a run rule. Phase I points never do.
+
+    Cleared after `clear_after_points` points in a row without a signal.
+    """
+
+    chart: str
+    clear_after_points: int = 5
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The chart's figure: two charts are two signals only where they see with different eyes, which nobody can check."""
+        return ("charts",)
+
+
+class AssetWatchRule(AlertRule, tag_field="type", tag="asset_watch", frozen=True, kw_only=True):
+    """An asset left the normal operation that its `watch` learned: all its channels together, one alert per episode."""
+
+    asset: str
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The asset's channels."""
+        return (f"sensors {self.asset}",)
+
+
+SENSOR_RULES = (SensorLimitRule, AssetWatchRule)
+"""Judged by the sensors stage; all others by the alerts stage."""
+
 Rule = (
     DefectRateRule
     | SilentCameraRule
@@ -158,4 +187,6 @@ Rule = (
     | WrongLaneRule
     | ChallengeRule
     | SensorLimitRule
+    | ChartRule
+    | AssetWatchRule
 )

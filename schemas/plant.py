@@ -251,8 +251,27 @@ class Line(Section, frozen=True, kw_only=True):
     stations: tuple[Station, ...]
 
 
+class Specification(Section, frozen=True, kw_only=True):
+    """What the drawing or the process sheet allows, in the channel's unit; either limit may be missing. Not a control limit."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+class Watch(Section, frozen=True, kw_only=True):
+    """Watches all channels of an asset together, one row every `every_ms`.
+
+    Normal operation is learned from the first `learn_rows` rows, kept on a topic, and never moves; another `revision` learns anew.
+    """
+
+    every_ms: int = 1_000
+    learn_rows: int = 2_000
+    revision: int = 1
+
+
 class Channel(Section, frozen=True, kw_only=True):
-    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC, which samples it every `sample_ms`.
+    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC, which samples it every `sample_ms`. With a
+    `specification` the report says the capability.
 
     `block_samples` above 1: so many samples travel in one message, as a waveform of float32; for channels that are sampled quickly.
     `deadband` (in `unit`): the PLC reports a value that has moved by more than this since it was reported last; 0: each that changed.
@@ -264,6 +283,7 @@ class Channel(Section, frozen=True, kw_only=True):
     sample_ms: int = 500
     block_samples: int = 1
     deadband: float = 0.0
+    specification: Specification | None = None
 
 
 class Asset(Section, frozen=True, kw_only=True):
@@ -273,6 +293,7 @@ class Asset(Section, frozen=True, kw_only=True):
     line: str
     channels: tuple[Channel, ...]
     plc: str | None = None
+    watch: Watch | None = None
 
 
 # --- what follows the verdict ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from schemas.addresses import address_lacks
 from schemas.camera_checks import camera_findings
 from schemas.challenge_checks import challenge_findings
+from schemas.chart_checks import chart_findings
 from schemas.inspection_checks import inspection_findings
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import node_findings
@@ -20,6 +21,7 @@ from schemas.recipes import KOfN, Recipe
 from schemas.rule_checks import rule_findings
 from schemas.statistics_checks import ALWAYS_BY, statistics_findings
 from schemas.usefulness_checks import idle_rules, late_deadlines
+from schemas.watch_checks import watch_findings
 
 FEWEST_BATCHES = 2
 RESERVED_LABELS = (*ALWAYS_BY, "station", "line", "class")
@@ -43,6 +45,7 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     if plant.retraining.mix_batches < FEWEST_BATCHES:
         yield ("retraining", "mix_batches"), f"at least {FEWEST_BATCHES}: one bad batch is no drift of a model", None
     yield from challenge_findings(plant)
+    yield from chart_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 
@@ -145,6 +148,7 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
     if not asset.channels:
         yield (*where, "channels"), "at least one channel", None
     yield from _unique(((*where, "channels", k, "name"), channel.name) for k, channel in enumerate(asset.channels))
+    yield from watch_findings(asset, where)
     for k, channel in enumerate(asset.channels):
         if asset.plc is not None and channel.node is None:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from schemas.challenges import ChallengePart
+from schemas.chart_settings import Chart
 from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
 from schemas.receivers import Receiver
@@ -25,6 +26,7 @@ POSITIVE = (
     "baseline_parts",
     "baseline_views",
     "block_samples",
+    "clear_after_points",
     "confirm_within_ms",
     "deadline_ms",
     "escalate_after_ms",
@@ -54,6 +56,10 @@ POSITIVE = (
     "retention_days",
     "revision",
     "sample_ms",
+    "subgroup",
+    "width_sigma",
+    "interval_sigma",
+    "points",
     "stall_after_ms",
     "timeout_ms",
     "version",
@@ -78,16 +84,18 @@ LEAST_MS = {
 """Below these nobody works, and a number there was meant in seconds."""
 
 MOST = {
+    "learn_rows": 100_000,
     "max_per_hour": 3600,
     "mix_batches": 100,
     "opportunities_per_part": 1_000_000,
     "max_tries": 100,
     "per_shift": 48,
     "retention_days": 36_500,
+    "subgroup": 100,
 }
 
-ANY_SIGN = ("low", "high")
-NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver, ChallengePart)
+ANY_SIGN = ("low", "high", "centre", "lower", "upper")
+NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver, ChallengePart, Chart)
 MAX_NAME = 100
 HEADER_BYTES = 64 * 1024
 """Room for the fields of a frame beside its image."""

@@ -102,15 +102,16 @@ class Stage:
         return self._budget_used.labels(name)
 
     def taken(self, topic: str, *, at_ms: int, count: int = 1) -> None:
-        """Records, the last of them with broker time `at_ms`, were taken in."""
+        """A record with broker time `at_ms` was taken in, or `count` of them, of which it is the last."""
         self.received.labels(topic).inc(count)
         self.in_progress.inc(count)
         self.lag.set(max(0.0, time.time() - at_ms / 1000))
 
     def finished(self, *, seconds: float, count: int = 1) -> None:
-        """Records are finished, together: everything that they produced was acknowledged."""
+        """A record is finished, or `count` together: everything that they produced was acknowledged."""
         self.in_progress.dec(count)
-        self.duration.observe(seconds)
+        for _ in range(count):  # the client has no way to observe a value several times at once
+            self.duration.observe(seconds)
         self.last_processed.set_to_current_time()
 
     @property

@@ -12,12 +12,12 @@ from aiokafka.partitioner import murmur2
 from processors.alert_actions import AlertStep
 from processors.alert_challenge import challenge_memory_ms
 from processors.alerting import Alerting
-from schemas.alert_rules import DefectRateRule
+from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.errors import Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
+from schemas.topics import CHARTS, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
 from topologies.alert_sender import alerts_so_far, send_steps
 from topologies.background import until_one_ends
 from topologies.event_runner import EventRunner
@@ -36,9 +36,8 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
     """Runs the stage until `stop` is set and everything is drained."""
     kafka = KafkaSettings()
     handler = Alerts(plant=plant, stage=stage, kafka=kafka)
-    runner = EventRunner(
-        plant=plant, stage=stage, topics=(VERDICTS, INSPECTIONS, PLC_EVENTS), handler=handler, kafka=kafka
-    )
+    topics = (VERDICTS, INSPECTIONS, PLC_EVENTS, *((CHARTS,) if _watches_charts(plant) else ()))
+    runner = EventRunner(plant=plant, stage=stage, topics=topics, handler=handler, kafka=kafka)
     beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Webhooks, Notifier, Receivers)]
     await until_one_ends(runner.run(stop), *beside)
 
@@ -73,6 +72,10 @@ class Alerts:
             await self._remember(alerting, history, VERDICTS, partitions, held_ms=held_ms, margin_ms=CLOCK_MARGIN_MS)
             for topic in (PLC_EVENTS, INSPECTIONS):
                 await self._remember(alerting, history, topic, partitions, held_ms=REMEMBERED_MS, margin_ms=0)
+            if _watches_charts(self._plant):
+                await self._remember(
+                    alerting, history, CHARTS, partitions, held_ms=_points_ms(self._plant), margin_ms=0
+                )
         self._alerting = alerting
 
     async def take(self, record: Record) -> None:
@@ -117,6 +120,19 @@ class Alerts:
                 topic, number, from_ms=from_ms, until_offset=committed, margin_ms=margin_ms
             ):
                 alerting.recall(found.message, at_ns=found.at_ms * 1_000_000, now_ns=time.time_ns())
+
+
+def _watches_charts(plant: Plant) -> bool:
+    return any(isinstance(rule, ChartRule) for rule in plant.alerts)
+
+
+def _points_ms(plant: Plant) -> int:
+    """How long as many points take as a rule waits for before it clears."""
+    lengths = {chart.name: chart.window_ms or REMEMBERED_MS for chart in plant.statistics.charts}
+    return max(
+        (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
+        default=0,
+    )
 
 
 def _partition_of(key: str, partitions: int) -> int:

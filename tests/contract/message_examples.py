@@ -6,6 +6,7 @@ Their bytes are the golden files. Change an example only together with a new ver
 from __future__ import annotations
 
 from schemas.alerts import Alert, AlertState, DriftEvidence, RetrainingTrigger
+from schemas.charts import ChartPoint, CusumSums, SpreadPoint
 from schemas.commands import Command, CommandResult
 from schemas.frames import DroppedRange, Frame, ImageEncoding, Manifest
 from schemas.inspections import Defect, Imaging, Inspection, ModelUse, Timings
@@ -23,12 +24,14 @@ from schemas.plc_events import (
 from schemas.readiness import StageReadiness
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, FrameOutcome, VerdictReason, VerdictValue
 from schemas.records import AuditEvent, DeadLetter, Gate, ModelChange, ModelEvent, Review
-from schemas.sensors import SensorReading
+from schemas.sensors import AssetBaseline, NormalModel, SensorReading
 from schemas.statistics import ControlPoint, Pane, PaneCounts, WindowStatistics
 from schemas.topics import (
     ALERT_RESPONSES,
     ALERTS,
+    ASSET_BASELINES,
     AUDIT,
+    CHARTS,
     COMMAND_RESULTS,
     COMMANDS,
     DEAD_LETTERS,
@@ -354,6 +357,58 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 by="tool",
                 level="T3",
                 previous=COUNTS,
+            ),
+        ),
+        (
+            CHARTS,
+            ChartPoint(
+                id=f"thickness/asset/press/thickness/{AT_NS}/4711/9f86d081884c",
+                chart="thickness",
+                kind="cusum",
+                subject="asset/press/thickness",
+                line="line-1",
+                start_at_ns=AT_NS,
+                end_at_ns=AT_NS + 2_000_000_000,
+                revision=4_711,
+                phase=2,
+                value=5.25,
+                centre=0.125,
+                lower=0.0625,
+                upper=5.0,
+                outside=True,
+                rules=("eight_on_one_side",),
+                count=3,
+                size=5,
+                values=(1.5, 1.25, 1.75, 1.5, 2.0),
+                spread=SpreadPoint(value=0.75, centre=0.5, lower=0.25, upper=1.0, outside=True),
+                sums=CusumSums(upper=5.25, lower=0.5, upper_since=7, lower_since=1),
+                baseline="9f86d081884c",
+                frozen_by="M. Keller",
+                previous=5.0,
+            ),
+        ),
+        (
+            ASSET_BASELINES,
+            AssetBaseline(
+                id=f"press/2/{AT_NS}",
+                asset="press",
+                revision=2,
+                every_ms=1_000,
+                channels=("vibration", "temperature"),
+                rows=2_000,
+                from_ns=AT_NS,
+                to_ns=AT_NS + 2_000_000_000_000,
+                watched=(0, 1),
+                mean=(2.5, 41.25),
+                deviation=(0.25, 1.5),
+                model=NormalModel(
+                    mean=(0.125, 0.25),
+                    axes=(0.75, 0.625, -0.625, 0.75),
+                    variances=(0.5, 0.25),
+                    retained=1,
+                    t2_limit=11.5,
+                    q_limit=2.25,
+                ),
             ),
         ),
         (
