@@ -137,6 +137,7 @@ def approve(key: Key, plant: PlantFile = DEMO_PLANT, by: By = None, json: Json =
     from cli.alert_board import read_board
     from cli.exits import NotSo
     from cli.plc_command import carry_out
+    from cli.producing import Sender
 
     description, kafka = load_plant(plant), find_kafka()
     board = read_board(description, kafka)
@@ -149,8 +150,11 @@ def approve(key: Key, plant: PlantFile = DEMO_PLANT, by: By = None, json: Json =
     response = _response(ResponseKind.APPROVED, by, rule=alert.rule, subject=alert.subject, episode=alert.episode)
     signals = (*rule.signals, f"person {response.by}")
     asked = command_of(alert, signals=signals, issued_at_ns=response.at_ns, approved_at_ns=response.at_ns)
-    result = carry_out(asked, description, kafka)
-    _send(msgspec.structs.replace(response, reason=result.outcome.value), description)
+    with Sender(plant=description, kafka=kafka) as sender:
+        sender.send([(AUDIT, response.by, _audit(response))])  # who asked is on record, whatever the machine does
+        result = carry_out(asked, description, kafka)
+        outcome = msgspec.structs.replace(response, reason=result.outcome.value)
+        sender.send([(ALERT_RESPONSES, response.rule, outcome)])
     told = f"{alert.action} at {alert.station}: {result.outcome}{'; ' + result.detail if result.detail else ''}"
     if json:
         print_json(result)
@@ -169,7 +173,12 @@ def _response(kind: ResponseKind, by: str | None, *, rule: str, **fields: Any) -
 def _send(response: AlertResponse, plant: Plant) -> None:
     from cli.producing import Sender
 
-    audit = AuditEvent(
+    with Sender(plant=plant, kafka=find_kafka()) as sender:
+        sender.send([(ALERT_RESPONSES, response.rule, response), (AUDIT, response.by, _audit(response))])
+
+
+def _audit(response: AlertResponse) -> AuditEvent:
+    return AuditEvent(
         id=f"{response.by}/alert_{response.kind.value}/{response.id}/{response.at_ns}",
         actor=response.by,
         action=f"alert_{response.kind.value}",
@@ -177,8 +186,6 @@ def _send(response: AlertResponse, plant: Plant) -> None:
         at_ns=response.at_ns,
         detail=response.reason,
     )
-    with Sender(plant=plant, kafka=find_kafka()) as sender:
-        sender.send([(ALERT_RESPONSES, response.rule, response), (AUDIT, response.by, audit)])
 
 
 def _known(rule: str, plant: Plant) -> None:

@@ -27,6 +27,7 @@ from schemas.receivers import SEVERITIES, AnyReceiver
 DIGEST_AFTER_NS = 60_000_000_000
 FLAPS_PER_HOUR = 3
 """Of one rule and subject: what is raised more often is told in digests."""
+LATE_NS = HOUR_NS
 KEPT_EPISODES = 20_000
 """Rules and subjects of which the newest episode is known; the plant has fewer, and closed ones go first."""
 RECENT_NOTIFICATIONS = 20_000
@@ -64,7 +65,8 @@ class _Progress:
 class _Receiver:
     settings: AnyReceiver
     bound: HourlyBound
-    begins_at_ns: int | None = None
+    is_new: bool = True
+    begins_at_ns: int = 0
     pending: PendingDigest | None = None
     progress: dict[_Place, _Progress] = field(default_factory=dict)
 
@@ -88,14 +90,14 @@ class Notifying:
         receiver = self._receivers.get(notification.receiver)
         if receiver is None or self._seen.see(notification.id, None) is not Sighting.NEW:
             return
-        receiver.begins_at_ns = 0
+        receiver.is_new = False
         self._note(receiver, notification)
 
     def begin(self, now_ns: int) -> None:
-        """From now on. A receiver that is new is not told what happened before, only what is open."""
+        """From now on. What is over and was not decided for so long (a new receiver, a pause of the stage, a rule that concerns a receiver
+        since the plant file changed) is history, and nobody is told; what is still open is told with the next tick."""
         for receiver in self._receivers.values():
-            if receiver.begins_at_ns is None:
-                receiver.begins_at_ns = now_ns
+            receiver.begins_at_ns = now_ns if receiver.is_new else now_ns - LATE_NS
 
     def respond(self, response: AlertResponse) -> None:
         """What a person did."""
@@ -138,7 +140,7 @@ class Notifying:
             progress = _progress(receiver, episode.raised)
             if _order(alert) <= progress.order:
                 continue  # decided before the restart
-            if alert.at_ns < (receiver.begins_at_ns or 0):
+            if alert.at_ns < receiver.begins_at_ns:
                 progress.order = _order(alert)
                 continue
             yield self._decided(receiver, alert, progress, now_ns)

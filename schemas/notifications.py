@@ -21,8 +21,8 @@ class AlertResponse(Message, frozen=True, kw_only=True):
     """What a person did about an alert, or about all of a rule. `id` is `by/kind/target/at_ns`.
 
     `acknowledged` and `approved` name an `episode`; the `reason` of the latter is the outcome of its command. `silenced` holds until
-    `until_at_ns` for `rule` (`*`: every rule) and `subject` (empty: every subject), with a `reason`; `unsilenced` ends the silence of the
-    same rule and subject.
+    `until_at_ns` for `rule` (`*`: every rule) and `subject` (empty: every subject), with a `reason`; `unsilenced` ends the silence of
+    the same rule and subject.
     """
 
     kind: ResponseKind
@@ -56,7 +56,8 @@ class WithheldReason(StrEnum):
 
 
 class Notification(Message, frozen=True, kw_only=True):
-    """What was decided about a step of an alert for one receiver. Every step that concerns a receiver has one; nothing is left out.
+    """What was decided about a step of an alert for one receiver. Every step that concerns a receiver has one; what was over for
+    more than an hour before it could be decided has none.
 
     `id` is `<receiver>/<alert id>`, with `/<reason>` where it is withheld, and `<receiver>/digest/<id of the first withheld>` for a
     digest. `alerts` is the one step, or of a digest the newest step of each of at most 50 episodes; `counts` holds how many steps the

@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 
 from processors.alert_actions import AlertStep
 from processors.alert_challenge import challenge_memory_ms
+from processors.alert_sight import Sight
 from processors.alerting import Alerting
 from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.errors import Refused
@@ -50,6 +51,7 @@ class Alerts:
         self._stage = stage
         self._kafka = kafka
         self._alerting: Alerting | None = None
+        self._sight = Sight()
         self._producer: Producer
         self._open_gauge = stage.gauge("open", "Open alerts.", "rule")
 
@@ -86,8 +88,9 @@ class Alerts:
         record.finish()
 
     async def tick(self, now_ns: int) -> None:
-        """Silences, clearances, repetitions."""
-        if self._alerting is not None:
+        """Silences, clearances, repetitions. While the broker is away, all of them wait: a line that nobody sees is not silent."""
+        sees = self._sight.sees(in_contact=self._stage.ready, now_ns=now_ns)
+        if sees and self._alerting is not None:
             await self._send(self._alerting.tick(now_ns))
 
     async def refused(self, record: Record, refused: Refused) -> Sequence[Outgoing]:

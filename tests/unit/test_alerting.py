@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.alert_actions import AlertStep, command_of
+from processors.alert_actions import AlertStep
 from processors.alerting import Alerting
 from schemas.alert_rules import (
     AlertRule,
@@ -24,7 +24,6 @@ from schemas.alert_rules import (
 )
 from schemas.alerts import Alert, AlertState
 from schemas.inspections import Imaging, Inspection
-from schemas.interlocks import Interlocks, Parameter
 from schemas.plant import Camera, ExternalSource, Line, Plant, Plc, Station
 from schemas.plc_events import LineMode, LineStateChanged, PartArrived, PartLeft, PlcFault
 from schemas.reasons import CommandKind, FailSafe, FrameOutcome, VerdictValue
@@ -34,22 +33,22 @@ S = 1_000_000_000
 OK, NOT_OK, OPEN = VerdictValue.OK, VerdictValue.NOT_OK, VerdictValue.NOT_DECIDABLE
 
 
-def plant(*rules: AlertRule, plc: str | None = "plc-1", interlocks: Interlocks = Interlocks()) -> Plant:  # noqa: B008  frozen
+def plant(*rules: AlertRule, plc: str | None = "plc-1") -> Plant:
     cameras = (
         Camera(name="left", views=("left",), source=ExternalSource()),
         Camera(name="right", views=("right",), source=ExternalSource()),
     )
     return Plant(
         plant="test",
-        lines=(Line(name="line-1", stations=(Station(name="aoi", cameras=cameras, plc=plc, interlocks=interlocks),)),),
+        lines=(Line(name="line-1", stations=(Station(name="aoi", cameras=cameras, plc=plc),)),),
         recipes=(),
         plcs=(Plc(name="plc-1", endpoint="opc.tcp://127.0.0.1:4840/", security="none"),),
         alerts=rules,  # type: ignore[arg-type]  # every rule class is in the union
     )
 
 
-def alerting(*rules: AlertRule, **settings: Any) -> Alerting:
-    return Alerting(plant=plant(*rules, **settings), stations=frozenset({"aoi"}))
+def alerting(*rules: AlertRule, plc: str | None = "plc-1") -> Alerting:
+    return Alerting(plant=plant(*rules, plc=plc), stations=frozenset({"aoi"}))
 
 
 def verdict(number: int, value: VerdictValue, *, at_s: float | None = None, revision: int = 1) -> Verdict:
@@ -188,47 +187,6 @@ def test_an_open_alert_is_repeated_as_configured_without_stopping_the_line_again
     (second,) = system.tick(at_ns + 120 * S)
     assert [first.alert.id, second.alert.id] == [f"{raised.alert.episode}/repeated/{n}" for n in (1, 2)]
     assert first.command is None
-
-
-def test_the_pauses_between_repetitions_double_up_to_a_bound_also_over_a_restart() -> None:
-    rule = DefectRateRule(**{**_fields(RATE), "repeat_after_ms": 60_000, "longest_repeat_ms": 300_000})
-    system = alerting(rule)
-    (raised,) = feed_rate(system, [NOT_OK] * 10)
-    at_ns, told_at_s, record = raised.alert.at_ns, [], [raised.alert]
-    for second in range(1, 1_300):
-        if second == 200:  # another process, which reads back what is on the topic
-            system = alerting(rule)
-            for alert in record:
-                system.recall_alert(alert, now_ns=at_ns + second * S)
-        for step in system.tick(at_ns + second * S):
-            record.append(step.alert)
-            told_at_s.append(second)
-    assert told_at_s == [60, 60 + 120, 180 + 240, 420 + 300, 720 + 300]
-
-
-def test_an_action_sets_the_parameter_of_its_name_where_the_interlocks_know_it() -> None:
-    lane = Parameter(name="divert", node="s=Lane", low=0, high=1)
-    rule = DefectRateRule(**{**_fields(RATE), "action": "divert"})
-    (step,) = feed_rate(alerting(rule, interlocks=Interlocks(parameters=(lane,))), [NOT_OK] * 10)
-    assert step.command is not None
-    assert step.audit is not None
-    assert (step.command.kind, step.command.parameter, step.command.value) == (CommandKind.PARAMETER, "divert", 1.0)
-    assert (step.alert.action, step.audit.action) == ("divert", "divert")
-    (step,) = feed_rate(alerting(rule), [NOT_OK] * 10)
-    assert (step.command, step.audit, step.alert.action) == (None, None, None)
-
-
-def test_an_action_that_needs_approval_is_asked_for_and_not_carried_out() -> None:
-    (step,) = feed_rate(alerting(DefectRateRule(**{**_fields(RATE), "approval": "required"})), [NOT_OK] * 10)
-    assert step.command is None
-    assert step.audit is not None
-    assert (step.alert.action, step.alert.approval, step.alert.station) == ("stop_line", "required", "aoi")
-    assert step.audit.action == "ask_stop_line"
-    command = command_of(step.alert, signals=(*RATE.signals, "person keller"), issued_at_ns=5 * S)
-    assert (command.id, command.station, command.valid_until_ns) == (f"alert/{step.alert.episode}", "aoi", 15 * S)
-    again = command_of(step.alert, signals=(), issued_at_ns=5 * S, approved_at_ns=5 * S)
-    assert again.id == f"alert/{step.alert.episode}/{5 * S}"
-    assert command.signals == ("verdicts", "person keller")
 
 
 def test_an_alert_that_is_said_once_is_not_repeated() -> None:
