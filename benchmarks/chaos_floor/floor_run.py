@@ -72,6 +72,31 @@ class FloorRun:
 
     def run(self, pulls: Sequence[Pull]) -> FloorRecord:
         """Raises what the line raises where it cannot go on."""
+        with ExitStack() as stack:
+            floor = self._set_up(stack)
+            floor.machine.start()
+            floor.demo.start_line()
+            if not self._await_normal(floor, since_ns=time.time_ns(), at_least_s=0.0, at_most_s=READY_S):
+                raise RuntimeError(f"no part was decided in time within {READY_S:g} s, before anything was pulled")
+            for number, pull in enumerate(pulls, start=1):
+                self._pull(floor, pull, number=number)
+            until_ns = time.time_ns()
+            self._let_all_leave(floor)
+            return FloorRecord(
+                plant=floor.demo.plant,
+                truth=floor.demo.truth,
+                pulled=self.pulled,
+                until_ns=until_ns,
+                killed_at_ns=floor.machine.killed_at_ns,
+                missed=floor.missed,
+                outcome=floor.demo.finish(),
+                topics=asyncio.run(on_topics(floor.demo.plant)),
+                sessions=_sessions_until_none(floor.machine),
+                said=self.said,
+            )
+
+    def _set_up(self, stack: ExitStack) -> Floor:
+        """Everything, not started; `stack` takes it down again."""
         papers = Papers(folder=self.run_dir / "certificates")
         papers.issue()
         plc_port, cable_port, camera_port = free_ports(3)
@@ -83,54 +108,30 @@ class FloorRun:
         }
         plant_file = write_plant(self.run_dir / "plant")
         plant = load_plant(plant_file)
-        with ExitStack() as stack:
-            cable = stack.enter_context(Proxy(port=cable_port, target_port=plc_port, seed=self.seed))
-            machine = Machine(
-                plant=plant, plant_file=plant_file, run_dir=self.run_dir, port=plc_port, papers=papers,
-                rate_per_s=self.rate_per_s, seed=self.seed,
-            )  # fmt: skip
-            stack.callback(machine.stop)
-            demo = stack.enter_context(
-                DemoRun(plant=plant, plant_file=plant_file, run_dir=self.run_dir, say=self.said.append)
-            )
-            floor = Floor(
-                demo=demo, run_dir=self.run_dir, machine=machine, cable=cable, papers=papers,
-                chance=random.Random(self.seed),
-            )  # fmt: skip
-            machine.start()
-            demo.start_line()
-            self._await_normal(floor, since_ns=time.time_ns(), at_least_s=0.0, at_most_s=READY_S)
-            for number, pull in enumerate(pulls, start=1):
-                self._pull(floor, pull, number=number)
-            until_ns = time.time_ns()
-            self._let_all_leave(floor)
-            outcome = demo.finish()
-            return FloorRecord(
-                plant=plant,
-                truth=demo.truth,
-                pulled=self.pulled,
-                until_ns=until_ns,
-                killed_at_ns=machine.killed_at_ns,
-                missed=floor.missed,
-                outcome=outcome,
-                topics=asyncio.run(on_topics(plant)),
-                sessions=_sessions_until_none(machine),
-                said=self.said,
-            )
+        cable = stack.enter_context(Proxy(port=cable_port, target_port=plc_port, seed=self.seed))
+        machine = Machine(
+            plant=plant, plant_file=plant_file, run_dir=self.run_dir, port=plc_port, papers=papers,
+            rate_per_s=self.rate_per_s, seed=self.seed,
+        )  # fmt: skip
+        stack.callback(machine.stop)
+        demo = stack.enter_context(
+            DemoRun(plant=plant, plant_file=plant_file, run_dir=self.run_dir, say=self.said.append)
+        )
+        return Floor(
+            demo=demo, run_dir=self.run_dir, machine=machine, cable=cable, papers=papers,
+            chance=random.Random(self.seed),
+        )  # fmt: skip
 
     def _pull(self, floor: Floor, pull: Pull, *, number: int) -> None:
         began_ns = time.time_ns()
-        over_ns: int | None = None
         for condition in pull.course(floor):
             if not self._until(floor, condition, within_s=CAUSE_ENDS_S):
-                break
-        else:
-            over_ns = time.time_ns()
+                raise RuntimeError(f"{pull.kind}, {pull.how}: the cause did not end within {CAUSE_ENDS_S:g} s")
+        over_ns = time.time_ns()
         self.pulled.append(Pulled(kind=pull.kind, how=pull.how, began_ns=began_ns, over_ns=over_ns))
-        since_ns = over_ns or time.time_ns()
-        normal = self._await_normal(floor, since_ns=since_ns, at_least_s=self.observed_s, at_most_s=GIVE_UP_S)
+        normal = self._await_normal(floor, since_ns=over_ns, at_least_s=self.observed_s, at_most_s=GIVE_UP_S)
         self.say(
-            f"{number}: {pull.kind}, {pull.how}: {(since_ns - began_ns) / 1e9:.1f} s"
+            f"{number}: {pull.kind}, {pull.how}: {(over_ns - began_ns) / 1e9:.1f} s"
             + ("" if normal else f"; NOT normal within {GIVE_UP_S:g} s")
         )
         self._until(floor, after(floor.chance.uniform(0.0, LONGEST_PAUSE_S)), within_s=GIVE_UP_S)

@@ -27,12 +27,12 @@ LOOK_BACK_PARTS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Pulled:
-    """A pull that took place. Times are ns UTC; `over_ns` is None where its cause never ended."""
+    """A pull that took place: when it began, and when its cause had ended (ns UTC)."""
 
     kind: str
     how: str
     began_ns: int
-    over_ns: int | None
+    over_ns: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +86,10 @@ def recoveries(pulls: Sequence[Pulled], truth: TruthFile, *, until_ns: int) -> l
 def _recovery(
     pull: Pulled, arrivals: Sequence[tuple[int, Part]], normal: AbstractSet[Part], *, end_ns: int
 ) -> Recovery:
-    over_ns = pull.over_ns
-    hit = sum(
-        part not in normal
-        for at_ns, part in arrivals
-        if pull.began_ns - UNDER_WAY_NS <= at_ns < (end_ns if over_ns is None else over_ns)
-    )
+    hit = sum(part not in normal for at_ns, part in arrivals if pull.began_ns - UNDER_WAY_NS <= at_ns < pull.over_ns)
+    window = [(at_ns, part in normal) for at_ns, part in arrivals if pull.over_ns <= at_ns <= end_ns - UNDER_WAY_NS]
+    last_bad = max((number for number, (_, was) in enumerate(window) if not was), default=-1)
     after_s = None
-    if over_ns is not None:
-        window = [(at_ns, part in normal) for at_ns, part in arrivals if over_ns <= at_ns <= end_ns - UNDER_WAY_NS]
-        last_bad = max((number for number, (_, was) in enumerate(window) if not was), default=-1)
-        if last_bad + 1 < len(window):
-            after_s = round((window[last_bad + 1][0] - over_ns) / 1e9, 2)
+    if last_bad + 1 < len(window):
+        after_s = round((window[last_bad + 1][0] - pull.over_ns) / 1e9, 2)
     return Recovery(pulled=pull, hit=hit, after_s=after_s)

@@ -98,15 +98,13 @@ def kinds_table(found: Sequence[Recovery]) -> Table:
     """How soon it was normal, by kind."""
     table = Table("pulled out", "times", "lasted s", "parts hit", "normal after s: median", "longest", "not in time")
     for kind, of_kind in by_kind(found).items():
-        lasted = [
-            (item.pulled.over_ns - item.pulled.began_ns) / 1e9 for item in of_kind if item.pulled.over_ns is not None
-        ]
+        lasted = [(item.pulled.over_ns - item.pulled.began_ns) / 1e9 for item in of_kind]
         after = [item.after_s for item in of_kind if item.after_s is not None]
         late = sum(item.after_s is None or item.after_s > NORMAL_WITHIN_S for item in of_kind)
         table.add_row(
             kind,
             str(len(of_kind)),
-            f"{min(lasted):.1f} to {max(lasted):.1f}" if lasted else "",
+            f"{min(lasted):.1f} to {max(lasted):.1f}",
             str(sum(item.hit for item in of_kind)),
             f"{statistics.median(after):.1f}" if after else "",
             f"{max(after):.1f}" if after else "",

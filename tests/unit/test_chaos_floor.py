@@ -201,12 +201,12 @@ def test_only_a_plc_that_was_killed_just_then_may_keep_a_part_to_itself(line: Li
     assert line.broken(killed_at_ns=(arrived_ns + SECOND_NS,)) == {}
 
 
-def pull(began_s: float, over_s: float | None) -> Pulled:
+def pull(began_s: float, over_s: float) -> Pulled:
     return Pulled(
         kind="cable cut",
         how="somehow",
         began_ns=BEGIN_NS + round(began_s * SECOND_NS),
-        over_ns=None if over_s is None else BEGIN_NS + round(over_s * SECOND_NS),
+        over_ns=BEGIN_NS + round(over_s * SECOND_NS),
     )
 
 
@@ -235,12 +235,6 @@ def test_a_part_that_could_not_be_decided_was_not_normal(tmp_path: Path) -> None
     line.truth.executed[8]["verdict"] = "NOT_DECIDABLE"
     (found,) = recoveries([pull(2, 5.5)], line.truth, until_ns=BEGIN_NS + 20 * SECOND_NS)
     assert found.after_s == 3.5
-
-
-def test_a_cause_that_never_ended_is_never_normal_again(tmp_path: Path) -> None:
-    line = Line(tmp_path, parts=20)
-    (found,) = recoveries([pull(2, None)], line.truth, until_ns=BEGIN_NS + 20 * SECOND_NS)
-    assert found.after_s is None
 
 
 def test_the_floor_is_called_normal_when_the_last_parts_were_and_not_before_enough_came(tmp_path: Path) -> None:
