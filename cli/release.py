@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from cli.model_log import now_ns, read_registry, write_step
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from cli.services import find_kafka
 from processors.model_registry import Registry
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, ServiceAway
 from schemas.plant_file import load_plant
 from schemas.records import ModelChange, ModelEvent, version_event_id
 from schemas.settings import TritonSettings
@@ -31,7 +32,8 @@ def command(
 ) -> None:
     """Checks card, digest and parity, copies the folder as version N+1 beside the others, and says so on `models` and `audit`.
 
-    Nothing judges parts with it yet. A folder that was copied but not announced (the broker was away) is announced by the same command.
+    Triton, where one answers, has to load it and to answer with it; else it is taken back, and the versions in use stay. Nothing judges
+    parts with it yet. A folder that was copied but not announced (the broker was away) is announced by the same command.
     """
     from training.release import add_version, read_candidate, repository_for, versions_in
 
@@ -45,7 +47,8 @@ def command(
     version = _unannounced(registry, name, known, candidate.digest)
     if version is None:
         version = max([*known, registry.state(name).highest], default=0) + 1
-        add_version(repository_for(repositories, name), name, candidate, version)
+        place = add_version(repository_for(repositories, name), name, candidate, version)
+        _try_on_triton(name, version, place)
     at_ns = now_ns()
     event = ModelEvent(
         id=version_event_id(model=name, version=version, change=ModelChange.RELEASED, at_ns=at_ns),
@@ -64,6 +67,20 @@ def command(
         print_json(event)
         return
     print(f"{name} version {version} released: {candidate.digest}")
+
+
+def _try_on_triton(name: str, version: int, place: Path) -> None:
+    """A version that Triton refuses is taken back: it would keep the whole model from being loaded at the server's next start."""
+    from topologies.version_check import prove_version
+    from training.release import take_back
+
+    try:
+        prove_version(name, version)
+    except ServiceAway as away:
+        print(f"not tried on Triton: {away}", file=sys.stderr)
+    except ConfigurationError:
+        take_back(place)
+        raise
 
 
 def _refuse_again(registry: Registry, name: str, digest: str) -> None:

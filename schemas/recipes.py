@@ -9,10 +9,15 @@ from schemas.section import Section
 
 
 class ModelPin(Section, frozen=True, kw_only=True):
-    """A model of the Triton repository, pinned to a version."""
+    """A model of the Triton repository, pinned to a version.
+
+    With `follow` the pinned version is the lowest one: versions above it judge parts as the topic `models` says, once they are promoted
+    (`linesight models`), and a canary judges its share of them.
+    """
 
     name: str
     version: int
+    follow: bool = False
 
 
 CopperTone = Literal["light", "dark"]

@@ -17,12 +17,16 @@ KINDS = ModelSettings(
 )
 
 
-def trained(folder: Path, *, level: float = 200.0, settings: ModelSettings = SPOTS, **metrics: Any) -> Path:
-    """A model that takes what is brighter than `level` for a spot, with its card."""
+def trained(
+    folder: Path, *, level: float = 200.0, settings: ModelSettings = SPOTS, weights: bytes | None = None, **metrics: Any
+) -> Path:
+    """A model that takes what is brighter than `level` for a spot, with its card; or with other `weights`, whatever they are."""
     if settings.size_px:
         class_model(folder, settings)
     else:
         spot_model(folder, settings, level=level)
+    if weights is not None:
+        (folder / "1" / "model.onnx").write_bytes(weights)
     weights = (folder / "1" / "model.onnx").read_bytes()
     card = ModelCard(
         model=folder.name,

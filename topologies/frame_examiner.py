@@ -19,6 +19,7 @@ from schemas.recipes import GoldenInspection, Recipe, View
 from schemas.settings import BudgetSettings
 from schemas.telemetry import Noticed, Stage
 from topologies.byte_budget import ByteBudget
+from topologies.followed_models import FollowedModels
 from topologies.frame_content import FrameContents
 from topologies.golden_examination import GoldenExamination
 from topologies.learned_examination import LearnedExamination
@@ -36,6 +37,7 @@ class FrameExaminer:
         plant: Plant,
         triton: Triton,
         references: References,
+        followed: FollowedModels,
         store: ObjectStore,
         stage: Stage,
         executor: Executor,
@@ -49,7 +51,7 @@ class FrameExaminer:
         """
         self._plant = plant
         self._checks = FrameChecks(plant)
-        self._triton = triton
+        self._followed = followed
         self._references = references
         self._stage = stage
         self._contents = FrameContents(store=store, stage=stage, fetching=fetching)
@@ -104,7 +106,7 @@ class FrameExaminer:
         """
         started = time.perf_counter()
         queue_ms = max(0.0, time.time_ns() - place.received_at_ns) / 1e6
-        assignment = self._checks.check(frame)
+        assignment = await self._followed.assigned(self._checks.check(frame), frame)
         async with self._room.hold(self._most_bytes(frame, assignment)):
             begin()
             content = await self._contents.content(frame, assignment.camera)

@@ -21,6 +21,7 @@ from schemas.plant import Plant
 from schemas.settings import KafkaSettings, ObjectStoreSettings, StageSettings, TritonSettings
 from schemas.telemetry import Stage
 from topologies.background import Background
+from topologies.followed_models import FollowedModels
 from topologies.frame_examiner import FrameExaminer
 from topologies.recipe_models import models_of
 from topologies.recipe_wishes import RecipeWishes, follow
@@ -54,6 +55,7 @@ class InspectionBench:
         settings, store = TritonSettings(), open_store(ObjectStoreSettings())
         owner = f"{plant.plant}-{stage.name}-{StageSettings().instance}"
         self._triton = Triton(settings=settings, stage=stage, owner=owner)
+        self._followed = FollowedModels(plant=plant, triton=self._triton, stage=stage)
         threads = 1 if in_the_background else max(2, min(MOST_THREADS, os.cpu_count() or 2))
         self._executor = ThreadPoolExecutor(threads, "decode", _yield_to_all if in_the_background else None)
         self._fetching = ThreadPoolExecutor(FETCHING_THREADS, "fetch")
@@ -61,6 +63,7 @@ class InspectionBench:
             plant=plant,
             triton=self._triton,
             references=References(plant_dir=plant_dir, store=store, stage=stage, executor=self._executor),
+            followed=self._followed,
             store=store,
             stage=stage,
             executor=self._executor,
@@ -90,12 +93,13 @@ class InspectionBench:
         kafka = KafkaSettings()
         self._services.spawn(self._triton.keep_ready())
         self._services.spawn(self._recipes.run())
+        self._services.spawn(self._followed.run(kafka))
         self._services.spawn(follow(wishes, plant=plant, stage=stage, kafka=kafka, changed=self._recipes.look))
 
     @property
     def ready(self) -> bool:
         """Whether Triton answers, and the first frame would be as quick as any other, as far as that can be."""
-        return self._triton.ready and self._recipes.began
+        return self._triton.ready and self._recipes.began and self._followed.began
 
     async def inspect(
         self,

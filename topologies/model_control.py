@@ -114,17 +114,18 @@ class ModelControl:
         for known in (self._most_rows, self._uses, self._parameters, self._empty):
             known.pop((pin.name, pin.version), None)
 
-    async def prove(self, model: Model, known: Tensors, *, timeout_s: float, patient: bool) -> None:
+    async def prove(self, model: Model, known: Tensors, *, timeout_s: float, patient: bool, shared: bool) -> None:
         """An inference of the known input. A model that fails on it, or hangs, is unloaded, to be loaded by the next attempt.
 
-        One that answers too late and has executed others meanwhile does not hang: it has much to do.
+        One that answers too late and has executed others meanwhile does not hang: it has much to do. One that is `shared` has another
+        version at work, and stays.
         """
         executed = await self._executions(model.pin)
         try:
             await self.infer(model, known, timeout_s=timeout_s)
         except InferenceServerException as error:
-            spared = is_away(error) or is_busy(error)
-            if is_late(error):
+            spared = shared or is_away(error) or is_busy(error)
+            if is_late(error) and not shared:
                 spared = patient or await self._executions(model.pin) > executed
             if not spared:
                 await self.unload(model.pin)

@@ -155,7 +155,9 @@ class Triton:
                 async with self._turns[model.pin.name]:
                     if model.key not in self._held:
                         await self._control.load(model.pin)
-                        await self._prove(model, attempt=attempt, patience=PATIENCE_AT_START)
+                        # the server unloads by name: what does not work must not take a version along that does
+                        shared = any(name == model.pin.name for name, _ in self._held)
+                        await self._prove(model, attempt=attempt, patience=PATIENCE_AT_START, shared=shared)
                         self._held[model.key] = model
                 return
             except InferenceServerException as error:
@@ -373,12 +375,13 @@ class Triton:
         del self._held[key]
         self._stage.emit(Noticed(what="model_lost", subject=f"{key[0]}/{key[1]}", detail=why))
 
-    async def _prove(self, model: Model, *, attempt: int, patience: int) -> None:
+    async def _prove(self, model: Model, *, attempt: int, patience: int, shared: bool = False) -> None:
         await self._control.prove(
             model,
             self._known_of(model),
             timeout_s=PROOF_TIMEOUT_S * 2 ** min(attempt, PROOF_DOUBLINGS),
             patient=attempt < patience,
+            shared=shared,
         )
 
     def _known_of(self, model: Model) -> Tensors:

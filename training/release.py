@@ -117,6 +117,13 @@ def add_version(repository: Path, model: str, candidate: Candidate, version: int
     return place
 
 
+def take_back(place: Path) -> None:
+    """Removes a version that was never announced, whole and at once."""
+    gone = place.with_name(f".{place.name}.{os.getpid()}.gone")
+    place.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def _configuration(home: Path, model: str, candidate: Candidate, version: int) -> str:
     own = served_parameters(candidate.settings, version=version, digest=candidate.digest)
     known = home / CONFIGURATION

@@ -160,12 +160,30 @@ async def test_a_line_is_answered_through_a_release_a_promotion_and_a_rollback(l
     ]
 
 
+async def test_a_candidate_that_triton_refuses_is_taken_back_and_the_version_in_use_goes_on(
+    line: Line, served: str
+) -> None:
+    with Asking(served, 1) as asking:
+        problem = line.refused("release", str(trained(line.folder / "second" / "spots", weights=b"no graph at all")))
+        assert isinstance(problem, ConfigurationError)
+        assert "cannot serve spots version 2" in str(problem)
+        assert not (line.folder / "models" / "spots" / "2").exists()
+        told = line.run("release", str(trained(line.folder / "third" / "spots", level=100.0)))
+        assert isinstance(told, dict)
+        assert told["version"] == 2
+    assert set(asking.seen) == {"right"}
+    with closing(InferenceServerClient(served)) as client:
+        assert answers(client, 2) > 0.5
+
+
 async def test_a_version_that_triton_cannot_serve_is_not_gone_back_to(line: Line, served: str) -> None:
     for folder, level in (("second", 100.0), ("third", 90.0)):
         line.run("release", str(trained(line.folder / folder / "spots", level=level)))
     await line.step(ModelChange.PROMOTED, 2, 10)
     await line.step(ModelChange.PROMOTED, 3, 20)
     (line.folder / "models" / "spots" / "2" / "model.onnx").write_bytes(b"damaged")
+    with closing(InferenceServerClient(served)) as client:
+        client.unload_model("spots")
     problem = line.refused("rollback", "spots")
     assert isinstance(problem, ConfigurationError)
     assert "cannot serve spots version 2" in str(problem)

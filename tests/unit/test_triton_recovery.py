@@ -68,7 +68,7 @@ async def test_a_model_that_answers_others_is_not_taken_for_one_that_hangs(
 ) -> None:
     server = Server(executions=executions)
     with pytest.raises(InferenceServerException, match="Deadline"):
-        await control_of(server).prove(MODEL, MODEL.known, timeout_s=0.1, patient=patient)
+        await control_of(server).prove(MODEL, MODEL.known, timeout_s=0.1, patient=patient, shared=False)
     assert server.unloaded == unloaded
 
 
