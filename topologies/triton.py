@@ -34,7 +34,7 @@ from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
 from topologies.request_batches import Kind, Parts, RequestBatches
-from topologies.served_config import empty_input, parameters_of, weights_digest
+from topologies.served_config import check_outputs, empty_input, parameters_of, weights_digest
 from topologies.shared_tensors import (
     FOLDER,
     TYPES,
@@ -379,6 +379,7 @@ class Triton:
         if (pin.name, pin.version) in self._uses:
             return
         answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
+        check_outputs(answer.config, pin, self._models[pin.name, pin.version].outputs)
         self._most_rows[pin.name, pin.version] = answer.config.max_batch_size
         self._parameters[pin.name, pin.version] = parameters_of(answer.config, pin)
         digest = weights_digest(self._settings.repositories, pin) or parameters_of(answer.config, pin).get("digest")
