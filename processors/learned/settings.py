@@ -63,7 +63,8 @@ def read_model_settings(text: str | bytes) -> ModelSettings:
         settings.family == "classifier"
     ):
         raise ValueError(
-            f"a {settings.family} that is paired ({settings.paired}) or has a size_px ({settings.size_px}) is none"
+            f"expected `paired` of {' and '.join(REFERENCED)} only, and a `size_px` of a classifier and of no other, got "
+            f"{settings.family} with paired {settings.paired} and size_px {settings.size_px}"
         )
     return settings
 
