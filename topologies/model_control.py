@@ -36,6 +36,9 @@ LOAD_TRIES = 3
 ASK_TIMEOUT_S = 2.0
 UNLOAD_LOOKS = 100
 LOOK_PAUSE_S = 0.05
+PROOFS_FAILED = 3
+PROOFS_LATE = 6
+"""A model that is to be held and fails, or is late, so many times on its known input is unusable."""
 
 
 class ModelUnusable(ConfigurationError):
@@ -54,6 +57,21 @@ class Model:
     def key(self) -> Key:
         """Name and version."""
         return self.pin.name, self.pin.version
+
+
+class Trouble:
+    """What went wrong with one model on a server that is there."""
+
+    def __init__(self) -> None:
+        self._failed = self._late = 0
+
+    def note(self, error: InferenceServerException) -> bool:
+        """Whether the model counts as unusable from now on."""
+        if is_late(error):
+            self._late += 1
+        elif not (is_away(error) or is_busy(error)):
+            self._failed += 1
+        return self._failed >= PROOFS_FAILED or self._late >= PROOFS_LATE
 
 
 class ModelControl:

@@ -104,8 +104,9 @@ class WarmRecipes:
         self._look = asyncio.Event()
         self._began = False
         self._alone_from_s = time.monotonic() + SILENT_AFTER_S  # before, others may not have been heard
-        # on the server may lie what a former life of this process loaded
-        self._to_unload = {model.pin.name: model.pin for recipe in recipes for model in models_of(recipe)}
+        # on the server may lie what a former life of inspect loaded
+        left_over = recipes if tells else ()
+        self._to_unload = {model.pin.name: model.pin for recipe in left_over for model in models_of(recipe)}
         self._warm_shown = stage.gauge("recipe_warm", "1 where a recipe is loaded and warmed up.", "recipe")
         self._load_time = stage.histogram("recipe_load_seconds", "From the begin of a recipe's load until it is warm.")
 

@@ -1,4 +1,4 @@
-"""In which order recipes are loaded, how many at a time, and how long a frame waits. With a server: tests/integration/test_warm_recipes.py."""
+"""In which order recipes are loaded, how many at a time, how long a frame waits. With a server: tests/integration/test_warm_recipes.py."""
 
 from __future__ import annotations
 
