@@ -148,7 +148,7 @@ class Triton:
                 self._say(f"{model.pin.name}: {text_of(error)}", attempt)
                 if is_cut_off(error):
                     self._well = False
-                if trouble.note(error):
+                if await self._answers() and trouble.note(error):
                     raise ModelUnusable(
                         f"{model.pin.name}/{model.pin.version} does not work on its known input: {text_of(error)}"
                     ) from error
@@ -348,7 +348,7 @@ class Triton:
             except ModelUnusable as error:
                 self._lose(key, str(error))
             except InferenceServerException as error:
-                if not trouble.note(error):
+                if not await self._answers() or not trouble.note(error):
                     raise
                 self._lose(key, text_of(error))
 
