@@ -36,7 +36,7 @@ LOOK_EVERY_S = 1.0
 RETRY_S = 2.0
 LONGEST_RETRY_S = 30.0
 """Of a model that cannot be loaded; a reference is looked for every `RETRY_S`."""
-LONGEST_WAIT_S = 10.0
+LONGEST_WAIT_S = 30.0
 """A frame waits so long for its recipe, besides the time for which Triton is away: those behind it wait with it."""
 
 LONGEST_REASON = 300
@@ -75,8 +75,8 @@ class _State:
 class WarmRecipes:
     """One process's recipes on one Triton. `run` does the work; `use` is what a frame asks.
 
-    `serves_plcs`: nobody asks for a recipe that a PLC selects, or else for one that cannot be loaded: then it is an error of
-    configuration. `tells`: whether lacking recipes hold up TriggerReady.
+    `serves_plcs`: a PLC reads why a recipe lacks something. Where none does, a model that cannot be loaded at the start is an error of
+    configuration; so it is everywhere where no recipe can be loaded. `tells`: whether lacking recipes hold up TriggerReady.
     """
 
     def __init__(
