@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from processors.recipe_keeping import RecipeKeeping
-from schemas.errors import Refused
+from schemas.errors import ConfigurationError, Refused
 from schemas.patience import pause_s
 from schemas.readiness import RecipeStatus
 from schemas.reasons import RefusalReason
@@ -196,11 +196,12 @@ class WarmRecipes:
     async def _load(self, state: _State, *, needed: bool) -> None:
         began_s = time.monotonic()
         try:
-            missing, _ = await asyncio.gather(self._missing_reference(state.recipe, needed), self._hold(state.models))
+            await self._hold(state.models)
+            missing = await self._missing_reference(state.recipe, needed)
             if not state.loaded:
                 for model in state.models:
                     await self._triton.warm_up(model.pin)
-        except (ModelUnusable, ModelFailed) as error:
+        except (ConfigurationError, ModelFailed) as error:
             self._failed(state, str(error), ModelUnusable(str(error)))
         else:
             state.loaded, state.unusable = True, None
