@@ -91,21 +91,22 @@ class ModelControl:
         """Version and digest of a loaded model, as an inspection carries them."""
         return self._uses[pin.name, pin.version]
 
-    async def load(self, pin: ModelPin) -> None:
+    async def load(self, model: Model) -> None:
         """Returns when the model is ready in its version. Raises ModelUnusable, and InferenceServerException for what may pass."""
+        pin = model.pin
         for _ in range(LOAD_TRIES):
             if await self.is_ready(pin):
-                await self._identify(pin)
-                return
+                break
             await self._ask_to_load(pin)
             if await self.is_ready(pin):
-                await self._identify(pin)
-                return
+                break
             await asyncio.sleep(LOOK_PAUSE_S)
-        raise ModelUnusable(
-            f"Triton at {self._settings.url} has {pin.name}, but not version {pin.version}: add the version to the "
-            f"model repository, or pin one that is there in the plant file"
-        )
+        else:
+            raise ModelUnusable(
+                f"Triton at {self._settings.url} has {pin.name}, but not version {pin.version}: add the version to the "
+                f"model repository, or pin one that is there in the plant file"
+            )
+        await self._identify(model)
 
     async def unload(self, pin: ModelPin) -> None:
         """Takes the model out, with all of its versions; what is under way is answered. Returns when the server has done so."""
@@ -180,7 +181,8 @@ class ModelControl:
         answer = await self._client.get_inference_statistics(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
         return sum(int(model.execution_count) for model in answer.model_stats)
 
-    async def _identify(self, pin: ModelPin) -> None:
+    async def _identify(self, model: Model) -> None:
+        pin = model.pin
         if (pin.name, pin.version) in self._uses:
             return
         answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)

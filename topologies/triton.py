@@ -139,7 +139,7 @@ class Triton:
             try:
                 async with self._turns[model.pin.name]:
                     if model.key not in self._held:
-                        await self._control.load(model.pin)
+                        await self._control.load(model)
                         await self._prove(model, attempt=attempt, patience=PATIENCE_AT_START)
                         self._held[model.key] = model
                 return
@@ -343,7 +343,7 @@ class Triton:
             if model is None:  # let go of meanwhile
                 return
             try:
-                await self._control.load(model.pin)
+                await self._control.load(model)
                 await self._prove(model, attempt=attempt, patience=PATIENCE if self._was_well else PATIENCE_AT_START)
             except ModelUnusable as error:
                 self._lose(key, str(error))

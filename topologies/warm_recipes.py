@@ -42,7 +42,7 @@ LONGEST_WAIT_S = 30.0
 LONGEST_REASON = 300
 """Of what is told on `readiness` and to a PLC; the log has all of it."""
 
-ModelsOf = Callable[[Recipe], list[Model]]
+ModelsOf = Callable[[Recipe], Sequence[Model]]
 MissingReference = Callable[[Recipe, bool], Awaitable[str]]
 """Loads a recipe's references, those of one that is needed at once though others have to make room; says which is not there, "" where
 all are."""
@@ -53,7 +53,7 @@ class _State:
     """`lacks`: why the recipe is not warm, or only in part. `unusable`: the last attempt ended with a model that cannot be loaded."""
 
     recipe: Recipe
-    models: list[Model]
+    models: Sequence[Model]
     loaded: bool = False
     loading: bool = False
     lacks: str = ""
