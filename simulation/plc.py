@@ -190,11 +190,11 @@ class PlcServer:
     async def change_over(self, station: str, recipe: str, *, within_s: float) -> None:
         """Selects a recipe and waits until the gateway is ready for it, for `within_s`: then the belt goes on all the same.
 
-        A gateway that is not ready for anything, only observes, or has no node to say so, is not waited for.
+        A gateway that was ready for nothing before, or does not say for what, is not waited for.
         """
-        waits = not self._plc.observe and bool(self._read_if_there(station, "trigger_ready"))
+        waits = self._read_if_there(station, "trigger_ready") and self._read_if_there(station, "ready_recipe")
         await self._select(station, recipe)
-        if not waits or (station, "ready_recipe") not in self._nodes:
+        if not waits:
             return
         give_up_s = time.monotonic() + within_s
         while time.monotonic() < give_up_s:

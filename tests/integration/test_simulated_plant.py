@@ -134,6 +134,20 @@ async def test_the_plc_says_how_many_sessions_it_holds(demo: Plant, tmp_path: Pa
         assert await peer.call("Simulation", "Sessions") == 1
 
 
+async def test_the_next_product_is_announced_before_it_is_selected(demo: Plant, tmp_path: Path) -> None:
+    async with running(demo, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
+        assert await peer.read("recipe") == [demo.recipes[0].key], "the first one is there before any part"
+        await peer.node("trigger_ready").write_value(ua.Variant(True, ua.VariantType.Boolean))
+        announced: set[str] = set()
+
+        async def selected_as_announced() -> bool:
+            recipe, coming = await peer.read("recipe", "next_recipe")
+            announced.add(coming)
+            return recipe != demo.recipes[0].key and recipe in announced
+
+        await until(selected_as_announced)
+
+
 async def test_a_live_plant_that_is_only_observed_feeds_at_once(demo: Plant, tmp_path: Path) -> None:
     (plc,) = demo.plcs
     observed = msgspec.structs.replace(demo, plcs=(msgspec.structs.replace(plc, observe=True),))

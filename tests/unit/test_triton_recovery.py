@@ -85,4 +85,4 @@ async def test_only_a_refusal_to_load_is_a_matter_of_configuration(
     answer: InferenceServerException, raised: type[Exception]
 ) -> None:
     with pytest.raises(raised):
-        await control_of(Server(executions=[], loading=answer)).load(PIN)
+        await control_of(Server(executions=[], loading=answer)).load(MODEL)
