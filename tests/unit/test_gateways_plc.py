@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateways.heartbeats import HeartbeatWatch
-from gateways.opcua_session import Reading
+from gateways.opcua_session import REQUEST_TIMEOUT_S, Reading
 from gateways.plc_history import REMEMBERED, StationHistory
+from gateways.plc_link import pause_before
 from gateways.sampled_channel import why_unusable
 from gateways.station_nodes import station_nodes, writable_nodes
 from schemas.plant import PlcNodes
@@ -177,3 +180,9 @@ def test_only_mailbox_handshake_and_heartbeat_are_ever_written() -> None:
     assert all(node.startswith(groups) for node in written)
     assert not any("Ack" in node or "Reset" in node for node in written)
     assert "{station}" not in "".join(getattr(nodes, role) or "" for role in nodes.__struct_fields__)
+
+
+@given(st.integers(1, 100_000))
+def test_a_plc_that_accepted_and_did_not_answer_is_asked_again_within_three_seconds(attempt: int) -> None:
+    """So that the line is normal within 5 s of its return, however long it was away: the rest is for the session and TriggerReady."""
+    assert REQUEST_TIMEOUT_S + pause_before(attempt) <= 3.0
