@@ -28,7 +28,7 @@ class FramePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found on a frame. `reference` is the digest (`sha256:<hex>`) of what it was compared with."""
+    """What was found on a frame. `reference` and `tolerance` are the digests (`sha256:<hex>`) of what it was compared with."""
 
     defects: tuple[Defect, ...]
     anomaly_score: float
@@ -36,6 +36,7 @@ class Examination:
     reference: str
     timings: Timings
     imaging: Imaging
+    tolerance: str | None = None
 
 
 def inspected(
@@ -50,6 +51,7 @@ def inspected(
         anomaly_score=found.anomaly_score,
         models=found.models,
         reference=found.reference,
+        tolerance=found.tolerance,
         timings=found.timings,
         imaging=found.imaging,
         warnings=tuple(warnings),

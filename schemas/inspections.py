@@ -74,6 +74,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     `frame_partition` and `frame_offset` name the record on `frames`, so that only pictures worth keeping are read again.
     `anomaly_score` in [0, 1] is the largest defect score before thresholds; its distribution shows drift.
     `imaging` tells how the camera saw; None where the frame was not compared.
+    `tolerance` is the digest (`sha256:<hex>`) of the map of what good parts may differ by; None where none was used.
     `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`, `deferred`.
     """
 
@@ -103,6 +104,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     timings: Timings = Timings()
     imaging: Imaging | None = None
+    tolerance: str | None = None
 
     @property
     def is_deferral(self) -> bool:

@@ -210,6 +210,7 @@ class FrameExaminer:
                     self._triton.use(recipe.inspection.classifier),
                 ),
                 reference=reference.digest,
+                tolerance=reference.tolerance_digest,
                 timings=Timings(
                     queue_ms=queue_ms,
                     decode_ms=prepared.decode_ms,

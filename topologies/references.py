@@ -36,10 +36,12 @@ Key = tuple[str, str | None, GoldenInspection]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference image with what is prepared of it. `digest` is `sha256:<hex>` of its encoded bytes."""
+    """A reference image with what is prepared of it. Digests are `sha256:<hex>` of encoded bytes, that of the tolerance map None where
+    the view has none."""
 
     digest: str
     comparison: GoldenComparison
+    tolerance_digest: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -155,7 +157,8 @@ def _prepare(key: Key, content: bytes, allowed: bytes | None, camera: Camera) ->
     except (ValueError, Refused) as error:
         told = f" with tolerance {tolerance}" if tolerance else ""
         raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name}{told} cannot be used: {error}") from error
-    return Reference(digest=digest_of(content), comparison=comparison)
+    used = None if allowed is None else digest_of(allowed)
+    return Reference(digest=digest_of(content), comparison=comparison, tolerance_digest=used)
 
 
 def _grey(content: bytes, camera: Camera) -> npt.NDArray[np.uint8]:
