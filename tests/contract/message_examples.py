@@ -241,6 +241,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 anomaly_score=0.96875,
                 models=(MODEL,),
                 reference=DIGEST,
+                tolerance=DIGEST,
                 image_sha256=SHA256,
                 width_px=640,
                 height_px=480,
