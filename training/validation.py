@@ -9,9 +9,8 @@ import msgspec
 import numpy as np
 
 from processors.scoring import score
-from training.evaluation import size_of
 from training.labels import Sample
-from training.pictures import mask_of
+from training.pictures import mask_of, size_of
 from training.prediction import Answer, Model, findings
 from training.settings import ModelSettings
 from training.thresholds import Threshold, choose_threshold
@@ -60,7 +59,7 @@ def tuned(model: Model, answered: Answered) -> ModelSettings:
         all_found = msgspec.structs.replace(settings, map_threshold=map_threshold, box_threshold=0.0)
         found = [
             (
-                findings(answer, all_found, sample.size_px or size_of(sample)),
+                findings(answer, all_found, size_of(sample)),
                 [one.label for one in sample.regions or ()],
             )
             for sample, answer in marked
@@ -114,7 +113,7 @@ def _best_overlap(marked: Answered) -> float:
     inside, outside = np.zeros(256), np.zeros(256)
     for sample, answer in marked:
         assert answer.strength is not None
-        width, height = size_px = sample.size_px or size_of(sample)
+        width, height = size_px = size_of(sample)
         strength = cv2.resize(answer.strength, size_px, interpolation=cv2.INTER_LINEAR)
         names = sorted({region.class_name for region in sample.regions or ()})
         truth = mask_of(sample.regions or (), names, (height, width), 1.0, 1.0) > 0
