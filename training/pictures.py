@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from schemas.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from training.labels import Region, Sample
 
@@ -84,11 +86,26 @@ class Form:
 
         Raises:
             OSError: a picture that was there is gone.
+            ConfigurationError: a reference is needed and the sample has none.
         """
+        self.refuse_unpaired([sample])
         image = self._one(sample.image, None)
         if not self.paired or sample.reference is None:
             return image
         return np.concatenate([image, self._one(sample.reference, image.shape[:2])], axis=2)
+
+    def refuse_unpaired(self, samples: Sequence["Sample"]) -> None:
+        """Names the first sample without a reference, where one is needed.
+
+        Raises:
+            ConfigurationError: there is one.
+        """
+        lacking = next((sample for sample in samples if self.paired and sample.reference is None), None)
+        if lacking is not None:
+            raise ConfigurationError(
+                f"{lacking.name} (line {lacking.line}): expected `reference` or `template`, the picture of a good part: the "
+                "model compares with it, and learned from pictures that have one"
+            )
 
     def _one(self, path: Path, size: tuple[int, ...] | None) -> Picture:
         picture = read_picture(path)

@@ -28,6 +28,7 @@ from training.loop import train  # noqa: E402
 from training.pictures import Form  # noqa: E402
 from training.prediction import Model  # noqa: E402
 from training.settings import read_settings  # noqa: E402
+from training.splits import split  # noqa: E402
 from training.train import train_model  # noqa: E402
 
 BUDGET_S = 30.0
@@ -306,6 +307,18 @@ def test_a_rare_class_is_seen_more_often_than_there_are_of_it(tmp_path: Path) ->
 
 def batches(crops: Crops, count: int) -> list[Any]:
     return [crops(np.random.default_rng(index))[1] for index in range(count)]
+
+
+def test_a_reference_that_only_some_have_is_told_before_training(tmp_path: Path) -> None:
+    """One row in five lacks it, so that it falls on the side of validation with some seed; none falls through to the network."""
+    labels = drawn(tmp_path / "train", 12, bad_every=2, seed=1, group=None)
+    rows = [json.loads(line) for line in labels.read_text().splitlines()]
+    held = set(split(read_samples(labels), seed=1).validation)
+    for index in held:
+        del rows[index]["reference"]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ConfigurationError, match="expected `reference` or `template`"):
+        trained(labels, "anomaly", tmp_path / "model", 600.0)
 
 
 def test_one_image_is_refused(tmp_path: Path) -> None:
