@@ -1,4 +1,7 @@
-"""Crops to train on: half of them around a defect, turned, mirrored, lighter and darker, the reference a little displaced."""
+"""Crops to train on: half of them around a defect, turned, mirrored, lighter and darker, the reference a little displaced.
+
+Classes are drawn by the root of how often they are marked: a rare one is seen more often than there are of it.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +10,7 @@ import numpy as np
 import torch
 
 from processors.learned.form import Picture
-from training.labels import Sample
+from training.labels import Region, Sample
 from training.networks import MULTIPLE_PX, STRIDE
 from training.pictures import CACHE_BYTES, Form, PictureCache, mask_of
 
@@ -33,7 +36,13 @@ class Crops:
         self._form, self._classes, self._share, self._draw = form, classes, box_share, draw
         self._pictures = PictureCache(form)
         self._all = list(samples)
-        self._bad = [sample for sample in samples if sample.regions]
+        self._marked = [
+            [(sample, region) for sample in samples for region in sample.regions or () if region.class_name == name]
+            for name in classes
+        ]
+        often = np.sqrt([len(marked) for marked in self._marked])
+        # between "as often as there are" and "each class as often": a class of ten is seen, and not only its ten
+        self._class_share = often / often.sum() if draw is None and often.sum() else None
         looked_at = self._all[:: max(len(self._all) // 20, 1)]
         loaded = [form.load(sample) for sample in looked_at]
         largest = max(max(picture.shape[:2]) for picture in loaded)
@@ -47,20 +56,27 @@ class Crops:
         """The next batch; nothing but the generator decides which."""
         drawn: list[tuple[Picture, Picture]] = []
         while len(drawn) < self._count:
-            around_defect = len(drawn) // self._crops_a_picture % 2 == 0
-            chosen = self._bad if around_defect and self._bad else self._all
-            sample = chosen[int(generator.integers(len(chosen)))]
+            with_defect = len(drawn) // self._crops_a_picture % 2 == 0
+            sample, region = self._chosen(generator, with_defect=with_defect)
             for _ in range(min(self._crops_a_picture, self._count - len(drawn))):
-                drawn.append(self._crop(sample, generator, around_defect))
+                drawn.append(self._crop(sample, region, generator, with_defect))
         inputs = np.stack([crop.transpose(2, 0, 1) for crop, _ in drawn])
         targets = np.stack([mask for _, mask in drawn])
         return torch.from_numpy(inputs), torch.from_numpy(coarse(targets)).long()
 
-    def _crop(self, sample: Sample, generator: np.random.Generator, around_defect: bool) -> tuple[Picture, Picture]:
+    def _chosen(self, generator: np.random.Generator, *, with_defect: bool) -> tuple[Sample, Region | None]:
+        if with_defect and self._class_share is not None:
+            marked = self._marked[int(generator.choice(len(self._marked), p=self._class_share))]
+            return marked[int(generator.integers(len(marked)))]
+        return self._all[int(generator.integers(len(self._all)))], None
+
+    def _crop(
+        self, sample: Sample, region: Region | None, generator: np.random.Generator, with_defect: bool
+    ) -> tuple[Picture, Picture]:
         picture = self._pictures(sample)
         centre = None
-        if around_defect and sample.regions and self._draw is None:
-            x1, y1, x2, y2 = sample.regions[int(generator.integers(len(sample.regions)))].box
+        if region is not None:
+            x1, y1, x2, y2 = region.box
             centre = (generator.uniform(x1, x2) * self._form.scale, generator.uniform(y1, y2) * self._form.scale)
         top, left = _corner(picture.shape, self._side, centre, generator)
         place = np.s_[top : top + self._side, left : left + self._side]
@@ -70,7 +86,7 @@ class Crops:
                 sample.regions or (), self._classes, crop.shape, self._form.scale, self._share, corner=(left, top)
             )
         else:
-            crop, mask = self._draw(crop, generator) if around_defect else (crop, np.zeros(crop.shape[:2], np.uint8))
+            crop, mask = self._draw(crop, generator) if with_defect else (crop, np.zeros(crop.shape[:2], np.uint8))
         return _varied(
             _filled(crop, self._side),
             _filled(mask[..., None], self._side)[..., 0],

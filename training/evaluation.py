@@ -11,7 +11,7 @@ from processors.learned.answers import Answer
 from processors.scoring import Counts, Finding, score
 from training.figures import auroc, bootstrapped, wilson
 from training.labels import Sample
-from training.pictures import mask_of, read_picture
+from training.pictures import mask_of, size_of
 from training.prediction import Model, findings, mask, named_class
 
 
@@ -42,7 +42,7 @@ def judge(model: Model, samples: Iterable[Sample]) -> Iterator[Judged]:
 
 def judged(model: Model, sample: Sample, answer: Answer) -> Judged:
     """Compares one answer with the sample's labels."""
-    size_px = sample.size_px or size_of(sample)
+    size_px = size_of(sample)
     found = findings(answer, model.settings, size_px)
     shared = united = 0
     outlined = answer.strength is not None and any(not region.is_box for region in sample.regions or ())
@@ -75,18 +75,6 @@ def judged(model: Model, sample: Sample, answer: Answer) -> Judged:
 
 def _box(finding: Finding) -> list[Any]:
     return [*finding.box, finding.class_name, round(finding.score, 4)]
-
-
-def size_of(sample: Sample) -> tuple[int, int]:
-    """(width, height) of the picture, px.
-
-    Raises:
-        OSError: a picture that was there is gone.
-    """
-    picture = read_picture(sample.image)
-    if picture is None:
-        raise OSError(f"{sample.image}: does not decode any more")
-    return picture.shape[1], picture.shape[0]
 
 
 def figures(images: Sequence[Judged]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +14,9 @@ from torch import nn
 
 from schemas.errors import StageFailed
 from training.checkpoints import load_checkpoint, save_checkpoint
+from training.pace import Pace
 
-THREADS = 2
+MOST_THREADS = 2
 _PEAK_LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 0.01
 _WARM_STEPS = 30
@@ -51,7 +53,6 @@ def train(
     Raises:
         StageFailed: the loss was no number again and again.
     """
-    torch.set_num_threads(THREADS)
     averaged = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_PEAK_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     parts = {"network": network, "averaged": averaged, "optimizer": optimizer}
@@ -63,6 +64,7 @@ def train(
     else:
         save_checkpoint(checkpoint, identity, parts, step, used_s)
     batches, half_as_wide = _Ahead(batch, seed), _has_bfloat16()
+    pace = Pace(min(MOST_THREADS, os.cpu_count() or 1))
     last, saved_at = time.monotonic(), time.monotonic()
     network.train()
     while used_s < budget_s and step < _MOST_STEPS:
@@ -70,6 +72,7 @@ def train(
         rate = _PEAK_LEARNING_RATE * min(1.0, (step + 1) / _WARM_STEPS) * (1 + math.cos(math.pi * progress)) / 2
         for group in optimizer.param_groups:
             group["lr"] = max(rate, 1e-6) * 0.5**recoveries
+        torch.set_num_threads(pace.threads(step))
         inputs, targets = batches(step, recoveries)
         with torch.autocast("cpu", torch.bfloat16, enabled=half_as_wide):
             answers = network(inputs)
@@ -88,9 +91,10 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        step += 1
-        _average(averaged, network, 1 - 1 / (1 + min(step * _AVERAGED_SHARE, _MOST_AVERAGED_STEPS)))
+        _average(averaged, network, 1 - 1 / (1 + min((step + 1) * _AVERAGED_SHARE, _MOST_AVERAGED_STEPS)))
         now = time.monotonic()
+        pace.took(step, now - last)
+        step += 1
         used_s, last = used_s + now - last, now
         if now - saved_at >= checkpoint_every_s:
             # a network that is broken already must not become the last good one

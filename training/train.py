@@ -22,6 +22,7 @@ from training.labels import Sample, read_samples
 from training.loop import train
 from training.model_card import ModelCard, write_card
 from training.networks import MULTIPLE_PX
+from training.pictures import Form
 from training.prediction import Model
 from training.settings import FAMILIES, ModelSettings
 from training.simulated_boards import draw_boards
@@ -89,6 +90,8 @@ def train_model(
     task: Task = import_module(f"training.families.{family}").task([samples[index] for index in parts.train])
     say(f"{family}: classes {', '.join(task.settings.classes)}; pictures at scale {task.settings.scale:.2f}")
     held = [samples[index] for index in parts.validation]
+    form = Form(colour=task.settings.colour, scale=task.settings.scale, paired=task.settings.paired)
+    form.refuse_unpaired(held)
     inputs = task.batch(np.random.default_rng((seed, 0)))[0].contiguous()
     closing_s = min(_rehearsed_s(task, inputs, held), budget_s * _MOST_CLOSING_SHARE)
     validated_at_s = started + budget_s * (1 - _TUNING_SHARE)
@@ -119,8 +122,8 @@ def train_model(
         metrics=metrics,
         data=data,
         seed=seed,
-        rebuild=f"linesight train --family {family} --seed {seed}"
-        + (f" --simulate-defects {simulate_copper}" if simulate_copper else ""),
+        rebuild=f"linesight train --family {family} --seed {seed} --budget-min {budget_s / 60:g} --escape-cost {escape_cost:g} "
+        f"--overkill-cost {overkill_cost:g}" + (f" --simulate-defects {simulate_copper}" if simulate_copper else ""),
     )
     write_card(card, out)
     write_model(out, weights, model.settings, model.form.channels)

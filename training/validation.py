@@ -10,9 +10,8 @@ import numpy as np
 
 from processors.learned.answers import Answer
 from processors.scoring import score
-from training.evaluation import size_of
 from training.labels import Sample
-from training.pictures import mask_of
+from training.pictures import mask_of, size_of
 from training.prediction import Model, findings
 from training.settings import ModelSettings
 from training.thresholds import Threshold, choose_threshold
@@ -20,8 +19,8 @@ from training.thresholds import Threshold, choose_threshold
 _LEAST_STRENGTH = 26  # a tenth: below it, a map says nothing
 _MAP_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _BOX_THRESHOLDS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8)
-_TIE = 0.005
-"""By how much a threshold must be better to lie so far from the middle: what few images decide by chance is not followed to the edge."""
+_USUAL_MAP, _USUAL_BOX, _TIE = 0.5, 0.7, 0.005
+"""Thresholds that suit most, and by how much others must be better to be taken: what few images decide by chance is not followed."""
 _LEAST_IMAGES = 24
 MOST_IMAGES = 400
 """More pictures than these make the thresholds hardly better, and take long."""
@@ -61,16 +60,15 @@ def tuned(model: Model, answered: Answered) -> ModelSettings:
         all_found = msgspec.structs.replace(settings, map_threshold=map_threshold, box_threshold=0.0)
         found = [
             (
-                findings(answer, all_found, sample.size_px or size_of(sample)),
+                findings(answer, all_found, size_of(sample)),
                 [one.label for one in sample.regions or ()],
             )
             for sample, answer in marked
         ]
         for box_threshold in (value for value in _BOX_THRESHOLDS if not 0 < value <= map_threshold):
             kept = score(([one for one in some if one.score >= box_threshold], labels) for some, labels in found)
-            value = (kept.located.f1 + kept.mean_f1) / 2 - _TIE * (
-                abs(map_threshold - 0.5) + abs(max(box_threshold, map_threshold) - 0.5)
-            )
+            apart = abs(map_threshold - _USUAL_MAP) + abs(max(box_threshold, map_threshold) - _USUAL_BOX)
+            value = (kept.located.f1 + kept.mean_f1) / 2 - _TIE * apart
             if value > best:
                 best = value
                 settings = msgspec.structs.replace(all_found, box_threshold=box_threshold)
@@ -115,7 +113,7 @@ def _best_overlap(marked: Answered) -> float:
     inside, outside = np.zeros(256), np.zeros(256)
     for sample, answer in marked:
         assert answer.strength is not None
-        width, height = size_px = sample.size_px or size_of(sample)
+        width, height = size_px = size_of(sample)
         strength = cv2.resize(answer.strength, size_px, interpolation=cv2.INTER_LINEAR)
         names = sorted({region.class_name for region in sample.regions or ()})
         truth = mask_of(sample.regions or (), names, (height, width), 1.0, 1.0) > 0

@@ -20,12 +20,15 @@ torch = pytest.importorskip("torch", reason="torch is in the train extra (make s
 
 from schemas.errors import ConfigurationError, StageFailed  # noqa: E402  # after the skip
 from training.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
+from training.crops import Crops  # noqa: E402
 from training.evaluation import figures, judge  # noqa: E402
 from training.export import parity  # noqa: E402
 from training.labels import read_samples  # noqa: E402
 from training.loop import train  # noqa: E402
+from training.pictures import Form  # noqa: E402
 from training.prediction import Model  # noqa: E402
 from training.settings import read_settings  # noqa: E402
+from training.splits import split  # noqa: E402
 from training.train import train_model  # noqa: E402
 
 BUDGET_S = 30.0
@@ -288,6 +291,34 @@ def test_good_boards_alone_make_a_pair_segmenter_of_drawn_defects(tmp_path: Path
     ]
     with pytest.raises(ConfigurationError, match="expected --family pair_segmenter, got anomaly"):
         trained(labels, "anomaly", tmp_path / "other", 4.0, simulate_copper="dark")
+
+
+def test_a_rare_class_is_seen_more_often_than_there_are_of_it(tmp_path: Path) -> None:
+    """One dent beside 39 spots: about one crop in seven around a defect shows it, not one in forty."""
+    labels = drawn(tmp_path / "train", 40, bad_every=1, seed=1)
+    labels.write_text(labels.read_text().replace("spot", "dent", 1))
+    samples = read_samples(labels)
+    form = Form(colour=False, scale=1.0, paired=False)
+    crops = Crops(samples, form, ["dent", "spot"], 1.0, None)
+    seen = [int((targets == 1).flatten(1).any(1).sum()) for targets in batches(crops, 20)]
+    of_crops = 20 * len(crops(np.random.default_rng(0))[0])
+    assert 0.04 < sum(seen) / of_crops < 0.2
+
+
+def batches(crops: Crops, count: int) -> list[Any]:
+    return [crops(np.random.default_rng(index))[1] for index in range(count)]
+
+
+def test_a_reference_that_only_some_have_is_told_before_training(tmp_path: Path) -> None:
+    """One row in five lacks it, so that it falls on the side of validation with some seed; none falls through to the network."""
+    labels = drawn(tmp_path / "train", 12, bad_every=2, seed=1, group=None)
+    rows = [json.loads(line) for line in labels.read_text().splitlines()]
+    held = set(split(read_samples(labels), seed=1).validation)
+    for index in held:
+        del rows[index]["reference"]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ConfigurationError, match="expected `reference` or `template`"):
+        trained(labels, "anomaly", tmp_path / "model", 600.0)
 
 
 def test_one_image_is_refused(tmp_path: Path) -> None:

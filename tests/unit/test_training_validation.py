@@ -103,3 +103,23 @@ def test_the_figures_need_no_boxes() -> None:
     told = figures([judged(row=rows[0]), judged(row=rows[1], bad=False, label="good", rejected=False)])
     assert told["image_auroc"]["value"] == 1.0
     assert msgspec.json.encode(told)
+
+
+def boxed(weak: int) -> tuple[Sample, Answer]:
+    """A marked region that is found strongly, and a place with strength `weak` where nothing is marked."""
+    box = Region(class_name="crack", points=np.array([(8, 8), (24, 8), (24, 24), (8, 24)], np.float32), is_box=True)
+    shown = np.zeros((32, 32), np.uint8)
+    shown[4:12, 4:12] = 250
+    shown[20:28, 20:28] = weak
+    answer = Answer(score=1.0, class_name="crack", strength=shown, named=np.zeros((32, 32), np.uint8))
+    return sample(1, bad=True, regions=(box,)), answer
+
+
+def test_a_weak_place_without_a_mark_is_left_out() -> None:
+    chosen = tuned(answering(lambda asked: 0.5), [boxed(190)])
+    assert max(chosen.map_threshold, chosen.box_threshold) > 190 / 255
+
+
+def test_where_everything_fits_the_usual_thresholds_stay() -> None:
+    chosen = tuned(answering(lambda asked: 0.5), [boxed(0)])
+    assert (chosen.map_threshold, chosen.box_threshold) == (0.5, 0.7)

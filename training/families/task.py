@@ -12,7 +12,7 @@ from training.crops import Crops, Draw
 from training.labels import Region, Sample
 from training.loop import Batch, Loss
 from training.networks import Maps, Segmenter
-from training.pictures import Form, is_colour, read_picture, working_scale
+from training.pictures import Form, is_colour, size_of, working_scale
 from training.settings import ModelSettings
 
 BOX_SHARE = 0.6
@@ -36,8 +36,7 @@ class Task:
 
 def form_of(samples: Sequence[Sample], *, paired: bool) -> Form:
     """Colour and scale that suit the pictures and the size of their defects."""
-    pictures = [read_picture(sample.image) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
-    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures if picture is not None]
+    sizes = [size_of(sample) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
     sides = [side_px(region) for sample in samples for region in sample.regions or ()]
     colour = is_colour([sample.image for sample in samples])
     return Form(colour=colour, scale=working_scale(sizes, sides), paired=paired)
@@ -51,9 +50,11 @@ def side_px(region: Region) -> float:
 
 def grey_levels(samples: Sequence[Sample], form: Form) -> tuple[float, float]:
     """Mean and deviation of the pictures' values, for the normalisation inside the model."""
-    chosen = [form.load(sample) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
-    means = [float(picture.mean()) for picture in chosen]
-    squares = [float(np.mean(picture.astype(np.float32) ** 2)) for picture in chosen]
+    means, squares = [], []
+    for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]:
+        picture = form.load(sample).astype(np.float32)
+        means.append(float(picture.mean()))
+        squares.append(float(np.mean(picture**2)))
     mean = float(np.mean(means))
     return mean, max(max(float(np.mean(squares)) - mean**2, 0.0) ** 0.5, 8.0)
 
