@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import model_steps
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from processors.model_lineage import Lineage, ModelLineage, lineages
 from processors.model_state import PIN
@@ -17,6 +18,9 @@ from schemas.records import ModelEvent
 from schemas.settings import TritonSettings
 
 app = typer.Typer(help="Models: their versions and lineage.", rich_markup_mode=None)
+app.command("canary")(model_steps.canary)
+app.command("promote")(model_steps.promote)
+app.command("reject")(model_steps.reject)
 
 
 @app.callback(invoke_without_command=True)

@@ -7,7 +7,8 @@
 A step that does not fit where the version stands has no effect, and the reason is told. So the log decides: of two that write at
 the same time the first one wins, and everybody who reads the log comes to the same state. A record that is read twice does nothing.
 
-At most one version of a model is on trial. A rollback takes the trial away, too: it was measured against a champion that was wrong.
+At most one version of a model is on trial; shadow and canary may be left out. A rollback takes the trial away, too: it was measured
+against a champion that was wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from processors.model_runs import RUN_STEPS, run_released, run_step
-from processors.model_state import NEVER_PROMOTED, ON_TRIAL, ModelState, Standing, VersionState
+from processors.model_state import NEVER_PROMOTED, ModelState, Standing, VersionState
 from schemas.records import ModelChange, ModelEvent
 
 KEPT_CHAMPIONS = 100
@@ -111,8 +112,10 @@ def _shadowed(state: ModelState, event: ModelEvent, version: VersionState) -> Mo
 def _canaried(state: ModelState, event: ModelEvent, version: VersionState) -> ModelState | str:
     if not 0 < event.share_ratio < 1:
         return f"a canary judges a share above 0 and below 1, not {event.share_ratio:g}"
-    if version.standing not in ON_TRIAL:
-        return f"version {version.version} is {version.standing}: only a shadow becomes a canary"
+    if version.standing not in NEVER_PROMOTED:
+        return f"version {version.version} is {version.standing}: what was let go is released again as a new version"
+    if state.candidate not in (None, version):
+        return f"version {state.candidate.version if state.candidate else 0} is on trial: one at a time"
     if event.share_ratio <= version.share_ratio:
         return f"version {version.version} judges a share of {version.share_ratio:g} already: a share only grows"
     return _moved(state, event, version, Standing.CANARY, share_ratio=event.share_ratio)

@@ -160,6 +160,27 @@ async def test_a_line_is_answered_through_a_release_a_promotion_and_a_rollback(l
     ]
 
 
+async def test_a_person_takes_a_version_to_the_canary_promotes_it_and_rejects_another(line: Line, served: str) -> None:
+    for folder, level in (("second", 100.0), ("third", 90.0)):
+        line.run("release", str(trained(line.folder / folder / "spots", level=level)))
+    told = line.run("models", "canary", "spots", "2", "--share", "0.25")
+    assert isinstance(told, dict)
+    assert (told["share_ratio"], told["digest"][:7]) == (0.25, "sha256:")
+    problem = line.refused("models", "promote", "spots", "3")
+    assert isinstance(problem, NotSo)
+    assert "version 2 is on trial" in str(problem)
+    line.run("models", "promote", "spots", "2")
+    assert line.champion() == 2
+    line.run("models", "reject", "spots", "3", "--reason", "worse")
+    problem = line.refused("models", "promote", "spots", "3")
+    assert "released again as a new version" in str(problem)
+    events = await read_to_end(line.kafka, line.plant, MODELS)
+    assert [each.change for each in events][-3:] == ["canaried", "promoted", "rejected"], (
+        "what does not fit is not written"
+    )
+    assert "expected a share above 0" in str(line.refused("models", "canary", "spots", "2", "--share", "1"))
+
+
 async def test_a_candidate_that_triton_refuses_is_taken_back_and_the_version_in_use_goes_on(
     line: Line, served: str
 ) -> None:
