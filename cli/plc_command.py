@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.exits import NotSo
-from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from cli.options import DEMO_PLANT, Json, PlantFile, one_line, print_json
 from cli.services import find_kafka
 from schemas.commands import Command, CommandResult
 from schemas.errors import ConfigurationError, ServiceAway
@@ -65,7 +65,7 @@ def command(
     if json:
         print_json(result)
     else:
-        print(f"{kind} at {place}: {result.outcome}{'; ' + result.detail if result.detail else ''}")
+        print(one_line(f"{kind} at {place}: {result.outcome}{'; ' + result.detail if result.detail else ''}"))
     if result.outcome is not CommandOutcome.ACKNOWLEDGED:
         raise NotSo(f"{kind} at {place} was not carried out: {result.outcome}")
 

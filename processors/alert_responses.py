@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import product
 
 from schemas.alerts import Alert
 from schemas.notifications import AlertResponse, ResponseKind
@@ -36,8 +37,8 @@ class Responses:
         return self._acknowledged.get(episode)
 
     def silence_of(self, alert: Alert, *, now_ns: int) -> AlertResponse | None:
-        """The silence that holds for the alert now: of its rule and subject, of its rule, or of everything."""
-        for place in ((alert.rule, alert.subject), (alert.rule, ""), (EVERY_RULE, "")):
+        """The silence that holds for the alert now: of its rule or of every rule, for its subject or for every one."""
+        for place in product((alert.rule, EVERY_RULE), (alert.subject, "")):
             found = self._silences.get(place)
             if found is not None and found.kind is ResponseKind.SILENCED and now_ns < found.until_at_ns:
                 return found

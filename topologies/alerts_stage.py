@@ -19,7 +19,7 @@ from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import CHARTS, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
-from topologies.alert_sender import alerts_so_far, send_steps
+from topologies.alert_sender import alerts_so_far, send_steps, send_traced
 from topologies.background import until_one_ends
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
@@ -29,6 +29,8 @@ from topologies.receivers import Receivers
 from topologies.records import Record
 from topologies.webhooks import Webhooks
 
+MOST_WAITING = 64
+"""Records whose alerts are sent together; a tick later at the latest, and at once where the machine is to do something."""
 REMEMBERED_MS = 60_000
 """Inspections and PLC events of so long are read back; verdicts as long as the longest rate window, or as a challenge may take."""
 
@@ -52,6 +54,7 @@ class Alerts:
         self._kafka = kafka
         self._alerting: Alerting | None = None
         self._sight = Sight()
+        self._waiting: list[tuple[Record, list[AlertStep]]] = []
         self._producer: Producer
         self._open_gauge = stage.gauge("open", "Open alerts.", "rule")
 
@@ -84,25 +87,40 @@ class Alerts:
         """Judges a message."""
         assert self._alerting is not None, "records come after the assignment"
         at_ns = record.at_ms * 1_000_000
-        await self._send(self._alerting.take(record.message, at_ns=at_ns, now_ns=time.time_ns()), record.traceparent)
-        record.finish()
+        steps = self._alerting.take(record.message, at_ns=at_ns, now_ns=time.time_ns())
+        if not steps and not self._waiting:
+            record.finish()
+            return
+        self._waiting.append((record, steps))
+        if len(self._waiting) >= MOST_WAITING or any(step.command is not None for step in steps):
+            await self._send_waiting()
 
     async def tick(self, now_ns: int) -> None:
-        """Silences, clearances, repetitions. While the broker is away, all of them wait: a line that nobody sees is not silent."""
+        """What waits goes out; then silences, clearances, repetitions. A line that nobody sees, while the broker is away, is not silent."""
+        await self._send_waiting()
         sees = self._sight.sees(in_contact=self._stage.ready, now_ns=now_ns)
         if sees and self._alerting is not None:
-            await self._send(self._alerting.tick(now_ns))
+            await send_steps(self._producer, self._alerting.tick(now_ns))
+            self._show_open()
 
     async def refused(self, record: Record, refused: Refused) -> Sequence[Outgoing]:
         """Nothing follows from a record that cannot be read."""
         return ()
 
     async def drain(self, partitions: frozenset[int]) -> None:
-        """Every record was finished as it came."""
+        """What waits goes out."""
+        await self._send_waiting()
         self._alerting = None
 
-    async def _send(self, steps: list[AlertStep], traceparent: bytes | None = None) -> None:
-        await send_steps(self._producer, steps, traceparent=traceparent)
+    async def _send_waiting(self) -> None:
+        """Alerts of several records in one go: in a storm each would wait for the broker by itself."""
+        waiting, self._waiting = self._waiting, []
+        await send_traced(self._producer, [(step, record.traceparent) for record, steps in waiting for step in steps])
+        for record, _ in waiting:
+            record.finish()
+        self._show_open()
+
+    def _show_open(self) -> None:
         if self._alerting is not None:
             for rule, number in self._alerting.open_alerts.items():
                 self._open_gauge.labels(rule).set(number)

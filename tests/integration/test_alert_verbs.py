@@ -37,7 +37,7 @@ def settings(kafka: str, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
 
 
 async def made(plant: Plant, settings: KafkaSettings, folder: Path) -> tuple[Plant, Path]:
-    plant = msgspec.structs.replace(plant, alerts=(STOP,))
+    plant = msgspec.structs.replace(plant, alerts=(STOP,), recipes=())
     await make_topics(plant, settings)
     file = folder / "plant.yaml"
     file.write_bytes(msgspec.yaml.encode(msgspec.to_builtins(plant)))

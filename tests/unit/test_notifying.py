@@ -109,6 +109,23 @@ def test_a_silence_holds_for_its_rule_and_subject_until_its_end_and_what_is_open
     assert told(system.tick(10 * MINUTE)) == [("shift", "raised")]
 
 
+@pytest.mark.parametrize(
+    ("rule", "subject", "quiet"),
+    [
+        ("rate", "aoi-1", True),
+        ("rate", "", True),
+        ("*", "aoi-1", True),
+        ("*", "", True),
+        ("*", "end", False),
+        ("camera", "", False),
+    ],
+)
+def test_a_silence_is_of_a_rule_or_all_for_a_subject_or_all(rule: str, subject: str, quiet: bool) -> None:
+    system = notifying()
+    respond(system, ResponseKind.SILENCED, 0, rule=rule, subject=subject, until_at_ns=HOUR)
+    assert told(take(system, alert(at=S))) == [("shift", "silenced" if quiet else "raised")]
+
+
 def test_a_silence_can_be_ended_and_an_old_word_does_not_undo_a_newer_one() -> None:
     system = notifying()
     respond(system, ResponseKind.SILENCED, 0, rule="*", until_at_ns=HOUR)
