@@ -8,9 +8,10 @@ open windows are told once more then, so that nothing need be held back for them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from processors.counted_charts import CountedCharts, Reworked, SeriesKey
 from processors.counted_charts import held_ms as charts_held_ms
@@ -18,13 +19,14 @@ from processors.statistics_figures import Figures, LineWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
 from schemas.charts import ChartPoint
+from schemas.codec import decode, decode_counted
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS
+from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS, Topic
 from topologies.batches import Batch
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
@@ -88,6 +90,12 @@ class Statistics:
     async def take(self, record: Record) -> None:
         """Never called: the runner has batches for us."""
         raise AssertionError(f"a record of {record.topic.name} came alone")
+
+    def decode(self, topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
+        """Of a verdict as much as is counted; of a camera's figures, all views. Raises `Refused`."""
+        if topic is VERDICTS:
+            return decode_counted(value, headers, with_views="camera" in self._settings.by)
+        return decode(topic, value, headers)
 
     async def take_batch(self, batch: Batch) -> None:
         """Counts verdicts or panes."""

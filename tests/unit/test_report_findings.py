@@ -100,7 +100,11 @@ def test_capability_is_of_readings_that_follow_each_other_each_once_in_any_order
     readings = [reading(n, float(value)) for n, value in enumerate(values) if n not in (7, 10)]
     (flow,) = capabilities(PLANT, [*reversed(readings), *readings[:50], reading(1, 99.0, channel="heat")])
     assert flow.found is not None
-    assert (flow.readings, flow.left_out, flow.found.values) == (498, 8, 490)  # left out: 5 and 6, 8 and 9, and the last four
+    assert (flow.readings, flow.left_out, flow.found.values) == (
+        498,
+        8,
+        490,
+    )  # left out: 5 and 6, 8 and 9, and the last four
     assert flow.found.within.nearest.value == pytest.approx(1.0, abs=0.1)
     assert (flow.found.within.nearest.lower, flow.found.within.nearest.upper) == (
         pytest.approx(0.93, abs=0.1),
