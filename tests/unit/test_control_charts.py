@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from cli.baseline_file import add_baselines
+from cli.chart_notes import chart_notes, told
 from processors.alert_chart import ChartWatch
 from processors.alert_episodes import Clear, Raise
 from processors.chart_baselines import digest, frozen
@@ -317,3 +318,16 @@ def test_what_a_gateway_kept_while_it_was_away_revises_the_points_after_it() -> 
         return {point.start_at_ns: point.value for point in points}
 
     assert last_told(charts, (200, 201, 203, 204, 202)) == last_told(in_order, (200, 201, 202, 203, 204))
+
+
+def test_check_says_how_often_a_chart_is_wrong_and_which_rule_raises_nothing_yet() -> None:
+    plant = measured_plant(FLOWS)
+    plant = msgspec.structs.replace(plant, alerts=(ChartRule(name="control", chart="flow"),))
+    (note,) = chart_notes(plant)
+    assert note["points_between_false_alarms"] == pytest.approx(370.4, rel=0.001)
+    said = told(note)
+    assert "a false alarm every 370 points; phase I" in said
+    assert "alert control raises nothing until one is" in said
+    record = frozen(FLOWS, flows(MeasuredCharts(plant=plant), FLOW), excluded=(), frozen_by="K", frozen_at_ns=100 * S)
+    frozen_plant = msgspec.structs.replace(plant, statistics=measured_plant(FLOWS, baselines=(record,)).statistics)
+    assert told(chart_notes(frozen_plant)[0]).endswith("phase II for asset/pump/flow")
