@@ -15,6 +15,7 @@ from typing import Any
 
 from processors.counted_charts import CountedCharts, Reworked, SeriesKey
 from processors.counted_charts import held_ms as charts_held_ms
+from processors.idle_partitions import IdlePartitions
 from processors.statistics_figures import Figures, LineWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
@@ -68,8 +69,7 @@ class Statistics:
         self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
         self._last_flush_ns = 0
-        self._took: set[int] = set()  # partitions of which a verdict came since the last tick
-        self._quiet_since_ns: dict[int, int] = {}
+        self._idle = IdlePartitions(timeout_ms=plant.statistics.idle_timeout_ms)
         self._producer: Producer
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._parts_gauge = stage.gauge("parts", "Parts that are held in memory to recognise duplicates and revisions.")
@@ -114,7 +114,8 @@ class Statistics:
         """Closes what is complete; sends what is due."""
         if not self._panes:
             return  # nothing is ours yet
-        self._let_time_pass(now_ns)
+        for number in self._idle.idle(self._panes, now_ns=now_ns):
+            self._panes[number].clock_at(now_ns)
         urgent = any(panes.urgent for panes in self._panes.values())
         if urgent or now_ns - self._last_flush_ns >= BATCH_MS * NS_PER_MS:
             await self._flush(now_ns)
@@ -130,20 +131,10 @@ class Statistics:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
             self._charts.pop(number, None)
-            self._quiet_since_ns.pop(number, None)
-
-    def _let_time_pass(self, now_ns: int) -> None:
-        """A partition is idle when nothing comes, not when what comes is old: a backlog after a pause would else count as late."""
-        for number, panes in self._panes.items():
-            if number in self._took:
-                self._quiet_since_ns.pop(number, None)
-            since_ns = self._quiet_since_ns.setdefault(number, now_ns)
-            if now_ns - since_ns >= self._settings.idle_timeout_ms * NS_PER_MS:
-                panes.clock_at(now_ns)
-        self._took.clear()
+            self._idle.forget(number)
 
     def _count(self, batch: Batch) -> None:
-        self._took.add(batch.partition)
+        self._idle.took(batch.partition)
         panes = self._panes[batch.partition]
         for verdict, offset, at_ms in batch.records:
             if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS:
