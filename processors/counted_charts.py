@@ -41,6 +41,7 @@ class CountedCharts:
         self._whole_from_ns = dict.fromkeys(self._charts, whole_from_ns)
         self._newest_ns = dict.fromkeys(self._charts, 0)
         self._series: dict[SeriesKey, Series] = {}
+        self._changed: set[SeriesKey] = set()
         self._missing: dict[SeriesKey, dict[int, WindowStatistics]] = {}
 
     def feed(self, figures: WindowStatistics) -> None:
@@ -59,7 +60,8 @@ class CountedCharts:
 
     def due(self) -> list[ChartPoint]:
         """The points that are new, or not as they were told last."""
-        due = [point for key in sorted(self._series) for point in self._series[key].due()]
+        due = [point for key in sorted(self._changed) for point in self._series[key].due()]
+        self._changed.clear()
         self._forget()
         return due
 
@@ -94,7 +96,9 @@ class CountedCharts:
                 del self._series[key]
 
     def _series_of(self, chart: Chart, subject: Subject) -> Series:
+        """The series, which is about to change."""
         key = SeriesKey(chart.name, subject.name)
+        self._changed.add(key)
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = Series(

@@ -159,8 +159,8 @@ class ChartRule(AlertRule, tag_field="type", tag="chart", frozen=True, kw_only=T
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """The chart's figure: two charts are two signals only where they see with different eyes, which nobody can check."""
-        return ("charts",)
+        """Judged by our models; a chart of measurements stops no line."""
+        return ("verdicts",)
 
 
 class AssetWatchRule(AlertRule, tag_field="type", tag="asset_watch", frozen=True, kw_only=True):

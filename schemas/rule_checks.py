@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.alert_rules import AssetWatchRule, ChartRule, DefectRateRule, ImageHealthRule, SensorLimitRule
+from schemas.chart_settings import is_counted
 from schemas.plant import Plant
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
@@ -26,7 +27,7 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
                     nearest(rule.station, stations),
                 )
         if isinstance(rule, ChartRule):
-            yield from _chart(rule, where, [chart.name for chart in plant.statistics.charts])
+            yield from _chart(rule, where, plant)
         if isinstance(rule, AssetWatchRule):
             yield from _asset_watch(rule, where, plant)
         if isinstance(rule, ImageHealthRule):
@@ -42,10 +43,13 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
                 yield (*where, "low"), f"a value below `high` ({rule.high})", None
 
 
-def _chart(rule: ChartRule, where: tuple[str, int], charts: list[str]) -> Iterator[Finding]:
+def _chart(rule: ChartRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:
+    charts = {chart.name: chart for chart in plant.statistics.charts}
     if rule.chart not in charts:
         expected = f"the name of a chart under `statistics.charts`; `{rule.chart}` is none: this rule never matches"
         yield (*where, "chart"), expected, nearest(rule.chart, charts)
+    elif rule.action is not None and not is_counted(charts[rule.chart]):
+        yield (*where, "action"), "none for a chart of measurements; a rule `sensor_limit` can stop the line", None
 
 
 def _asset_watch(rule: AssetWatchRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:

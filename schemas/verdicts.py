@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import field
 
 from schemas.inspections import Defect, ModelUse
@@ -61,6 +62,40 @@ class Verdict(Message, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     challenge: str = ""
     challenge_passed: bool | None = None
+
+
+class CountedDefect(Value, frozen=True, kw_only=True):
+    """Of a defect, what statistics count."""
+
+    class_name: str = field(name="class")
+
+
+class CountedView(Value, frozen=True, kw_only=True):
+    """Of a view, what statistics count."""
+
+    outcome: str = "missing"
+    camera: str = ""
+    defects: tuple[CountedDefect, ...] = ()
+
+
+class CountedVerdict(Message, frozen=True, kw_only=True):
+    """Of a `Verdict` on the wire, what statistics count: reading the rest of most verdicts takes longer than counting them.
+
+    `views` are read where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`).
+    """
+
+    station: str
+    line: str
+    part_id: str
+    visit: int
+    revision: int
+    verdict: VerdictValue
+    arrived_at_ns: int
+    recipe: str
+    batch: str = ""
+    labels: dict[str, str] = {}
+    raw_views: msgspec.Raw = field(name="views", default=msgspec.Raw())
+    views: tuple[CountedView, ...] = field(name="read_views", default=())
 
 
 def verdict_id(*, station: str, part_id: str, visit: int, revision: int) -> str:

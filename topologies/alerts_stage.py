@@ -13,6 +13,7 @@ from processors.alert_actions import AlertStep
 from processors.alert_challenge import challenge_memory_ms
 from processors.alert_sight import Sight
 from processors.alerting import Alerting
+from processors.measured_charts import subgroup_ms
 from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.errors import Refused
 from schemas.plant import Plant
@@ -149,7 +150,8 @@ def _watches_charts(plant: Plant) -> bool:
 
 def _points_ms(plant: Plant) -> int:
     """How long as many points take as a rule waits for before it clears."""
-    lengths = {chart.name: chart.window_ms or REMEMBERED_MS for chart in plant.statistics.charts}
+    charts = plant.statistics.charts
+    lengths = {chart.name: chart.window_ms or subgroup_ms(chart, plant) for chart in charts}
     return max(
         (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
         default=0,

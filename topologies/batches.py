@@ -7,13 +7,12 @@ record that cannot be decoded is refused alone, before the rest of its batch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
 
-from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.topics import Topic
 from topologies.holdings import Holdings
@@ -48,6 +47,9 @@ class Batch:
 class BatchHandler(Protocol):
     """What a handler has besides `records.Handler` to be given batches instead of records."""
 
+    def decode(self, topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
+        """The message of a record: as much of it as the handler needs. Raises `Refused`."""
+
     async def take_batch(self, batch: Batch) -> None:
         """Records in the order of their partition. Returning does not finish them; `batch.finish()` does, at any later time."""
 
@@ -69,7 +71,7 @@ async def hand_over(
     bad: dict[int, tuple[Any, Refused]] = {}
     for raw in fetched:
         try:
-            good.append(Decoded(decode(topic, raw.value, raw.headers), raw.offset, raw.timestamp))
+            good.append(Decoded(handler.decode(topic, raw.value, raw.headers), raw.offset, raw.timestamp))
         except Refused as refused:
             bad[raw.offset] = raw, refused
     last = good[-1].offset if good else -1

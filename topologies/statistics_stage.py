@@ -8,23 +8,26 @@ open windows are told once more then, so that nothing need be held back for them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from processors.counted_charts import CountedCharts, Reworked, SeriesKey
 from processors.counted_charts import held_ms as charts_held_ms
+from processors.idle_partitions import IdlePartitions
 from processors.statistics_figures import Figures, LineWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
 from schemas.charts import ChartPoint
+from schemas.codec import decode, decode_counted
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS
+from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS, Topic
 from topologies.batches import Batch
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
@@ -66,8 +69,7 @@ class Statistics:
         self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
         self._last_flush_ns = 0
-        self._took: set[int] = set()  # partitions of which a verdict came since the last tick
-        self._quiet_since_ns: dict[int, int] = {}
+        self._idle = IdlePartitions(timeout_ms=plant.statistics.idle_timeout_ms)
         self._producer: Producer
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._parts_gauge = stage.gauge("parts", "Parts that are held in memory to recognise duplicates and revisions.")
@@ -89,6 +91,12 @@ class Statistics:
         """Never called: the runner has batches for us."""
         raise AssertionError(f"a record of {record.topic.name} came alone")
 
+    def decode(self, topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
+        """Of a verdict as much as is counted; of a camera's figures, all views. Raises `Refused`."""
+        if topic is VERDICTS:
+            return decode_counted(value, headers, with_views="camera" in self._settings.by)
+        return decode(topic, value, headers)
+
     async def take_batch(self, batch: Batch) -> None:
         """Counts verdicts or panes."""
         self._next_offsets[batch.topic.name, batch.partition] = batch.records[-1].offset + 1
@@ -106,7 +114,8 @@ class Statistics:
         """Closes what is complete; sends what is due."""
         if not self._panes:
             return  # nothing is ours yet
-        self._let_time_pass(now_ns)
+        for number in self._idle.idle(self._panes, now_ns=now_ns):
+            self._panes[number].clock_at(now_ns)
         urgent = any(panes.urgent for panes in self._panes.values())
         if urgent or now_ns - self._last_flush_ns >= BATCH_MS * NS_PER_MS:
             await self._flush(now_ns)
@@ -122,20 +131,10 @@ class Statistics:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
             self._charts.pop(number, None)
-            self._quiet_since_ns.pop(number, None)
-
-    def _let_time_pass(self, now_ns: int) -> None:
-        """A partition is idle when nothing comes, not when what comes is old: a backlog after a pause would else count as late."""
-        for number, panes in self._panes.items():
-            if number in self._took:
-                self._quiet_since_ns.pop(number, None)
-            since_ns = self._quiet_since_ns.setdefault(number, now_ns)
-            if now_ns - since_ns >= self._settings.idle_timeout_ms * NS_PER_MS:
-                panes.clock_at(now_ns)
-        self._took.clear()
+            self._idle.forget(number)
 
     def _count(self, batch: Batch) -> None:
-        self._took.add(batch.partition)
+        self._idle.took(batch.partition)
         panes = self._panes[batch.partition]
         for verdict, offset, at_ms in batch.records:
             if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS:

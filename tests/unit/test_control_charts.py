@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from cli.baseline_file import add_baselines
+from cli.chart_notes import chart_notes, told
 from processors.alert_chart import ChartWatch
 from processors.alert_episodes import Clear, Raise
 from processors.chart_baselines import digest, frozen
@@ -17,11 +18,12 @@ from processors.chart_points import Sample
 from processors.chart_series import Series, Subject
 from processors.counted_charts import CountedCharts, Reworked
 from processors.measured_charts import MeasuredCharts
-from schemas.alert_rules import ChartRule
+from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, Defects, LeftOut, Measurement, NotOk
 from schemas.charts import ChartPoint
 from schemas.errors import ConfigurationError
 from schemas.plant import Asset, Channel, Line, Plant
+from schemas.rule_checks import rule_findings
 from schemas.sensors import SensorReading
 from schemas.statistics import PaneCounts, WindowStatistics
 from schemas.statistics_settings import StatisticsSettings
@@ -317,3 +319,23 @@ def test_what_a_gateway_kept_while_it_was_away_revises_the_points_after_it() -> 
         return {point.start_at_ns: point.value for point in points}
 
     assert last_told(charts, (200, 201, 203, 204, 202)) == last_told(in_order, (200, 201, 202, 203, 204))
+
+
+def test_check_says_how_often_a_chart_is_wrong_and_which_rule_raises_nothing_yet() -> None:
+    plant = measured_plant(FLOWS)
+    plant = msgspec.structs.replace(plant, alerts=(ChartRule(name="control", chart="flow"),))
+    (note,) = chart_notes(plant)
+    assert note["points_between_false_alarms"] == pytest.approx(370.4, rel=0.001)
+    said = told(note)
+    assert "a false alarm every 370 points; phase I" in said
+    assert "alert control raises nothing until one is" in said
+    record = frozen(FLOWS, flows(MeasuredCharts(plant=plant), FLOW), excluded=(), frozen_by="K", frozen_at_ns=100 * S)
+    frozen_plant = msgspec.structs.replace(plant, statistics=measured_plant(FLOWS, baselines=(record,)).statistics)
+    assert told(chart_notes(frozen_plant)[0]).endswith("phase II for asset/pump/flow")
+
+
+def test_a_chart_of_measurements_stops_no_line_and_one_of_verdicts_is_the_same_signal_as_their_rate() -> None:
+    rule = ChartRule(name="control", chart="flow", action="stop_line")
+    plant = msgspec.structs.replace(measured_plant(FLOWS), alerts=(rule,))
+    assert [place for place, _, _ in rule_findings(plant)] == [("alerts", 0, "action")]
+    assert rule.signals == DefectRateRule(name="rate", raise_ratio=0.2, clear_ratio=0.1).signals
