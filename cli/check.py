@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from cli.chart_notes import chart_notes, told
 from cli.options import Json, print_json
 from schemas.plant_file import load_plant
 from schemas.plant_source import Complaint, PlantFileInvalid, PlantSource
@@ -39,6 +38,8 @@ def command(
     }
     source = PlantSource(file)
     warnings = [source.complaint(finding) for finding in plant_warnings(plant)]
+    from cli.chart_notes import chart_notes, told
+
     notes = chart_notes(plant)
     if json:
         print_json(

@@ -94,6 +94,7 @@ class CountedVerdict(Message, frozen=True, kw_only=True):
     recipe: str
     batch: str = ""
     labels: dict[str, str] = {}
+    challenge: str = ""
     raw_views: msgspec.Raw = field(name="views", default=msgspec.Raw())
     views: tuple[CountedView, ...] = field(name="read_views", default=())
 

@@ -15,11 +15,13 @@ from processors.statistics_panes import Fed, Panes
 from schemas.alert_rules import ChallengeRule, DefectRateRule
 from schemas.alerts import Alert, AlertState
 from schemas.challenges import ChallengePart, Challenges
+from schemas.codec import decode_counted, encode
 from schemas.inspections import Defect
-from schemas.plant import Camera, ExternalSource, Line, Plant, Plc, Station
+from schemas.plant import Camera, ExternalSource, Line, Plant, Plc, RetrainingSettings, Station
 from schemas.plc_events import RejectConfirmed
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.statistics_settings import Shift, StatisticsSettings
+from schemas.topics import VERDICTS
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 
 S = 1_000_000_000
@@ -142,13 +144,16 @@ def test_the_audit_says_how_it_came_out_and_nothing_of_ordinary_parts_and_review
 
 def test_it_is_in_no_figure_of_the_line() -> None:
     panes = Panes(settings=StatisticsSettings(), opportunities=lambda _recipe: 1)
-    assert panes.feed(challenge(at_s=1, good=True), offset=0, record_at_ms=1000) is Fed.CHALLENGE
+    encoded = encode(VERDICTS, challenge(at_s=1, good=True))
+    as_counted = decode_counted(encoded.value, encoded.headers, with_views=False)
+    for told in (challenge(at_s=1, good=True), as_counted):
+        assert panes.feed(told, offset=0, record_at_ms=1000) is Fed.CHALLENGE
     assert panes.feed(verdict("4711", at_s=2), offset=1, record_at_ms=2000) is Fed.COUNTED
     assert {pane.counts.parts for pane in panes.held()} == {1}
     rate = DefectRateRule(name="rate", raise_ratio=0.1, clear_ratio=0.05, minimum_parts=1)
     bad_batch = Alerting(plant=msgspec.structs.replace(plant(), alerts=(rate,)), stations=frozenset({"aoi"}))
     assert bad_batch.take(challenge(good=True), at_ns=S, now_ns=S) == []
-    drift = DriftWatch(plant=plant(), last=LastTriggers(minimum_interval_ms=0))
+    drift = DriftWatch(plant=plant(), last=LastTriggers(settings=RetrainingSettings()))
     assert drift.recall(challenge(), at_ns=S) is False
 
 
