@@ -30,7 +30,7 @@ def wilson(hits: int, total: int) -> Interval | None:
     share, square = hits / total, _NORMAL_95**2
     centre = (share + square / (2 * total)) / (1 + square / total)
     half = _NORMAL_95 / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return centre - half if hits else 0.0, centre + half if hits < total else 1.0
 
 
 def bootstrapped(
