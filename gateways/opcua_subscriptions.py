@@ -1,7 +1,7 @@
 """The subscriptions of one OPC UA session: created, published, watched over.
 
-asyncua's own ones make an object and a task of every value, end without a word where the server says BadNoSubscription, and repeat a
-subscription that fell silent for the client to notice. Here a response is decoded once (`opcua_notifications.py`) and handed over whole,
+asyncua's own ones make an object and a task of every value, end without a word where the server says BadNoSubscription, and leave it to
+the client to notice one that fell silent. Here a response is decoded once (`opcua_notifications.py`) and handed over whole,
 and whatever ends a subscription (its lifetime, the server, silence) loses the session, which its keeper opens anew.
 """
 
@@ -124,7 +124,7 @@ class Subscriptions:
             self._lose(f"a publication could not be worked on: {error!r}")
 
     async def _publish(self) -> None:
-        """Asks for the next publication as soon as one has come, before it is worked on."""
+        """One publication after the other; the server keeps what it has meanwhile."""
         acknowledged: list[ua.SubscriptionAcknowledgement] = []
         while True:
             request = ua.PublishRequest()

@@ -144,8 +144,8 @@ class PlcSampling:
             if self._sequence and publication.sequence > self._sequence + 1:
                 detail = f"publications {self._sequence + 1} to {publication.sequence - 1} did not come"
                 self._readings.tell("samples_lost", subject=self._plc.name, detail=detail)
-                for channel in self._channels:
-                    channel.after_loss = True
+                for channel in self._channels:  # until it is reported or read again
+                    channel.series.lose()
             self._sequence = publication.sequence
 
     def _take(self, channel: SampledChannel, taken: Taken, said: Report | str) -> None:

@@ -40,7 +40,6 @@ class SampledChannel:
     granted: Granted = NOT_YET
     reported: bool = False
     doubted: bool = False
-    after_loss: bool = False
 
     def __post_init__(self) -> None:
         self.blocks = SampleBlocks(length=self.channel.block_samples, period_ms=self.channel.sample_ms)
@@ -58,12 +57,8 @@ class SampledChannel:
             return self._unusable(unusable)
         lost = report.overflowed
         samples = self.series.report(
-            float(report.value),
-            at_ns=report.at_ns,
-            published_at_ns=published_at_ns,
-            after_loss=lost or self.after_loss,
+            float(report.value), at_ns=report.at_ns, published_at_ns=published_at_ns, after_loss=lost
         )
-        self.after_loss = False
         return self._taken(samples, noticed="samples_lost" if lost else "")
 
     def quiet(self, published_at_ns: int) -> Taken:

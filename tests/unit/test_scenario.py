@@ -170,6 +170,9 @@ def test_challenge_parts_come_first_and_on_schedule_and_change_no_other_part() -
     ]
     assert {part.defects for part in brought.values()} == {(DefectKind.OPEN,)}, "the ones that can be drawn"
     assert len({part.number for part in found}) == len(found)
+    unscheduled = Challenges(parts=challenges.parts[:1])
+    once = list(with_challenges(ordinary, unscheduled, rate_per_s=1.0, session="s1", recipe=RECIPES[0]))
+    assert [place for place, part in enumerate(once) if part.challenge] == [0]
     assert list(with_challenges(ordinary, Challenges(), rate_per_s=1.0, session="s", recipe=RECIPES[0])) == list(
         ordinary
     )
