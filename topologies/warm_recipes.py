@@ -76,7 +76,8 @@ class WarmRecipes:
     """One process's recipes on one Triton. `run` does the work; `use` is what a frame asks.
 
     `serves_plcs`: a PLC reads why a recipe lacks something. Where none does, a model that cannot be loaded at the start is an error of
-    configuration; so it is everywhere where no recipe can be loaded. `tells`: whether lacking recipes hold up TriggerReady.
+    configuration; so it is everywhere where no recipe can be loaded. `tells`: parts wait for this process, so
+    that what it lacks holds up TriggerReady; one that does not tell loads what its frames need, and nothing else.
     """
 
     def __init__(
@@ -168,6 +169,8 @@ class WarmRecipes:
                 waited_s += time.monotonic() - now_s
 
     def _take_wishes(self, now_s: float) -> None:
+        if not self._tells:
+            return
         before = self._keeping.selected
         self._keeping.wish(
             selected=self._wishes.selected(now_s=now_s), coming=self._wishes.coming(now_s=now_s), now_s=now_s

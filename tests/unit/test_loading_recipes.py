@@ -71,13 +71,13 @@ class Server:
 class Bench:
     """The recipes of a stage that runs, with its server and what PLCs say."""
 
-    def __init__(self, *, kept: int = 3, serves_plcs: bool = True) -> None:
+    def __init__(self, *, kept: int = 3, serves_plcs: bool = True, live: bool = True) -> None:
         self.server, self.stage = Server(), Stage("inspect")
         self.wishes = RecipeWishes(stage="inspect", instance="1")
         server: Any = self.server
         self.recipes = WarmRecipes(
             recipes=RECIPES,
-            keeping=RecipeKeeping(recipes=KEYS, at_most=kept, belt_s=0.0, ahead=True),
+            keeping=RecipeKeeping(recipes=KEYS, at_most=kept, belt_s=0.0, ahead=live),
             wishes=self.wishes,
             triton=server,
             models_of=lambda recipe: [
@@ -86,7 +86,7 @@ class Bench:
             missing_reference=self._no_reference_is_missing,
             stage=self.stage,
             serves_plcs=serves_plcs,
-            tells=True,
+            tells=live,
         )
 
     async def _no_reference_is_missing(self, _recipe: Recipe, _needed: bool) -> str:
@@ -206,6 +206,24 @@ async def test_a_frame_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPat
         bench.server.ready = True
         with pytest.raises(Refused, match="recipe_lacking"):
             await asyncio.wait_for(without_end, 20)
+
+
+async def test_a_stage_that_no_part_waits_for_loads_what_its_frames_need_and_nothing_else() -> None:
+    async with running(live=False) as bench:
+        await holds(lambda: bench.recipes.began)
+        bench.select(7)
+
+        async def frame() -> None:
+            async with bench.recipes.use(KEYS[5], until_s=None):
+                pass
+
+        waiting = asyncio.create_task(frame())
+        await bench.loads(5)
+        await bench.end(5)
+        await waiting
+        await holds(lambda: bench.stage.recipes.warm == (KEYS[5],))
+        assert bench.stage.recipes.lacking == (), "it holds up no TriggerReady"
+        await bench.loads()
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_start_only_where_nobody_would_be_told() -> None:
