@@ -25,7 +25,7 @@ from training.pictures import read_picture
 
 COPPERS = ("dark", "light")
 LABELS = "labels.jsonl"
-_MOST_BOARDS = 600
+_MOST_BOARDS = 400
 _LEAST_BOARDS = 20
 _DEFECTS = (2, 14)
 _GOOD_SHARE = 0.1
@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def draw_boards(samples: Sequence[Sample], folder: Path, *, copper: str, until: float, seed: int) -> Path:
-    """Draws up to 600 boards, at least 20 when `until` (`time.monotonic()`) has come; the label file of an earlier call is taken as it is.
+    """Draws up to 400 boards, at least 20 when `until` (`time.monotonic()`) has come; the label file of an earlier call is taken as it is.
 
     Args:
         samples: good boards; each is drawn into, and compared with its reference, or with itself where it has none.
