@@ -5,6 +5,7 @@ A correction of an older point raises nothing: it stands on the topic and in the
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from processors.alert_episodes import Clear, Finding, Raise
@@ -12,6 +13,9 @@ from processors.alert_rules import AlertInput
 from schemas.alert_rules import ChartRule
 from schemas.charts import ChartPoint
 from schemas.plant import Plant
+
+MOST_SUBJECTS = 10_000
+"""Of a chart: batches end, and there are always new ones. Whose points came longest ago is let go of first."""
 
 
 @dataclass(slots=True)
@@ -34,13 +38,16 @@ class ChartWatch:
     def __init__(self, rule: ChartRule, *, plant: Plant, stations: frozenset[str]) -> None:
         self._rule = rule
         self._plant = plant
-        self._newest: dict[str, _Newest] = {}
+        self._newest: OrderedDict[str, _Newest] = OrderedDict()
 
     def see(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[Finding]:
         """A point of any chart."""
         if not isinstance(message, ChartPoint) or message.chart != self._rule.chart or message.phase == 1:
             return []
         newest = self._newest.setdefault(message.subject, _Newest())
+        self._newest.move_to_end(message.subject)
+        if len(self._newest) > MOST_SUBJECTS:
+            self._newest.popitem(last=False)
         if (message.start_at_ns, message.revision) <= (newest.start_at_ns, newest.revision):
             return []
         if message.start_at_ns > newest.start_at_ns:

@@ -130,9 +130,13 @@ class Reworked:
         )
 
     def feed(self, figures: WindowStatistics) -> None:
-        """Figures from the topic, oldest first."""
-        if any(_subject(figures) == key.subject for key in self._missing):
-            self._charts.feed(figures)
+        """Figures from the topic, oldest first; those that neither lead to nor follow from a correction are passed over."""
+        subject, at_ns = _subject(figures), figures.start_at_ns
+        for key, windows in self._missing.items():
+            memory_ns = self._memory_ns[key.chart]
+            if key.subject == subject and any(abs(at_ns - start) < memory_ns for start in windows):
+                self._charts.feed(figures)
+                return
 
     def points(self) -> list[ChartPoint]:
         """What follows from the corrections: the points of their windows and of those after them, as far as they reach."""

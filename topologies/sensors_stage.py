@@ -58,7 +58,7 @@ class Sensors:
             async for alert in alerts_so_far(history, self._plant):
                 limits.recall_alert(alert)
                 watches.recall_alert(alert)
-            await self._recall_baselines(history, partitions, watches)
+            await self._recall_baselines(history, watches)
             committed = await history.committed(SENSORS, partitions)
             for number in sorted(partitions):
                 await self._recall(history, number, committed.get(number, 0), limits, watches)
@@ -116,10 +116,11 @@ class Sensors:
 
     # --- the log ---------------------------------------------------------------------------------------------------------
 
-    async def _recall_baselines(self, history: History, partitions: frozenset[int], watches: AssetWatches) -> None:
+    async def _recall_baselines(self, history: History, watches: AssetWatches) -> None:
+        """Of all assets, also those in other partitions: none of them is waited for as if it were still learning."""
         if not any(asset.watch for asset in self._plant.assets):
             return
-        for number in sorted(partitions):
+        for number in range(self._plant.kafka.partitions):
             end = await history.end(ASSET_BASELINES, number)
             async for found in history.since(ASSET_BASELINES, number, from_ms=0, until_offset=end):
                 watches.recall_baseline(found.message)
@@ -135,7 +136,7 @@ class Sensors:
         held_ms = max(clear_ms + REMEMBERED_MS, charts_ms, watched_ms)
         from_ms = await start_of_memory_ms(history, SENSORS, number, committed=committed, held_ms=held_ms)
         charts = self._charts[number] = MeasuredCharts(plant=self._plant, whole_from_ns=from_ms * NS_PER_MS)
-        margin_ms = CLOCK_MARGIN_MS if charts_ms or watched_ms else 0  # those go by the sensors' clock
+        margin_ms = CLOCK_MARGIN_MS if charts_ms else 0  # points are numbered by the sensors' clock
         async for found in history.since(SENSORS, number, from_ms=from_ms, until_offset=committed, margin_ms=margin_ms):
             if limits.recall(found.message, at_ns=found.at_ms * NS_PER_MS):
                 charts.take(found.message, offset=found.offset)
