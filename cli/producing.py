@@ -47,7 +47,9 @@ class Sender:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._producer.close(timeout=TIMEOUT_S)
+        from gateways.sender import end_producer
+
+        end_producer(self._producer, timeout_s=TIMEOUT_S)
 
     def send(self, messages: Sequence[tuple[Topic, str, Any]]) -> None:
         """Sends (topic, key, message) in order; returns when the broker has all of them."""

@@ -78,7 +78,7 @@ class CommandMailbox:
 
     def recall(self, result: CommandResult) -> None:
         """The result of a command from before a restart."""
-        self._interlocks.recall(result)
+        self._interlocks.note(result)
 
     async def deliver(self, command: Command) -> CommandResult:
         """What became of the command: the PLC's answer, that there was none in time, or the interlock that kept it from the PLC.
@@ -86,6 +86,11 @@ class CommandMailbox:
         With `observe` nothing is written. Returns at the latest when the command's validity has ended, plus what it takes
         to read the fate of one that was written before.
         """
+        result = await self._delivered(command)
+        self._interlocks.note(result)
+        return result
+
+    async def _delivered(self, command: Command) -> CommandResult:
         progress = Progress(unknown_past=self._may_be_in_the_mailbox(command))
         if self._observe:
             return result_of(command, progress, CommandOutcome.OBSERVED, detail="the plant file says `observe: true`")
@@ -118,10 +123,7 @@ class CommandMailbox:
             now_ns = time.time_ns()
             if step is Step.ANSWERED:
                 self._free = (session, mailbox)
-                result = answered(command, progress, mailbox, now_ns)
-                if result.outcome is CommandOutcome.ACKNOWLEDGED:
-                    self._interlocks.carried_out(command.kind, command.parameter, now_ns=now_ns)
-                return result
+                return answered(command, progress, mailbox, now_ns)
             if step is Step.MISANSWERED:
                 detail = f"the PLC answered sequence {mailbox.sequence} with id {mailbox.ack_command_id!r}"
                 return result_of(command, progress, CommandOutcome.NOT_ACKNOWLEDGED, detail=detail)

@@ -16,7 +16,9 @@ from schemas.plant import PlcNodes
 from schemas.reasons import CommandKind, CommandOutcome
 
 UNNAMED_SIGNAL = "unnamed"
-"""Of a stop that does not say what saw its reason: it counts as one signal."""
+"""Of a stop that does not say what saw its reason. It may be the same as any other, so it is none beside a named one."""
+
+_MAY_HAVE_CHANGED = (CommandOutcome.ACKNOWLEDGED, CommandOutcome.NOT_ACKNOWLEDGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +52,20 @@ class StationInterlocks:
         self._changed_at_ns: dict[str, int] = {}
         self._stop_signals: dict[str, int] = {}
 
-    def recall(self, result: CommandResult) -> None:
-        """A command from before a restart: stops that were asked for still count, and a setpoint's last change."""
-        if result.kind is CommandKind.STOP_LINE and result.outcome is CommandOutcome.INTERLOCKED:
-            self._note_stop(result.signals, result.finished_at_ns)
-        if result.outcome is CommandOutcome.ACKNOWLEDGED:
-            self.carried_out(result.kind, result.parameter, now_ns=result.finished_at_ns)
+    def note(self, result: CommandResult) -> None:
+        """What became of a command, of this process or from before a restart.
+
+        Stops that were asked for still count; one that the PLC took uses its signals up. A setpoint was changed then, or may have
+        been where the PLC did not answer.
+        """
+        if result.kind is CommandKind.STOP_LINE:
+            if result.outcome is CommandOutcome.INTERLOCKED:
+                self._note_stop(result.signals, result.finished_at_ns)
+            if result.outcome is CommandOutcome.ACKNOWLEDGED:
+                self._stop_signals.clear()
+        if result.kind in (CommandKind.SPEED, CommandKind.PARAMETER) and result.outcome in _MAY_HAVE_CHANGED:
+            changed_at_ns = self._changed_at_ns.get(result.parameter, 0)
+            self._changed_at_ns[result.parameter] = max(result.finished_at_ns, changed_at_ns)
 
     def nodes_for(self, command: Command) -> dict[str, str]:
         """What to read before `refusal` is asked, as fields of `MachineState` and their nodes; empty where nothing is needed."""
@@ -81,13 +91,6 @@ class StationInterlocks:
         if command.kind.value in self._interlocks.dry_run:
             return Refusal(outcome=CommandOutcome.DRY_RUN, detail=f"the plant file says `dry_run` for {command.kind}")
         return None
-
-    def carried_out(self, kind: CommandKind, parameter: str, *, now_ns: int) -> None:
-        """The PLC took a command of this kind."""
-        if kind is CommandKind.STOP_LINE:
-            self._stop_signals.clear()
-        if kind in (CommandKind.SPEED, CommandKind.PARAMETER):
-            self._changed_at_ns[parameter] = max(now_ns, self._changed_at_ns.get(parameter, 0))
 
     def _against(self, command: Command, machine: MachineState, now_ns: int) -> str | None:
         match command.kind:
@@ -119,10 +122,11 @@ class StationInterlocks:
     def _against_stop(self, stop: StopLine, now_ns: int) -> str | None:
         since_ns = now_ns - stop.within_ms * NS_PER_MS
         self._stop_signals = {signal: at_ns for signal, at_ns in self._stop_signals.items() if at_ns >= since_ns}
-        if len(self._stop_signals) >= stop.signals:
+        independent = max(1, len(self._stop_signals.keys() - {UNNAMED_SIGNAL}))
+        if independent >= stop.signals:
             return None
         return (
-            f"{len(self._stop_signals)} of {stop.signals} independent signals within {stop.within_ms / 1000:g} s: "
+            f"{independent} of {stop.signals} independent signals within {stop.within_ms / 1000:g} s: "
             f"{', '.join(sorted(self._stop_signals))}"
         )
 

@@ -11,6 +11,7 @@ from kafka import KafkaProducer
 from kafka.errors import (
     ClusterAuthorizationFailedError,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
 )
@@ -87,7 +88,7 @@ class Sender:
                     self._pump(producer)
                 finally:
                     self.connected = False
-                    producer.close(timeout=CLOSE_S)
+                    end_producer(producer, timeout_s=CLOSE_S)
                 if self._failure is not None and not self._stopping:
                     self._say(self._failure, 1)
                     self._pause(1)
@@ -227,3 +228,12 @@ class Sender:
             if item in self._outbox.in_flight and item.attempt == attempt:
                 self._failure = f"{item.topic.name}: {error!r}"
                 self._condition.notify_all()
+
+
+def end_producer(producer: KafkaProducer, *, timeout_s: float) -> None:
+    """Ends `producer`; what the broker did not acknowledge within `timeout_s` is given up, never sent later."""
+    try:
+        producer.close(timeout=timeout_s)
+    except KafkaTimeoutError:
+        # kafka-python 3 raises where the flush takes too long, and leaves the network thread that would send them a second time
+        producer._sender.force_close()

@@ -251,3 +251,35 @@ async def test_live_frames_go_first_while_a_long_backlog_drains_through_another_
     assert sorted(found) == [*range(200), 1000, 1001]
     assert [sequence for sequence in found if sequence < 200] == list(range(200)), "the backlog is in order"
     assert found.index(1000) < found.index(150)
+
+
+async def test_a_broker_that_hangs_with_records_on_their_way_costs_a_producer_and_not_the_gateway(
+    broker: LocalKafka, own_spool: Path
+) -> None:
+    settings = KafkaSettings()
+    plant = floor_plant("hung", sources={"top": ExternalSource()})
+    await make_topics(plant, settings)
+    stage = Stage("station_gateway")
+    fates: list[Fate] = []
+    manifest = Manifest(
+        id="m", station=STATION, camera="top", session="t", first_sequence=1, last_sequence=1, made_at_ns=1
+    )
+    async with publisher(plant, stage) as records:
+        records.submit(FRAMES, "top", frame(1), tell=fates.append)
+        await until(lambda: fates == [Fate.ACKNOWLEDGED], "the broker takes frames")
+        os.kill(broker.child.pid, signal.SIGSTOP)
+        try:
+            records.submit(FRAMES, "top", frame(2), tell=fates.append)
+            records.submit(MANIFESTS, "top", manifest, tell=fates.append)
+            # the manifest's topic cannot be looked up: the producer is given up while the frame is on its way
+            await until(lambda: counted(stage, "retried_total", reason="broker") > 1, "another is tried")
+        finally:
+            os.kill(broker.child.pid, signal.SIGCONT)
+        failing = asyncio.create_task(records.failed())
+        await until(
+            lambda: failing.done() or (len(fates) == 3 and counted(stage, "spool_records") == 0), "everything is sent"
+        )
+        assert not failing.done()
+        failing.cancel()
+    assert {found.sequence for found in await read_to_end(settings, plant, FRAMES)} == {1, 2}
+    assert {found.id for found in await read_to_end(settings, plant, MANIFESTS)} == {"m"}

@@ -34,6 +34,13 @@ def command(kind: CommandKind, **fields: Any) -> Command:
     )
 
 
+def result(kind: CommandKind, outcome: CommandOutcome, *, at_s: float, signals: tuple[str, ...] = ()) -> CommandResult:
+    return CommandResult(
+        id="c", station="aoi-1", kind=kind, outcome=outcome, sequence=-1, attempts=0,
+        finished_at_ns=BEGAN_NS + int(at_s * S), signals=signals,
+    )  # fmt: skip
+
+
 def ask(
     system: StationInterlocks, asked: Command, machine: MachineState = RUNNING, *, after_s: float = 100
 ) -> Refusal | None:
@@ -88,29 +95,26 @@ def test_a_stop_that_carries_two_signals_needs_no_other() -> None:
     assert ask(interlocks(), stop("verdicts", "lane sensor")) is None
 
 
-def test_a_stop_without_a_named_signal_counts_as_one() -> None:
+def test_a_stop_without_a_named_signal_may_be_any_other_and_is_no_second_one() -> None:
     system = interlocks()
     assert ask(system, stop()) is not None
     assert ask(system, stop()) is not None
-    assert ask(system, stop("verdicts")) is None
+    assert ask(system, stop("verdicts")) is not None
+    assert ask(system, stop("cameras")) is None
+    assert ask(interlocks(stop_line=StopLine(signals=1)), stop()) is None
 
 
 def test_a_stop_that_was_carried_out_uses_its_signals_up() -> None:
     system = interlocks()
     ask(system, stop("verdicts"))
     assert ask(system, stop("cameras")) is None
-    system.carried_out(CommandKind.STOP_LINE, "", now_ns=BEGAN_NS + 100 * S)
+    system.note(result(CommandKind.STOP_LINE, CommandOutcome.ACKNOWLEDGED, at_s=100))
     assert ask(system, stop("cameras")) is not None
 
 
 def test_a_restart_forgets_no_signal() -> None:
     system = interlocks()
-    system.recall(
-        CommandResult(
-            id="c", station="aoi-1", kind=CommandKind.STOP_LINE, outcome=CommandOutcome.INTERLOCKED, sequence=-1,
-            attempts=0, finished_at_ns=BEGAN_NS - S, signals=("verdicts",),
-        )
-    )  # fmt: skip
+    system.note(result(CommandKind.STOP_LINE, CommandOutcome.INTERLOCKED, at_s=-1, signals=("verdicts",)))
     assert ask(system, stop("cameras")) is None
 
 
@@ -135,6 +139,15 @@ def test_a_step_from_nobody_knows_where_is_refused(in_force: object) -> None:
     machine = MachineState(writes_allowed=True, mode="running", in_force=in_force)
     assert ask(interlocks(), command(CommandKind.SPEED, value=31), machine) is not None
     assert ask(interlocks(), command(CommandKind.PARAMETER, parameter="lamp", value=50), machine) is None
+
+
+@pytest.mark.parametrize("outcome", CommandOutcome)
+def test_a_setpoint_that_may_have_been_changed_is_not_changed_again_at_once(outcome: CommandOutcome) -> None:
+    system = interlocks()
+    system.note(result(CommandKind.SPEED, outcome, at_s=99))
+    may_have_changed = outcome in (CommandOutcome.ACKNOWLEDGED, CommandOutcome.NOT_ACKNOWLEDGED)
+    assert (ask(system, command(CommandKind.SPEED, value=34), after_s=100) is not None) is may_have_changed
+    assert ask(system, command(CommandKind.SPEED, value=34), after_s=102) is None
 
 
 @pytest.mark.parametrize(
@@ -183,4 +196,4 @@ def test_whatever_is_asked_the_speed_stays_within_limits_steps_and_rate(
         assert abs(wanted - in_force) <= 8
         assert abs(wanted - in_force) <= 2 * (now_s - changed_s) + 1e-6
         in_force, changed_s = wanted, now_s
-        system.carried_out(CommandKind.SPEED, "", now_ns=BEGAN_NS + int(now_s * S))
+        system.note(result(CommandKind.SPEED, CommandOutcome.ACKNOWLEDGED, at_s=now_s))
