@@ -24,8 +24,8 @@ from schemas.plant import Plant
 from schemas.plc_events import RejectConfirmed
 from schemas.verdicts import Verdict
 
-REMEMBERED_CONFIRMATIONS = 256
-"""Per station: a reject may be confirmed before its verdict is read here."""
+REMEMBERED = 256
+"""Parts per station: a reject may be confirmed before its verdict is read here, and a verdict may be read twice."""
 LONGEST_SHIFT_MS = 25 * 3_600_000
 
 Visit = tuple[str, int]
@@ -69,6 +69,7 @@ class _Watched:
     schedules: dict[str, _Schedule]
     waiting: OrderedDict[Visit, _Waiting] = field(default_factory=OrderedDict)
     confirmed: OrderedDict[Visit, None] = field(default_factory=OrderedDict)
+    judged: OrderedDict[Visit, None] = field(default_factory=OrderedDict)
 
 
 class ChallengeWatch:
@@ -133,10 +134,13 @@ class ChallengeWatch:
         """An open alert is cleared by a challenge that passes, whenever it comes."""
 
     def _challenged(self, watched: _Watched, schedule: _Schedule, verdict: Verdict, now_ns: int) -> list[Finding]:
+        visit = (verdict.part_id, verdict.visit)
+        if visit in watched.judged:
+            return []
+        _keep(watched.judged, visit)
         found = proof(verdict, schedule.part)
         if not found.passed:
             return [self._failed(watched, verdict, found.told)]
-        visit = (verdict.part_id, verdict.visit)
         if watched.confirms and watched.confirmed.pop(visit, visit) is visit:
             watched.waiting[visit] = _Waiting(verdict, now_ns)
             return []
@@ -146,9 +150,7 @@ class ChallengeWatch:
         waits = watched.waiting.pop(visit, None)
         if waits is not None:
             return [self._passed(watched.schedules[waits.verdict.challenge], waits.verdict, at_ns)]
-        watched.confirmed[visit] = None
-        if len(watched.confirmed) > REMEMBERED_CONFIRMATIONS:
-            watched.confirmed.popitem(last=False)
+        _keep(watched.confirmed, visit)
         return []
 
     def _passed(self, schedule: _Schedule, verdict: Verdict, at_ns: int) -> Clear:
@@ -232,3 +234,9 @@ class ChallengeWatch:
             for begin_ns, stop_ns in pairwise(bounds):
                 if begin_ns <= verdict.arrived_at_ns < stop_ns:
                     yield begin_ns, stop_ns
+
+
+def _keep(visits: OrderedDict[Visit, None], visit: Visit) -> None:
+    visits[visit] = None
+    if len(visits) > REMEMBERED:
+        visits.popitem(last=False)

@@ -15,6 +15,7 @@ from plc_peer import GATE_MS, STATION, WAIT_S, Peer, connected, until
 
 from cli.simulated_certificates import commission
 from ops.local.ports import free_ports
+from schemas.challenges import ChallengePart, Challenges
 from schemas.errors import ConfigurationError
 from schemas.plant import Camera, HttpSource, Plant
 from schemas.plant_file import load_plant
@@ -34,8 +35,16 @@ def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plant:
     plant = load_plant(PLANTS / "demo.yaml")
     (line,) = plant.lines
     (station,) = line.stations
-    quick = msgspec.structs.replace(station, gate_after_ms=GATE_MS)
+    quick = msgspec.structs.replace(station, gate_after_ms=GATE_MS, challenges=Challenges())
     return msgspec.structs.replace(plant, lines=(msgspec.structs.replace(line, stations=(quick,)),))
+
+
+def challenged(plant: Plant) -> Plant:
+    """The plant with a known-bad board of the demo."""
+    (line,) = plant.lines
+    part = ChallengePart(name="open", part_id="CHALLENGE-*", expects=("open",))
+    proving = msgspec.structs.replace(line.stations[0], challenges=Challenges(parts=(part,)))
+    return msgspec.structs.replace(plant, lines=(msgspec.structs.replace(line, stations=(proving,)),))
 
 
 @asynccontextmanager
@@ -95,6 +104,22 @@ async def test_parts_come_after_start_and_every_one_leaves(demo: Plant, tmp_path
     assert [row["defects"] for row in rows(truth, "part") if row["visit"] == 2] == [[]] * 5
     assert any(row["defects"] for row in rows(truth, "part"))
     assert rows(truth, "finished") == [{"event": "finished", "parts": 30}]
+
+
+async def test_the_known_bad_board_comes_first_and_is_not_repaired(demo: Plant, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    async with running(challenged(demo), truth, parts=4) as peer:
+        await peer.call("Simulation", "Start")
+
+        async def finished() -> bool:
+            return bool((await peer.call("Simulation", "Status"))[2])
+
+        await until(finished)
+    first, *others = rows(truth, "part")
+    assert first["part_id"].startswith("CHALLENGE-")
+    assert {defect["class"] for defect in first["defects"]} == {"open"}
+    assert not any(row["part_id"].startswith("CHALLENGE-") for row in others), "rejected, and it does not come back"
+    assert len({row["part_id"] for row in others}) == 4
 
 
 async def test_a_live_plant_feeds_at_trigger_ready_and_does_not_end(demo: Plant, tmp_path: Path) -> None:

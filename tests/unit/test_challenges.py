@@ -215,6 +215,18 @@ def test_the_machine_has_to_confirm_the_reject_in_whichever_order_it_is_read() -
     assert line.tick(100) == []
 
 
+def test_a_verdict_that_is_read_twice_is_one() -> None:
+    line = Watched(plant(plc="plc-1"))
+    found = challenge(at_s=1, good=True)
+    line.take(found)
+    line.take(confirmed(at_s=2), 2)
+    line.take(found)
+    assert line.tick(100) == [], "the repetition does not wait for another confirmation"
+    line.take(challenge("CHALLENGE-2", at_s=20))
+    line.take(challenge("CHALLENGE-2", at_s=20))
+    assert [alert.state for alert in line.alerts] == [RAISED]
+
+
 def test_a_line_that_runs_without_one_for_too_long_alarms_and_one_that_stands_does_not() -> None:
     line = Watched(plant(Challenges(parts=(PART,), every_ms=3_600_000)))
     for minute in range(0, 60, 10):

@@ -14,6 +14,7 @@ from gateways.opcua_notifications import OVERFLOW, Publication, Report
 from gateways.opcua_session import Reading
 from gateways.opcua_subscriptions import Granted, Monitored, Subscription
 from gateways.plc_sampling import PlcSampling, publishing_interval_ms, queue_size
+from gateways.sample_series import SampleSeries
 from gateways.sampled_channel import SampledChannel, Taken
 from schemas.plant import Asset, Channel, Plc
 
@@ -184,3 +185,14 @@ async def test_a_slow_sensor_within_its_deadband_is_as_told() -> None:
         server.publish(at_ms=1000)
         assert {value for value, _ in heard.samples["load"]} == {1.0}
         assert {b - a for (_, a), (_, b) in pairwise(heard.samples["load"])} == {100.0}
+
+
+def test_a_change_that_is_read_before_its_report_comes_is_no_news_of_a_silent_tag() -> None:
+    channel = SampledChannel(asset="press", channel=CHANNELS[0], series=SampleSeries(period_ms=100, publishing_ms=50))
+    channel.take(report(0, 1.0, at_ms=0), T0)
+    assert channel.looked(Reading(5.0, "Good"), T0) == Taken(), "it may be on its way"
+    channel.take(report(0, 5.0, at_ms=100), T0 + 100 * MS)
+    channel.take(report(0, 6.0, at_ms=200), T0 + 200 * MS)
+    assert channel.looked(Reading(7.0, "Good"), T0 + 200 * MS) == Taken(), "another change, read for the first time"
+    assert channel.looked(Reading(7.0, "Good"), T0 + 300 * MS).noticed == "change_not_reported"
+    assert channel.looked(Reading(7.0, "Good"), T0 + 400 * MS) == Taken()
