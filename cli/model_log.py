@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from cli.exits import NotSo
-from cli.following import Follower
 from cli.producing import Sender
 from processors.model_registry import Registry, Step
 from schemas.plant import Plant
@@ -16,6 +15,8 @@ from schemas.topics import AUDIT, MODELS
 
 def read_registry(plant: Plant, kafka: KafkaSettings) -> Registry:
     """The registry after everything that is on the topic. Raises ServiceAway, ConfigurationError where the topic is not there."""
+    from cli.following import Follower
+
     registry = Registry()
     with Follower(plant=plant, settings=kafka, topics=(MODELS,), from_beginning=True) as follower:
         for seen in follower.drain():
@@ -29,6 +30,8 @@ def write_step(plant: Plant, kafka: KafkaSettings, event: ModelEvent) -> Step:
 
     Raises NotSo with the reason where it had none: somebody else was quicker.
     """
+    from cli.following import Follower
+
     with Sender(plant=plant, kafka=kafka) as sender:
         sender.send([(MODELS, event.model, event), (AUDIT, event.by, audit_of(event))])
     registry, step = Registry(), None

@@ -107,7 +107,7 @@ class FollowedModels:
             for number in versions_needed(model.pin, self._registry.state(name))
         }
         for key, model in wanted.items():
-            if key not in self._held:
+            if not self._serves(*key):  # also where the server lost it, or a recipe that pins it was let go of
                 await self._hold(key, model)
         for name, version in self._held - wanted.keys():
             self._held.discard((name, version))
@@ -182,8 +182,8 @@ class FollowedModels:
     def _version_of_most(self, pin: ModelPin) -> int:
         """The version that judges parts which are not of a canary's share."""
         state = self._registry.state(pin.name)
-        known = [each for each in reversed(state.champions) if each >= pin.version and self._serves(pin.name, each)]
-        return known[0] if known else pin.version
+        known = (each for each in reversed(state.champions) if each >= pin.version)
+        return next((each for each in known if each == pin.version or self._serves(pin.name, each)), pin.version)
 
     def _serves(self, name: str, version: int) -> bool:
         return (name, version) in self._held and self._triton.holds(ModelPin(name=name, version=version))
