@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from cli.options import Json, print_json
 from schemas.plant_file import load_plant
-from schemas.plant_source import PlantFileInvalid
+from schemas.plant_source import Complaint, PlantFileInvalid, PlantSource
+from schemas.plant_warnings import plant_warnings
+
+SECRETS = ("password", "secret")
 
 
 def command(
     file: Annotated[Path, typer.Argument(help="Plant file (YAML).")],
     json: Json = False,
 ) -> None:
-    """Says what is wrong with a plant file: file, line, key, what was expected, the nearest known key."""
+    """Says what is wrong with a plant file: file, line, key, what was expected, the nearest known key; and what does nothing."""
     try:
         plant = load_plant(file)
     except PlantFileInvalid as invalid:
         if not json:
             raise
-        complaints = [
-            {"file": c.file, "line": c.line, "key": c.key, "expected": c.expected, "nearest": c.nearest}
-            for c in invalid.complaints
-        ]
-        print_json({"file": str(file), "valid": False, "complaints": complaints})
+        print_json({"file": str(file), "valid": False, "complaints": [_told(c) for c in invalid.complaints]})
         raise typer.Exit(2) from invalid
     counts = {
         "lines": len(plant.lines),
@@ -37,7 +36,44 @@ def command(
         "recipes": len(plant.recipes),
         "alerts": len(plant.alerts),
     }
+    source = PlantSource(file)
+    warnings = [source.complaint(finding) for finding in plant_warnings(plant)]
+    from cli.chart_notes import chart_notes, told
+
+    notes = chart_notes(plant)
     if json:
-        print_json({"file": str(file), "valid": True, "complaints": [], "plant": msgspec.to_builtins(plant)})
+        print_json(
+            {
+                "file": str(file),
+                "valid": True,
+                "complaints": [],
+                "warnings": [_told(warning) for warning in warnings],
+                "plant": _without_secrets(msgspec.to_builtins(plant)),
+                "charts": notes,
+            }
+        )
     else:
+        for warning in warnings:
+            print(f"warning: {warning}")
         print(f"{file}: valid; plant {plant.plant}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+        for note in notes:
+            print(told(note))
+
+
+def _told(complaint: Complaint) -> dict[str, Any]:
+    return {
+        "file": complaint.file,
+        "line": complaint.line,
+        "key": complaint.key,
+        "expected": complaint.expected,
+        "nearest": complaint.nearest,
+    }
+
+
+def _without_secrets(value: Any) -> Any:
+    """The same, with what came from the environment to stay there."""
+    if isinstance(value, dict):
+        return {key: "..." if key in SECRETS else _without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return value

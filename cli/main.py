@@ -12,6 +12,8 @@ import sys
 import typer
 
 from cli import (
+    alerts,
+    baselines,
     camera,
     certificates,
     check,
@@ -61,7 +63,9 @@ app.command("ledger")(ledger.command)
 app.command("dead-letters")(dead_letters.command)
 app.add_typer(replay.app, name="replay")
 app.command("report")(report.command)
+app.add_typer(baselines.app, name="baselines")
 app.command("review")(review.command)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(references.app, name="references")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.exits import NotSo
-from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from cli.options import DEMO_PLANT, Json, PlantFile, one_line, print_json
 from cli.services import find_kafka
 from schemas.commands import Command, CommandResult
 from schemas.errors import ConfigurationError, ServiceAway
@@ -61,11 +61,11 @@ def command(
         value=value or 0.0,
         signals=(f"person {person}",) if kind is CommandKind.STOP_LINE else (),
     )
-    result = _carry_out(asked, description, find_kafka())
+    result = carry_out(asked, description, find_kafka())
     if json:
         print_json(result)
     else:
-        print(f"{kind} at {place}: {result.outcome}{'; ' + result.detail if result.detail else ''}")
+        print(one_line(f"{kind} at {place}: {result.outcome}{'; ' + result.detail if result.detail else ''}"))
     if result.outcome is not CommandOutcome.ACKNOWLEDGED:
         raise NotSo(f"{kind} at {place} was not carried out: {result.outcome}")
 
@@ -81,7 +81,8 @@ def _station(plant: Plant, name: str | None) -> str:
     return name
 
 
-def _carry_out(asked: Command, plant: Plant, kafka: KafkaSettings) -> CommandResult:
+def carry_out(asked: Command, plant: Plant, kafka: KafkaSettings) -> CommandResult:
+    """Sends a command and returns what became of it. Raises ServiceAway where nobody tells within half a minute."""
     from cli.following import Follower
     from cli.producing import Sender
 

@@ -1,4 +1,4 @@
-"""The life of an alert: raised once, repeated as configured, cleared. What a rule finds goes in, messages come out.
+"""The life of an alert: raised once, repeated after longer and longer pauses, cleared. What a rule finds goes in, messages come out.
 
 An episode is `rule/subject/since`, where `since` is the event time of what raised it: the same cause gives the same ids after
 a restart. What a restart reads again and is on the topic already is not told again: a finding from before the last clearance
@@ -99,7 +99,7 @@ class Episodes:
         alerts = []
         for open_alert in self._open.values():
             raised = open_alert.raised
-            after_ms = self._rules[raised.rule].repeat_after_ms
+            after_ms = _pause_ms(self._rules[raised.rule], open_alert.repeats)
             if after_ms is None or now_ns - open_alert.told_at_ns < after_ms * NS_PER_MS:
                 continue
             open_alert.repeats += 1
@@ -130,6 +130,8 @@ class Episodes:
             threshold=finding.threshold,
             evidence=finding.evidence,
             action=rule.action if action and finding.station is not None else None,
+            station=finding.station or "",
+            approval=(rule.approval or "") if action and rule.action and finding.station is not None else "",
         )
         self._open[key] = _Open(raised=alert, repeats=0, told_at_ns=finding.at_ns)
         return alert
@@ -153,4 +155,13 @@ def _step(raised: Alert, state: AlertState, *, number: int, at_ns: int, summary:
         repeat=number,
         summary=summary,
         action=None,
+        approval="",
     )
+
+
+def _pause_ms(rule: AlertRule, repeats: int) -> int | None:
+    """How long an alert that was repeated so often is not told again: twice as long each time, up to a bound."""
+    if rule.repeat_after_ms is None:
+        return None
+    doubled = rule.repeat_after_ms << min(repeats, 32)
+    return min(doubled, max(rule.repeat_after_ms, rule.longest_repeat_ms))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from processors.alert_actions import AlertStep, can_act, with_action
+from processors.alert_challenge import ChallengeWatch
+from processors.alert_chart import ChartWatch
 from processors.alert_defect_rate import DefectRate
 from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
@@ -13,61 +15,22 @@ from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
 from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
+    SENSOR_RULES,
     AlertRule,
+    ChallengeRule,
+    ChartRule,
     DefectRateRule,
     ImageHealthRule,
     MissingFramesRule,
     PlcHeartbeatRule,
     Rule,
-    SensorLimitRule,
     SilentCameraRule,
     SilentStationRule,
     WrongLaneRule,
 )
 from schemas.alerts import Alert
-from schemas.commands import Command
 from schemas.inspections import Inspection
-from schemas.message import NS_PER_MS
 from schemas.plant import Plant
-from schemas.reasons import CommandKind
-from schemas.records import AuditEvent
-
-STOP_VALID_FOR_MS = 10_000
-ACTOR = "alerts"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertStep:
-    """An alert, and the line stop that it asks for (with its audit entry). The command goes out first: an alert that is on the
-    topic is not raised again after a restart, so what follows from it must be out before."""
-
-    alert: Alert
-    command: Command | None = None
-    audit: AuditEvent | None = None
-
-
-def line_stop(alert: Alert, station: str, *, signals: tuple[str, ...]) -> AlertStep:
-    """The alert with its command: valid for ten seconds from the alert, for a stop that comes later helps nobody."""
-    return AlertStep(
-        alert=alert,
-        command=Command(
-            id=f"alert/{alert.episode}",
-            station=station,
-            kind=CommandKind.STOP_LINE,
-            issued_at_ns=alert.at_ns,
-            valid_until_ns=alert.at_ns + STOP_VALID_FOR_MS * NS_PER_MS,
-            reason_code=alert.rule,
-            signals=signals,
-        ),
-        audit=AuditEvent(
-            id=f"{ACTOR}/stop_line/{station}/{alert.at_ns}",
-            actor=ACTOR,
-            action="stop_line",
-            subject=station,
-            at_ns=alert.at_ns,
-            detail=f"{alert.episode}: {alert.summary}",
-        ),
-    )
 
 
 class Alerting:
@@ -75,7 +38,7 @@ class Alerting:
 
     def __init__(self, *, plant: Plant, stations: frozenset[str]) -> None:
         self._plant = plant
-        self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SensorLimitRule)}
+        self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SENSOR_RULES)}
         self._watches = {rule.name: _watch(rule, plant, stations) for rule in self._rules.values()}
         self._episodes = Episodes(self._rules.values())
 
@@ -113,12 +76,9 @@ class Alerting:
     def _steps(self, findings: Sequence[Finding]) -> Iterator[AlertStep]:
         for finding in findings:
             station = self._plant.station(finding.station or "") if isinstance(finding, Raise) else None
-            can_stop = station is not None and station.plc is not None
-            for alert in self._episodes.apply([finding], action=can_stop):
-                if alert.action and station is not None:
-                    yield line_stop(alert, station.name, signals=self._rules[alert.rule].signals)
-                else:
-                    yield AlertStep(alert=alert)
+            rule = self._rules[finding.rule]
+            for alert in self._episodes.apply([finding], action=can_act(rule, station)):
+                yield with_action(alert, rule)
 
 
 _WATCHES: dict[type[AlertRule], Callable[..., Watch]] = {
@@ -128,8 +88,10 @@ _WATCHES: dict[type[AlertRule], Callable[..., Watch]] = {
     PlcHeartbeatRule: PlcHeartbeat,
     ImageHealthRule: ImageHealthWatch,
     WrongLaneRule: WrongLane,
+    ChallengeRule: ChallengeWatch,
+    ChartRule: ChartWatch,
 }
-"""Of each rule that needs the plant. Sensor limits are judged by the sensors stage."""
+"""Of each rule that needs the plant. What sensors say is judged by the sensors stage."""
 
 
 def _watch(rule: Rule, plant: Plant, stations: frozenset[str]) -> Watch:

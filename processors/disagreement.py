@@ -45,6 +45,13 @@ class Disagreement:
             self._parts.popitem(last=False)
         return True
 
+    def confirms(self, *, since_ns: int) -> bool:
+        """Whether people looked at enough parts after `since_ns`, and agree with the line."""
+        parts = [part for part in self._parts.values() if part.at_ns > since_ns]
+        disagreeing = sum(part.disagrees for part in parts)
+        enough = len(parts) >= self._settings.minimum_reviews
+        return enough and disagreeing / len(parts) < self._settings.disagreement_ratio
+
     def evidence(self, *, since_ns: int) -> DriftEvidence | None:
         """What shows that people disagree too often; None where they do not, or too few parts were reviewed after `since_ns`."""
         parts = [part for part in self._parts.values() if part.at_ns > since_ns]

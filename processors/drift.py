@@ -1,33 +1,37 @@
-"""When a model should learn again: the scores of good parts have moved, or people disagree with the line too often.
+"""When a model should learn again: the scores of good parts have moved, the share of bad ones has over several batches, or people
+disagree with the line too often.
 
 Verdicts are all it needs: a revision 1 carries the score of every view, and each review of a person comes back as a higher revision.
 Only parts that the line called OK count for the scores, so that a bad batch is no drift. The model named is the one of the recipe's
 inspection that learns: the classifier behind a golden comparison, which itself has no weights, or the trained model. Views with an
 inspection of their own count for it too.
 
-At most one request per model in `minimum_interval_ms`, whatever the cause and the station; what came before the last one is not
-used as evidence again. Time is that of the verdict's record, so a replay comes to the same result.
+At most one request per model in `minimum_interval_ms`, and `most_per_30_days`, whatever the cause and the station; what came before the
+last one is not used as evidence again. Time is that of the verdict's record, so a replay comes to the same result.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from processors.disagreement import Disagreement
 from processors.part_state import PartVisit
 from processors.score_shift import Score, ScoreShift
+from processors.verdict_mix import VerdictMix
 from schemas.alerts import DriftEvidence, RetrainingTrigger
 from schemas.inspections import ModelUse
 from schemas.message import NS_PER_MS
-from schemas.plant import Plant
+from schemas.plant import Plant, RetrainingSettings
 from schemas.reasons import FrameOutcome, VerdictValue
 from schemas.verdicts import Verdict
 
 KEPT_PARTS = 100_000
 KEPT_STREAMS = 1_000
+BUDGET_NS = 30 * 24 * 3_600_000 * NS_PER_MS
 SCORE_SHIFT = "score_shift"
+VERDICT_MIX = "verdict_mix"
 REVIEWS = "reviews"
 
 Key = TypeVar("Key", bound=Hashable)
@@ -37,13 +41,18 @@ Value = TypeVar("Value")
 class LastTriggers:
     """When each model was last asked to learn again, over all stations."""
 
-    def __init__(self, *, minimum_interval_ms: int) -> None:
-        self._interval_ns = minimum_interval_ms * NS_PER_MS
+    def __init__(self, *, settings: RetrainingSettings) -> None:
+        self._settings = settings
+        self._interval_ns = settings.minimum_interval_ms * NS_PER_MS
         self._fired_at_ns: dict[str, int] = {}
+        self._spent: dict[str, deque[int]] = {}
 
     def note(self, trigger: RetrainingTrigger) -> None:
-        """A request was made, by us or by somebody else."""
+        """A request was made, by us or by somebody else; noting it twice changes nothing."""
         self._fired_at_ns[trigger.model] = trigger.fired_at_ns
+        spent = self._spent.setdefault(trigger.model, deque(maxlen=self._settings.most_per_30_days))
+        if trigger.fired_at_ns not in spent:
+            spent.append(trigger.fired_at_ns)
 
     def spent_until_ns(self, model: str, at_ns: int) -> int:
         """Evidence up to this moment has been used; 0 where there is none such."""
@@ -51,7 +60,11 @@ class LastTriggers:
         return fired_at_ns if fired_at_ns <= at_ns else 0
 
     def allow(self, model: str, at_ns: int) -> bool:
-        """Whether the interval has passed - either way: a request that bears the time of a wrong clock must not silence for years."""
+        """Whether the interval has passed and the budget is not spent - either way: a request that bears the time of a wrong clock must not
+        silence for years."""
+        spent = self._spent.get(model, ())
+        if sum(abs(at_ns - fired_at_ns) < BUDGET_NS for fired_at_ns in spent) >= self._settings.most_per_30_days:
+            return False
         return model not in self._fired_at_ns or abs(at_ns - self._fired_at_ns[model]) >= self._interval_ns
 
 
@@ -63,6 +76,7 @@ class DriftWatch:
         self._last = last
         self._line_verdicts: _Newest[PartVisit, VerdictValue] = _Newest(KEPT_PARTS)
         self._shifts: _Newest[tuple[str, tuple[ModelUse, ...]], ScoreShift] = _Newest(KEPT_STREAMS)
+        self._mixes: _Newest[tuple[str, str, tuple[ModelUse, ...]], VerdictMix] = _Newest(KEPT_STREAMS)
         self._disagreements: _Newest[tuple[str, str], Disagreement] = _Newest(KEPT_STREAMS)
 
     def line_verdict(self, visit: PartVisit) -> VerdictValue | None:
@@ -74,13 +88,18 @@ class DriftWatch:
 
         `line` is what the line said of a reviewed part that is not remembered.
         """
+        if verdict.challenge:
+            return False  # made to be bad: no sample of what the line makes
         if verdict.revision > 1:
             return self._reviewed(verdict, at_ns, line)
         visit = _visit(verdict)
         if self.line_verdict(visit) is not None:
             return False  # written twice
         self._line_verdicts.put(visit, verdict.verdict)
-        return verdict.verdict is VerdictValue.OK and self._scored(verdict, at_ns)
+        self._mix(verdict).add(verdict, at_ns=at_ns)
+        if verdict.verdict is VerdictValue.OK:
+            self._scored(verdict, at_ns)
+        return True
 
     def take(self, verdict: Verdict, *, at_ns: int, line: VerdictValue | None = None) -> RetrainingTrigger | None:
         """Takes the next verdict; returns the request that is due now. It counts as made only by `LastTriggers.note`."""
@@ -94,9 +113,15 @@ class DriftWatch:
             evidence = self._disagreement(verdict.station, model).evidence(since_ns=since_ns)
             return _trigger(verdict, model, REVIEWS, at_ns, evidence, recipe="")
         shift = self._shift(verdict)
-        return _trigger(verdict, model, SCORE_SHIFT, at_ns, shift.evidence(since_ns=since_ns), recipe=shift.recipe)
+        if verdict.verdict is VerdictValue.OK and (moved := shift.evidence(since_ns=since_ns)):
+            return _trigger(verdict, model, SCORE_SHIFT, at_ns, moved, recipe=shift.recipe)
+        mix = self._mix(verdict)
+        if self._disagreement(verdict.station, model).confirms(since_ns=mix.moved_since_ns):
+            return None  # the process changed, and people have seen it
+        evidence = mix.evidence(since_ns=since_ns)
+        return _trigger(verdict, model, VERDICT_MIX, at_ns, evidence, recipe=verdict.recipe)
 
-    def _scored(self, verdict: Verdict, at_ns: int) -> bool:
+    def _scored(self, verdict: Verdict, at_ns: int) -> None:
         shift = self._shift(verdict)
         for view in verdict.views:
             if view.inspection is not None and view.outcome == FrameOutcome.INSPECTED:
@@ -109,7 +134,6 @@ class DriftWatch:
                         at_ns=at_ns,
                     )
                 )
-        return True
 
     def _reviewed(self, verdict: Verdict, at_ns: int, line: VerdictValue | None) -> bool:
         visit, model = _visit(verdict), self._model(verdict)
@@ -122,6 +146,11 @@ class DriftWatch:
         """A new version of a model scores differently: it begins with baselines of its own."""
         key = (verdict.station, verdict.models)
         return self._shifts.get(key) or self._shifts.put(key, ScoreShift(settings=self._plant.retraining))
+
+    def _mix(self, verdict: Verdict) -> VerdictMix:
+        """Products differ in how many parts are bad: each recipe has its own."""
+        key = (verdict.station, verdict.recipe, verdict.models)
+        return self._mixes.get(key) or self._mixes.put(key, VerdictMix(settings=self._plant.retraining))
 
     def _disagreement(self, station: str, model: str) -> Disagreement:
         key = (station, model)

@@ -31,7 +31,7 @@ class Examination:
     """What was found on a frame.
 
     `reference` is the digest (`sha256:<hex>`) of what it was compared with, `imaging` how the camera saw beside that; both None where
-    it was compared with nothing. `heat_map` is as of `Inspection`.
+    it was compared with nothing. `tolerance` is the digest of the tolerance map, `heat_map` is as of `Inspection`.
     """
 
     defects: tuple[Defect, ...]
@@ -41,6 +41,7 @@ class Examination:
     reference: str | None = None
     imaging: Imaging | None = None
     heat_map: bytes | None = None
+    tolerance: str | None = None
 
 
 def inspected(
@@ -55,6 +56,7 @@ def inspected(
         anomaly_score=found.anomaly_score,
         models=found.models,
         reference=found.reference,
+        tolerance=found.tolerance,
         timings=found.timings,
         imaging=found.imaging,
         heat_map=found.heat_map,

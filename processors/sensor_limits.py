@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from processors.alert_actions import AlertStep, can_act, with_action
 from processors.alert_episodes import Clear, Episodes, Finding, Raise
-from processors.alerting import AlertStep, line_stop
 from schemas.alert_rules import SensorLimitRule
 from schemas.alerts import Alert
 from schemas.errors import Refused
@@ -59,7 +59,6 @@ class SensorLimits:
         self._plant = plant
         self._channels = {(asset.name, c.name): (asset.line, c) for asset in plant.assets for c in asset.channels}
         self._rules = [rule for rule in plant.alerts if isinstance(rule, SensorLimitRule)]
-        self._signals = {rule.name: rule.signals for rule in self._rules}
         self._episodes = Episodes(self._rules)
         self._known: dict[tuple[str, str], _Channel] = {}
         self._within_since_ns: dict[str, int] = {}
@@ -73,12 +72,12 @@ class SensorLimits:
         """An alert that went out before we began."""
         self._episodes.recall(alert)
 
-    def recall(self, reading: SensorReading, *, at_ns: int) -> None:
-        """A reading that was judged before we began: remembered, not judged again."""
+    def recall(self, reading: SensorReading, *, at_ns: int) -> bool:
+        """A reading that was judged before we began: remembered, not judged again. Whether it was taken, and for the first time."""
         try:
-            self._findings(reading, at_ns)
+            return self._findings(reading, at_ns) is not None
         except Refused:
-            pass  # it was refused then
+            return False  # it was refused then
 
     def take(self, reading: SensorReading, *, at_ns: int) -> list[AlertStep] | None:
         """A reading whose record has the broker's time `at_ns`. None for a duplicate.
@@ -89,12 +88,11 @@ class SensorLimits:
         if findings is None:
             return None
         station = self._station_of(reading.asset)
-        can_stop = station is not None
+        rules = {rule.name: rule for rule in self._rules}
         return [
-            line_stop(alert, station.name, signals=self._signals[alert.rule])
-            if alert.action and station
-            else AlertStep(alert=alert)
-            for alert in self._episodes.apply(findings, action=can_stop)
+            with_action(alert, rules[alert.rule])
+            for finding in findings
+            for alert in self._episodes.apply([finding], action=can_act(rules[finding.rule], station))
         ]
 
     def tick(self, now_ns: int) -> list[AlertStep]:

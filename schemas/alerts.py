@@ -19,7 +19,8 @@ class Alert(Message, frozen=True, kw_only=True):
     """One step in the life of an alert.
 
     `id` is `<episode>/<state>/<n>`; `episode` is `rule/subject/since_ns`, the same from raised to cleared and after a restart.
-    `value` and `threshold` are in the rule's own unit; `evidence` holds ids of messages that show the cause.
+    `value` and `threshold` are in the rule's own unit; `evidence` holds ids of messages that show the cause. `action` is what was asked
+    of the PLC of `station`; with `approval` `required` it waits for `linesight alerts approve`.
     """
 
     line: str
@@ -36,6 +37,8 @@ class Alert(Message, frozen=True, kw_only=True):
     repeat: int = 0
     evidence: tuple[str, ...] = ()
     action: str | None = None
+    station: str = ""
+    approval: str = ""
 
 
 class DriftEvidence(Value, frozen=True, kw_only=True):
@@ -51,7 +54,8 @@ class DriftEvidence(Value, frozen=True, kw_only=True):
 
 
 class RetrainingTrigger(Message, frozen=True, kw_only=True):
-    """A request to retrain a model, with its evidence. `id` is `model/cause/fired_at_ns`; `cause` is `score_shift` or `reviews`."""
+    """A request to retrain a model, with its evidence. `id` is `model/cause/fired_at_ns`; `cause` is `score_shift`, `verdict_mix`
+    or `reviews`."""
 
     model: str
     cause: str

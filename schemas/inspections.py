@@ -76,6 +76,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     `imaging` tells how the camera saw; None where the frame was not compared.
     `heat_map` shows where a trained model found what it found: a grey PNG of at most 64 px a side and 8 kB, stretched over the whole
     frame; 255 is the strongest. None of frames without defects, and of models without a map.
+    `tolerance` is the digest (`sha256:<hex>`) of the map of what good parts may differ by; None where none was used.
     `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`, `deferred`.
     """
 
@@ -106,6 +107,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     timings: Timings = Timings()
     imaging: Imaging | None = None
     heat_map: bytes | None = None
+    tolerance: str | None = None
 
     @property
     def is_deferral(self) -> bool:

@@ -11,7 +11,9 @@ from typing import Literal
 
 from schemas.addresses import without_password
 from schemas.alert_rules import Rule
+from schemas.challenges import Challenges
 from schemas.interlocks import Interlocks
+from schemas.receivers import AnyReceiver
 from schemas.recipes import Recipe
 from schemas.section import Section
 from schemas.statistics_settings import StatisticsSettings
@@ -239,6 +241,7 @@ class Station(Section, frozen=True, kw_only=True):
     gate_after_ms: int = 2000
     ideal_cycle_ms: int | None = None
     interlocks: Interlocks = Interlocks()
+    challenges: Challenges = Challenges()
 
 
 class Line(Section, frozen=True, kw_only=True):
@@ -248,10 +251,30 @@ class Line(Section, frozen=True, kw_only=True):
     stations: tuple[Station, ...]
 
 
+class Specification(Section, frozen=True, kw_only=True):
+    """What the drawing or the process sheet allows, in the channel's unit; either limit may be missing. Not a control limit."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+class Watch(Section, frozen=True, kw_only=True):
+    """Watches all channels of an asset together, one row every `every_ms`.
+
+    Normal operation is learned from the first `learn_rows` rows, kept on a topic, and never moves; another `revision` learns anew.
+    """
+
+    every_ms: int = 1_000
+    learn_rows: int = 2_000
+    revision: int = 1
+
+
 class Channel(Section, frozen=True, kw_only=True):
-    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC.
+    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC, which samples it every `sample_ms`. With a
+    `specification` the report says the capability.
 
     `block_samples` above 1: so many samples travel in one message, as a waveform of float32; for channels that are sampled quickly.
+    `deadband` (in `unit`): the PLC reports a value that has moved by more than this since it was reported last; 0: each that changed.
     """
 
     name: str
@@ -259,6 +282,8 @@ class Channel(Section, frozen=True, kw_only=True):
     node: str | None = None
     sample_ms: int = 500
     block_samples: int = 1
+    deadband: float = 0.0
+    specification: Specification | None = None
 
 
 class Asset(Section, frozen=True, kw_only=True):
@@ -268,13 +293,14 @@ class Asset(Section, frozen=True, kw_only=True):
     line: str
     channels: tuple[Channel, ...]
     plc: str | None = None
+    watch: Watch | None = None
 
 
 # --- what follows the verdict ------------------------------------------------------------------------------------
 
 
 class Webhook(Section, frozen=True, kw_only=True):
-    """A receiver of alerts: POST of the alert as JSON."""
+    """Every alert, as it is on the topic: POST as JSON, unsigned, without a bound. People are told by `receivers`."""
 
     url: str
     timeout_ms: int = 2000
@@ -293,7 +319,9 @@ class RetrainingSettings(Section, frozen=True, kw_only=True):
 
     Scores of OK parts are ranked in the first `baseline_views` of their recipe's view; the ranks of the newest `window_views` of a
     station are compared with the baselines' (two-sample Kolmogorov-Smirnov). `disagreement_ratio` of reviews against verdicts over
-    the last `minimum_reviews` parts fires too. At most one request per model in `minimum_interval_ms`.
+    the last `minimum_reviews` parts fires too, and so does a NOT_OK share of the newest `mix_batches` batches (of at least
+    `mix_batch_parts` parts each) that all lie beyond the limits of the first `baseline_parts` parts, unless people confirmed it.
+    At most one request per model in `minimum_interval_ms`, and `most_per_30_days`.
     """
 
     baseline_views: int = 120
@@ -302,7 +330,11 @@ class RetrainingSettings(Section, frozen=True, kw_only=True):
     minimum_distance: float = 0.3
     minimum_reviews: int = 10
     disagreement_ratio: float = 0.2
+    baseline_parts: int = 1000
+    mix_batches: int = 3
+    mix_batch_parts: int = 50
     minimum_interval_ms: int = 3_600_000
+    most_per_30_days: int = 8
 
 
 class KafkaLayout(Section, frozen=True, kw_only=True):
@@ -327,6 +359,7 @@ class Plant(Section, frozen=True, kw_only=True):
     assets: tuple[Asset, ...] = ()
     alerts: tuple[Rule, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
+    receivers: tuple[AnyReceiver, ...] = ()
     statistics: StatisticsSettings = StatisticsSettings()
     record: RecordSettings = RecordSettings()
     retraining: RetrainingSettings = RetrainingSettings()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from schemas.addresses import address_lacks
 from schemas.camera_checks import camera_findings
+from schemas.challenge_checks import challenge_findings
+from schemas.chart_checks import chart_findings
 from schemas.inspection_checks import inspection_findings
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import node_findings
@@ -14,11 +16,14 @@ from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, Plc, PlcN
 from schemas.plant_limits import limit_findings
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
+from schemas.receiver_checks import receiver_findings
 from schemas.recipes import KOfN, Recipe
 from schemas.rule_checks import rule_findings
 from schemas.statistics_checks import ALWAYS_BY, statistics_findings
 from schemas.usefulness_checks import idle_rules, late_deadlines
+from schemas.watch_checks import watch_findings
 
+FEWEST_BATCHES = 2
 RESERVED_LABELS = (*ALWAYS_BY, "station", "line", "class")
 
 
@@ -33,9 +38,14 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from inspection_findings(plant.recipes)
     yield from rule_findings(plant)
     yield from _webhooks(plant)
+    yield from receiver_findings(plant)
     yield from late_deadlines(plant)
     yield from idle_rules(plant)
     yield from statistics_findings(plant)
+    if plant.retraining.mix_batches < FEWEST_BATCHES:
+        yield ("retraining", "mix_batches"), f"at least {FEWEST_BATCHES}: one bad batch is no drift of a model", None
+    yield from challenge_findings(plant)
+    yield from chart_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 
@@ -68,6 +78,7 @@ def _names(plant: Plant) -> Iterator[Finding]:
     yield from _unique((("assets", i, "name"), asset.name) for i, asset in enumerate(plant.assets))
     yield from _unique((("recipes", i, "name"), recipe.key) for i, recipe in enumerate(plant.recipes))
     yield from _unique((("alerts", i, "name"), rule.name) for i, rule in enumerate(plant.alerts))
+    yield from _unique((("receivers", i, "name"), item.name) for i, item in enumerate(plant.receivers))
 
 
 def _places(plant: Plant) -> Iterator[Finding]:
@@ -137,11 +148,18 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
     if not asset.channels:
         yield (*where, "channels"), "at least one channel", None
     yield from _unique(((*where, "channels", k, "name"), channel.name) for k, channel in enumerate(asset.channels))
+    yield from watch_findings(asset, where)
     for k, channel in enumerate(asset.channels):
         if asset.plc is not None and channel.node is None:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None
         if asset.plc is None and channel.node is not None:
             yield where, f"the key `plc`: channel `{channel.name}` is read through one", None
+        if asset.plc is None and channel.deadband:
+            yield (
+                (*where, "channels", k, "deadband"),
+                "no deadband: it is a PLC that would keep small changes back",
+                None,
+            )
         if channel.node is not None:
             yield from node_findings(channel.node, (*where, "channels", k, "node"))
 

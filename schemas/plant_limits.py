@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from schemas.challenges import ChallengePart
+from schemas.chart_settings import Chart
 from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
+from schemas.receivers import Receiver
 from schemas.recipes import GoldenInspection, Recipe, TrainedInspection, View
 from schemas.section import Section
 from schemas.statistics_settings import Shift
@@ -20,9 +23,13 @@ SHARES = ("minimum_score", "minimum_distance", "p_value", "confidence")
 POSITIVE = (
     "acknowledge_timeout_ms",
     "after_ms",
+    "baseline_parts",
     "baseline_views",
     "block_samples",
+    "clear_after_points",
+    "confirm_within_ms",
     "deadline_ms",
+    "escalate_after_ms",
     "every_ms",
     "exposure_time_us",
     "frames_per_part",
@@ -31,6 +38,7 @@ POSITIVE = (
     "ideal_cycle_ms",
     "idle_timeout_ms",
     "length_ms",
+    "longest_repeat_ms",
     "max_change_per_s",
     "max_height_px",
     "max_image_bytes",
@@ -38,12 +46,20 @@ POSITIVE = (
     "max_width_px",
     "minimum_parts",
     "minimum_reviews",
+    "mix_batch_parts",
+    "mix_batches",
+    "most_per_30_days",
     "opportunities_per_part",
+    "per_shift",
     "publishing_interval_ms",
     "repeat_after_ms",
     "retention_days",
     "revision",
     "sample_ms",
+    "subgroup",
+    "width_sigma",
+    "interval_sigma",
+    "points",
     "stall_after_ms",
     "timeout_ms",
     "version",
@@ -55,19 +71,31 @@ POSITIVE = (
 LEAST_MS = {
     "acknowledge_timeout_ms": 10,
     "after_ms": 100,
+    "confirm_within_ms": 100,
     "deadline_ms": 10,
+    "escalate_after_ms": 1000,
     "gate_after_ms": 20,
     "heartbeat_ms": 10,
     "idle_timeout_ms": 100,
+    "longest_repeat_ms": 1000,
     "repeat_after_ms": 1000,
     "timeout_ms": 10,
 }
 """Below these nobody works, and a number there was meant in seconds."""
 
-MOST = {"opportunities_per_part": 1_000_000, "max_tries": 100, "retention_days": 36_500}
+MOST = {
+    "learn_rows": 100_000,
+    "max_per_hour": 3600,
+    "mix_batches": 100,
+    "opportunities_per_part": 1_000_000,
+    "max_tries": 100,
+    "per_shift": 48,
+    "retention_days": 36_500,
+    "subgroup": 100,
+}
 
-ANY_SIGN = ("low", "high")
-NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel)
+ANY_SIGN = ("low", "high", "centre", "lower", "upper")
+NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver, ChallengePart, Chart)
 MAX_NAME = 100
 HEADER_BYTES = 64 * 1024
 """Room for the fields of a frame beside its image."""

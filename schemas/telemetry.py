@@ -101,16 +101,17 @@ class Stage:
         self._budget_limit.labels(name).set(limit_bytes)
         return self._budget_used.labels(name)
 
-    def taken(self, topic: str, *, at_ms: int) -> None:
-        """A record with broker time `at_ms` was taken in."""
-        self.received.labels(topic).inc()
-        self.in_progress.inc()
+    def taken(self, topic: str, *, at_ms: int, count: int = 1) -> None:
+        """A record with broker time `at_ms` was taken in, or `count` of them, of which it is the last."""
+        self.received.labels(topic).inc(count)
+        self.in_progress.inc(count)
         self.lag.set(max(0.0, time.time() - at_ms / 1000))
 
-    def finished(self, *, seconds: float) -> None:
-        """A record is finished: everything that it produced was acknowledged."""
-        self.in_progress.dec()
-        self.duration.observe(seconds)
+    def finished(self, *, seconds: float, count: int = 1) -> None:
+        """A record is finished, or `count` together: everything that they produced was acknowledged."""
+        self.in_progress.dec(count)
+        for _ in range(count):  # the client has no way to observe a value several times at once
+            self.duration.observe(seconds)
         self.last_processed.set_to_current_time()
 
     @property

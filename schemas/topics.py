@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.alerts import Alert, RetrainingTrigger
+from schemas.charts import ChartPoint
 from schemas.commands import Command, CommandResult
 from schemas.errors import ConfigurationError
 from schemas.frames import Frame, Manifest
 from schemas.inspections import Inspection
+from schemas.notifications import AlertResponse, Notification
 from schemas.plc_events import PlcEvent
 from schemas.readiness import StageReadiness
 from schemas.records import AuditEvent, DeadLetter, ModelEvent, Review
-from schemas.sensors import SensorReading
+from schemas.sensors import AssetBaseline, SensorReading
 from schemas.statistics import Pane, WindowStatistics
 from schemas.verdicts import DefectEvent, Verdict
 
@@ -86,6 +88,14 @@ SENSORS = Topic(
     retention_ms=7 * DAY_MS,
     broker_time=True,
 )
+ASSET_BASELINES = Topic(
+    name="asset-baselines",
+    message=AssetBaseline,
+    schema="AssetBaseline",
+    key="asset",
+    description="Normal operation of assets, learned once: what their channels are held against.",
+    retention_ms=10 * 365 * DAY_MS,
+)
 PLC_EVENTS = Topic(
     name="plc-events",
     message=PlcEvent,
@@ -135,6 +145,14 @@ STATISTICS = Topic(
     description="Yield, DPMO and the p-chart point of a station or line over one window.",
     retention_ms=365 * DAY_MS,
 )
+CHARTS = Topic(
+    name="charts",
+    message=ChartPoint,
+    schema="ChartPoint",
+    key="line",
+    description="Points of the control charts, with limits, run rules and the frozen baseline they are held against.",
+    retention_ms=365 * DAY_MS,
+)
 ALERTS = Topic(
     name="alerts",
     message=Alert,
@@ -142,6 +160,24 @@ ALERTS = Topic(
     key="line",
     description="Alerts raised, repeated and cleared.",
     retention_ms=90 * DAY_MS,
+)
+ALERT_RESPONSES = Topic(
+    name="alert-responses",
+    message=AlertResponse,
+    schema="AlertResponse",
+    key="rule",
+    description="What people did about alerts: acknowledged, silenced, approved.",
+    retention_ms=365 * DAY_MS,
+    partitions=1,
+)
+NOTIFICATIONS = Topic(
+    name="notifications",
+    message=Notification,
+    schema="Notification",
+    key="receiver",
+    description="What each receiver of alerts is told, and what it is not told and why.",
+    retention_ms=90 * DAY_MS,
+    partitions=1,
 )
 COMMANDS = Topic(
     name="commands",
@@ -226,13 +262,17 @@ AUDIT = Topic(
 CATALOGUE: tuple[Topic, ...] = (
     FRAMES,
     SENSORS,
+    ASSET_BASELINES,
     PLC_EVENTS,
     INSPECTIONS,
     VERDICTS,
     DEFECTS,
     PANES,
     STATISTICS,
+    CHARTS,
     ALERTS,
+    ALERT_RESPONSES,
+    NOTIFICATIONS,
     COMMANDS,
     COMMAND_RESULTS,
     MANIFESTS,

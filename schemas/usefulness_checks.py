@@ -32,14 +32,35 @@ def idle_rules(plant: Plant) -> Iterator[Finding]:
             yield (*place, "raise_ratio"), "a number above 0: every part is at or above 0", None
         if isinstance(rule, PlcHeartbeatRule) and not plant.plcs:
             yield place, "a PLC under `plcs`: without one this rule never matches", None
+        if rule.approval is not None and rule.action is None:
+            yield (*place, "approval"), "the key `action` beside it: without one there is nothing to approve", None
+        if rule.action in ("divert", "hold_batch") and not _can_set(plant, rule.action):
+            yield (
+                (*place, "action"),
+                f"a station with a `plc` whose `interlocks` name the parameter `{rule.action}`, with 1 within its limits",
+                None,
+            )
         if rule.action == "stop_line" and not stoppable:
             yield (*place, "action"), "a station with a `plc`: without one no line can be stopped", None
     yield from _lonely_stops(plant)
 
 
+def _can_set(plant: Plant, parameter: str) -> bool:
+    """Whether some station's interlocks let a parameter of that name become 1."""
+    return any(
+        station.plc is not None and item.name == parameter and item.low <= 1 <= item.high
+        for station in plant.stations
+        for item in station.interlocks.parameters
+    )
+
+
 def _lonely_stops(plant: Plant) -> Iterator[Finding]:
     """Line stops that wait for a second signal which no rule ever gives."""
-    stops = {index: rule.signals for index, rule in enumerate(plant.alerts) if rule.action == "stop_line"}
+    stops = {
+        index: (*rule.signals, *(["a person"] if rule.approval else []))
+        for index, rule in enumerate(plant.alerts)
+        if rule.action == "stop_line"
+    }
     given = {signal for signals in stops.values() for signal in signals}
     needed = min((station.interlocks.stop_line.signals for station in plant.stations if station.plc), default=0)
     if len(given) >= needed:

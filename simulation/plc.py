@@ -103,7 +103,8 @@ class PlcServer:
     """An OPC UA server with the nodes of these stations and channels. Use as an async context manager.
 
     `interlocks`, by station, name the nodes that show the setpoints in force: at first their lowest values.
-    `methods` are OPC UA methods by identifier (`Simulation.Start`) with the types of their arguments and results.
+    `methods` are OPC UA methods by identifier (`Simulation.Start`) with the types of their arguments and results; besides them
+    `Simulation.Sessions` says how many sessions the PLC holds, the asker's with them.
     `identity` is needed where the plant file asks for security. Raises `ConfigurationError` where the port is taken, or for
     certificates that cannot be used.
     """
@@ -133,7 +134,7 @@ class PlcServer:
             for name, setpoint in setpoints_of(found).items()
         }
         self._identity = identity
-        self._methods = methods or {}
+        self._methods = {"Simulation.Sessions": (self._tell_sessions, (), (_UINT32,)), **(methods or {})}
         self._server = Server()
         self._nodes: dict[tuple[str, str], ua.NodeId] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -189,11 +190,11 @@ class PlcServer:
     async def change_over(self, station: str, recipe: str, *, within_s: float) -> None:
         """Selects a recipe and waits until the gateway is ready for it, for `within_s`: then the belt goes on all the same.
 
-        A gateway that is not ready for anything, only observes, or has no node to say so, is not waited for.
+        A gateway that was ready for nothing before, or does not say for what, is not waited for.
         """
-        waits = not self._plc.observe and bool(self._read_if_there(station, "trigger_ready"))
+        waits = self._read_if_there(station, "trigger_ready") and self._read_if_there(station, "ready_recipe")
         await self._select(station, recipe)
-        if not waits or (station, "ready_recipe") not in self._nodes:
+        if not waits:
             return
         give_up_s = time.monotonic() + within_s
         while time.monotonic() < give_up_s:
@@ -246,6 +247,10 @@ class PlcServer:
         for node in self._channel_nodes:
             await self._add(("", node), node, index, objects, _DOUBLE, is_ring=False)
         await self._add_methods(index)
+
+    async def _tell_sessions(self, parent: ua.NodeId) -> list[ua.Variant]:
+        # asyncua fills no SessionsDiagnosticsSummary, so its own register is asked
+        return [ua.Variant(len(self._server.iserver._external_sessions), _UINT32)]
 
     async def _add(
         self, key: tuple[str, str], identifier: str, index: int, parent: Any, kind: Any, *, is_ring: bool

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-from processors.alerting import AlertStep
+from processors.alert_actions import AlertStep
 from schemas.alerts import Alert
 from schemas.plant import Plant
 from schemas.topics import ALERTS, AUDIT, COMMANDS
@@ -13,20 +13,31 @@ from topologies.producer import Outgoing, Producer
 
 
 async def send_steps(producer: Producer, steps: Iterable[AlertStep], *, traceparent: bytes | None = None) -> None:
-    """Sends alerts and what follows from them; returns when the broker has everything.
+    """Sends alerts and what follows from them; returns when the broker has everything."""
+    await send_traced(producer, [(step, traceparent) for step in steps])
 
-    The command goes first: a restart reads open alerts back and does not raise them again, so an alert must not be out before
-    its command. A command that is sent twice has one id, and the PLC gateway executes it once.
+
+async def send_traced(producer: Producer, steps: Sequence[tuple[AlertStep, bytes | None]]) -> None:
+    """The same for steps of several records, each with the trace context of its own.
+
+    Commands go first: a restart reads open alerts back and does not raise them again, so an alert must not be out before its command. A
+    command that is sent twice has one id, and the PLC gateway executes it once.
     """
-    for step in steps:
-        if step.command is not None and step.audit is not None:
-            await producer.send(
-                [
-                    Outgoing(topic=COMMANDS, key=step.command.station, message=step.command, traceparent=traceparent),
-                    Outgoing(topic=AUDIT, key=step.audit.actor, message=step.audit, traceparent=traceparent),
-                ]
-            )
-        await producer.send([Outgoing(topic=ALERTS, key=step.alert.line, message=step.alert, traceparent=traceparent)])
+    first = [outgoing for step, traceparent in steps for outgoing in _before_the_alert(step, traceparent)]
+    alerts = [
+        Outgoing(topic=ALERTS, key=step.alert.line, message=step.alert, traceparent=traceparent)
+        for step, traceparent in steps
+    ]
+    for outgoing in (first, alerts):
+        if outgoing:
+            await producer.send(outgoing)
+
+
+def _before_the_alert(step: AlertStep, traceparent: bytes | None) -> Iterator[Outgoing]:
+    if step.command is not None:
+        yield Outgoing(topic=COMMANDS, key=step.command.station, message=step.command, traceparent=traceparent)
+    if step.audit is not None:
+        yield Outgoing(topic=AUDIT, key=step.audit.actor, message=step.audit, traceparent=traceparent)
 
 
 async def alerts_so_far(history: History, plant: Plant) -> AsyncIterator[Alert]:

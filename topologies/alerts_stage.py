@@ -1,4 +1,4 @@
-"""The alerts stage: the plant file's rules over verdicts, inspections and PLC events; to the topic, to webhooks, to the PLC."""
+"""The alerts stage: the plant file's rules over verdicts, inspections and PLC events; to the topic, to receivers, to the PLC."""
 
 from __future__ import annotations
 
@@ -9,34 +9,41 @@ from pathlib import Path
 
 from aiokafka.partitioner import murmur2
 
-from processors.alerting import Alerting, AlertStep
-from schemas.alert_rules import DefectRateRule
+from processors.alert_actions import AlertStep
+from processors.alert_challenge import challenge_memory_ms
+from processors.alert_sight import Sight
+from processors.alerting import Alerting
+from processors.measured_charts import subgroup_ms
+from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.errors import Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
-from topologies.alert_sender import alerts_so_far, send_steps
+from schemas.topics import CHARTS, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
+from topologies.alert_sender import alerts_so_far, send_steps, send_traced
 from topologies.background import until_one_ends
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
+from topologies.notifier import Notifier
 from topologies.producer import Outgoing, Producer
+from topologies.receivers import Receivers
 from topologies.records import Record
 from topologies.webhooks import Webhooks
 
+MOST_WAITING = 64
+"""Records whose alerts are sent together; a tick later at the latest, and at once where the machine is to do something."""
 REMEMBERED_MS = 60_000
-"""Inspections and PLC events of so long are read back; verdicts as long as the longest rate window."""
+"""Inspections and PLC events of so long are read back; verdicts as long as the longest rate window, or as a challenge may take."""
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the stage until `stop` is set and everything is drained."""
     kafka = KafkaSettings()
     handler = Alerts(plant=plant, stage=stage, kafka=kafka)
-    runner = EventRunner(
-        plant=plant, stage=stage, topics=(VERDICTS, INSPECTIONS, PLC_EVENTS), handler=handler, kafka=kafka
-    )
-    webhooks = Webhooks(plant=plant, stage=stage, kafka=kafka)
-    await until_one_ends(runner.run(stop), webhooks.run())
+    topics = (VERDICTS, INSPECTIONS, PLC_EVENTS, *((CHARTS,) if _watches_charts(plant) else ()))
+    runner = EventRunner(plant=plant, stage=stage, topics=topics, handler=handler, kafka=kafka)
+    beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Webhooks, Notifier, Receivers)]
+    await until_one_ends(runner.run(stop), *beside)
 
 
 class Alerts:
@@ -47,6 +54,8 @@ class Alerts:
         self._stage = stage
         self._kafka = kafka
         self._alerting: Alerting | None = None
+        self._sight = Sight()
+        self._waiting: list[tuple[Record, list[AlertStep]]] = []
         self._producer: Producer
         self._open_gauge = stage.gauge("open", "Open alerts.", "rule")
 
@@ -65,33 +74,54 @@ class Alerts:
             rate_ms = max(
                 (rule.window_ms for rule in self._plant.alerts if isinstance(rule, DefectRateRule)), default=0
             )
-            await self._remember(alerting, history, VERDICTS, partitions, held_ms=rate_ms, margin_ms=CLOCK_MARGIN_MS)
+            held_ms = max(rate_ms, challenge_memory_ms(self._plant))
+            await self._remember(alerting, history, VERDICTS, partitions, held_ms=held_ms, margin_ms=CLOCK_MARGIN_MS)
             for topic in (PLC_EVENTS, INSPECTIONS):
                 await self._remember(alerting, history, topic, partitions, held_ms=REMEMBERED_MS, margin_ms=0)
+            if _watches_charts(self._plant):
+                await self._remember(
+                    alerting, history, CHARTS, partitions, held_ms=_points_ms(self._plant), margin_ms=0
+                )
         self._alerting = alerting
 
     async def take(self, record: Record) -> None:
         """Judges a message."""
         assert self._alerting is not None, "records come after the assignment"
         at_ns = record.at_ms * 1_000_000
-        await self._send(self._alerting.take(record.message, at_ns=at_ns, now_ns=time.time_ns()), record.traceparent)
-        record.finish()
+        steps = self._alerting.take(record.message, at_ns=at_ns, now_ns=time.time_ns())
+        if not steps and not self._waiting:
+            record.finish()
+            return
+        self._waiting.append((record, steps))
+        if len(self._waiting) >= MOST_WAITING or any(step.command is not None for step in steps):
+            await self._send_waiting()
 
     async def tick(self, now_ns: int) -> None:
-        """Silences, clearances, repetitions."""
-        if self._alerting is not None:
-            await self._send(self._alerting.tick(now_ns))
+        """What waits goes out; then silences, clearances, repetitions. A line that nobody sees, while the broker is away, is not silent."""
+        await self._send_waiting()
+        sees = self._sight.sees(in_contact=self._stage.ready, now_ns=now_ns)
+        if sees and self._alerting is not None:
+            await send_steps(self._producer, self._alerting.tick(now_ns))
+            self._show_open()
 
     async def refused(self, record: Record, refused: Refused) -> Sequence[Outgoing]:
         """Nothing follows from a record that cannot be read."""
         return ()
 
     async def drain(self, partitions: frozenset[int]) -> None:
-        """Every record was finished as it came."""
+        """What waits goes out."""
+        await self._send_waiting()
         self._alerting = None
 
-    async def _send(self, steps: list[AlertStep], traceparent: bytes | None = None) -> None:
-        await send_steps(self._producer, steps, traceparent=traceparent)
+    async def _send_waiting(self) -> None:
+        """Alerts of several records in one go: in a storm each would wait for the broker by itself."""
+        waiting, self._waiting = self._waiting, []
+        await send_traced(self._producer, [(step, record.traceparent) for record, steps in waiting for step in steps])
+        for record, _ in waiting:
+            record.finish()
+        self._show_open()
+
+    def _show_open(self) -> None:
         if self._alerting is not None:
             for rule, number in self._alerting.open_alerts.items():
                 self._open_gauge.labels(rule).set(number)
@@ -112,6 +142,20 @@ class Alerts:
                 topic, number, from_ms=from_ms, until_offset=committed, margin_ms=margin_ms
             ):
                 alerting.recall(found.message, at_ns=found.at_ms * 1_000_000, now_ns=time.time_ns())
+
+
+def _watches_charts(plant: Plant) -> bool:
+    return any(isinstance(rule, ChartRule) for rule in plant.alerts)
+
+
+def _points_ms(plant: Plant) -> int:
+    """How long as many points take as a rule waits for before it clears."""
+    charts = plant.statistics.charts
+    lengths = {chart.name: chart.window_ms or subgroup_ms(chart, plant) for chart in charts}
+    return max(
+        (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
+        default=0,
+    )
 
 
 def _partition_of(key: str, partitions: int) -> int:

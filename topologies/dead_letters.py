@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from schemas.codec import frame_owner
 from schemas.errors import Refused
 from schemas.records import DeadLetter
 from schemas.telemetry import RecordRefused, Stage
-from schemas.topics import DEAD_LETTERS, FRAMES
+from schemas.topics import DEAD_LETTERS, FRAMES, Topic
 from topologies.producer import Outgoing, Producer
 from topologies.records import Record
 
@@ -32,6 +33,22 @@ def dead_letter(record: Record, refused: Refused, *, stage: Stage, now_ns: int) 
         frame_id=owner.frame_id if owner else None,
     )
     return Outgoing(topic=DEAD_LETTERS, key=record.topic.name, message=letter, traceparent=record.traceparent)
+
+
+def record_of(topic: Topic, raw: Any) -> Record:
+    """A record of the Kafka client (`aiokafka.ConsumerRecord`) as the runners hand one out, not decoded."""
+    return Record(
+        topic=topic,
+        message=None,
+        partition=raw.partition,
+        offset=raw.offset,
+        at_ms=raw.timestamp,
+        headers=tuple(raw.headers),
+        key=raw.key,
+        value=raw.value or b"",
+        size_bytes=len(raw.value or b""),
+        on_finish=lambda: None,
+    )
 
 
 async def refuse(

@@ -104,6 +104,7 @@ class GoldenExamination:
             anomaly_score=anomaly_score(difference, probabilities) if found.candidates else found.unusual,
             models=(self._triton.use(inspection.compare), self._triton.use(inspection.classifier)),
             reference=reference.digest,
+            tolerance=reference.tolerance_digest,
             timings=Timings(decode_ms=prepared.decode_ms, align_ms=prepared.align_ms, infer_ms=infer_s * 1000),
             imaging=prepared.laid.imaging,
         )

@@ -21,7 +21,7 @@ from schemas.errors import ConfigurationError
 from schemas.inspections import ModelUse
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
-from topologies.served_config import empty_input, parameters_of, weights_digest
+from topologies.served_config import check_outputs, empty_input, parameters_of, weights_digest
 from topologies.shared_tensors import TYPES
 from topologies.triton_errors import is_away, is_busy, is_late, text_of
 
@@ -35,6 +35,9 @@ LOAD_TRIES = 3
 ASK_TIMEOUT_S = 2.0
 UNLOAD_LOOKS = 100
 LOOK_PAUSE_S = 0.05
+PROOFS_FAILED = 3
+PROOFS_LATE = 6
+"""A model that is to be held and fails, or is late, so many times on its known input is unusable."""
 
 
 class ModelUnusable(ConfigurationError):
@@ -56,6 +59,21 @@ class Model:
     def key(self) -> Key:
         """Name and version."""
         return self.pin.name, self.pin.version
+
+
+class Trouble:
+    """What went wrong with one model on a server that is there."""
+
+    def __init__(self) -> None:
+        self._failed = self._late = 0
+
+    def note(self, error: InferenceServerException) -> bool:
+        """Whether the model counts as unusable from now on."""
+        if is_late(error):
+            self._late += 1
+        elif not (is_away(error) or is_busy(error)):
+            self._failed += 1
+        return self._failed >= PROOFS_FAILED or self._late >= PROOFS_LATE
 
 
 class ModelControl:
@@ -85,21 +103,22 @@ class ModelControl:
         """One row of zeros, in the shape that a loaded model's configuration asks for."""
         return self._empty[pin.name, pin.version]
 
-    async def load(self, pin: ModelPin) -> None:
+    async def load(self, model: Model) -> None:
         """Returns when the model is ready in its version. Raises ModelUnusable, and InferenceServerException for what may pass."""
+        pin = model.pin
         for _ in range(LOAD_TRIES):
             if await self.is_ready(pin):
-                await self._identify(pin)
-                return
+                break
             await self._ask_to_load(pin)
             if await self.is_ready(pin):
-                await self._identify(pin)
-                return
+                break
             await asyncio.sleep(LOOK_PAUSE_S)
-        raise ModelUnusable(
-            f"Triton at {self._settings.url} has {pin.name}, but not version {pin.version}: add the version to the "
-            f"model repository, or pin one that is there in the plant file"
-        )
+        else:
+            raise ModelUnusable(
+                f"Triton at {self._settings.url} has {pin.name}, but not version {pin.version}: add the version to the "
+                f"model repository, or pin one that is there in the plant file"
+            )
+        await self._identify(model)
 
     async def unload(self, pin: ModelPin) -> None:
         """Takes the model out, with all of its versions; what is under way is answered. Returns when the server has done so."""
@@ -175,10 +194,12 @@ class ModelControl:
         answer = await self._client.get_inference_statistics(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
         return sum(int(model.execution_count) for model in answer.model_stats)
 
-    async def _identify(self, pin: ModelPin) -> None:
+    async def _identify(self, model: Model) -> None:
+        pin = model.pin
         if (pin.name, pin.version) in self._uses:
             return
         answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
+        check_outputs(answer.config, pin, model.outputs)
         key = pin.name, pin.version
         self._most_rows[key] = answer.config.max_batch_size
         self._parameters[key] = parameters_of(answer.config, pin)

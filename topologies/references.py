@@ -85,10 +85,12 @@ Key = tuple[str, str | None, Preparation[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Reference(Generic[PreparedT]):
-    """A reference image with what is prepared of it. `digest` is `sha256:<hex>` of its encoded bytes."""
+    """A reference image with what is prepared of it. Digests are `sha256:<hex>` of encoded bytes, that of the tolerance map None where
+    the view has none."""
 
     digest: str
     prepared: PreparedT
+    tolerance_digest: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -192,7 +194,11 @@ class References:
 def _prepare(key: Key, content: bytes, allowed: bytes | None, camera: Camera) -> Reference[Any]:
     name, tolerance, preparation = key
     try:
-        return Reference(digest=digest_of(content), prepared=preparation(content, allowed, camera))
+        return Reference(
+            digest=digest_of(content),
+            prepared=preparation(content, allowed, camera),
+            tolerance_digest=None if allowed is None else digest_of(allowed),
+        )
     except (ValueError, Refused) as error:
         told = f" with tolerance {tolerance}" if tolerance else ""
         raise Refused(RefusalReason.MISSING_REFERENCE, f"reference {name}{told} cannot be used: {error}") from error

@@ -41,7 +41,7 @@ class RetrainingHandler:
         self._stage = stage
         self._kafka = kafka
         self._watches: dict[int, DriftWatch] = {}
-        self._last = LastTriggers(minimum_interval_ms=plant.retraining.minimum_interval_ms)
+        self._last = LastTriggers(settings=plant.retraining)
         self._triggers_read = 0
         self._producer: Producer
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from schemas.errors import ConfigurationError
 from schemas.object_store import digest_of
 from schemas.recipes import ModelPin
 
@@ -39,6 +40,17 @@ def empty_input(config: Any) -> Mapping[str, npt.NDArray[Any]]:
         )
         for tensor in config.input
     }
+
+
+def check_outputs(config: Any, pin: ModelPin, outputs: Iterable[str]) -> None:
+    """Raises ConfigurationError for a model that does not give them: asking it would fail again and again."""
+    found = [str(tensor.name) for tensor in config.output]
+    lacking = [name for name in outputs if name not in found]
+    if lacking:
+        raise ConfigurationError(
+            f"model {pin.name} version {pin.version} gives {', '.join(found)}, and not {', '.join(lacking)}: pin a model of the "
+            "family that the recipe names, or name the family of this one"
+        )
 
 
 def weights_digest(repositories: Iterable[Path], pin: ModelPin) -> str | None:

@@ -32,7 +32,7 @@ from schemas.patience import pause_s
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
-from topologies.model_control import ASK_TIMEOUT_S, Key, Model, ModelControl, ModelUnusable, Tensors
+from topologies.model_control import ASK_TIMEOUT_S, Key, Model, ModelControl, ModelUnusable, Tensors, Trouble
 from topologies.request_batches import Kind, Parts, RequestBatches
 from topologies.shared_tensors import (
     FOLDER,
@@ -56,9 +56,8 @@ PROOF_TIMEOUT_S = 0.5  # for the first known input; each further one may take tw
 PROOF_DOUBLINGS = 4
 PATIENCE = 1  # known inputs that may be answered too late before the model counts as hung
 PATIENCE_AT_START = 4  # everything is cold, and everything else starts too
-PROOFS_FAILED = 3
-PROOFS_LATE = 6
-"""A model that is to be held and fails, or is late, so many times on its known input is unusable."""
+BACK_AT_ONCE = 3
+"""Models that are loaded again side by side: more would be late on their known inputs."""
 WARM_UPS = 4
 CHANNEL = [
     ("grpc.max_send_message_length", -1),
@@ -78,21 +77,6 @@ class ModelFailed(LinesightError):
     """The model fails on this input again and again, while it works on a known one; or it is not held (any more)."""
 
 
-class _Trouble:
-    """What went wrong with one model on a server that is there."""
-
-    def __init__(self) -> None:
-        self._failed = self._late = 0
-
-    def note(self, error: InferenceServerException) -> bool:
-        """Whether the model counts as unusable from now on."""
-        if is_late(error):
-            self._late += 1
-        elif not (is_away(error) or is_busy(error)):
-            self._failed += 1
-        return self._failed >= PROOFS_FAILED or self._late >= PROOFS_LATE
-
-
 class Triton:
     """One client of one server, for one event loop. `owner` names it among the clients on this machine."""
 
@@ -107,6 +91,7 @@ class Triton:
         self._batches = RequestBatches(send=self._send, in_flight=settings.in_flight)
         self._answers_by_kind: dict[Kind, dict[str, RowOutput]] = {}
         self._suspects = asyncio.Lock()
+        self._returning = asyncio.Semaphore(BACK_AT_ONCE)
         self._shared = (
             SharedTensors(client=self._client, owner=owner, timeout_s=ASK_TIMEOUT_S)
             if _shares_memory(settings)
@@ -148,13 +133,13 @@ class Triton:
 
         Waits for a server that is away. Raises ModelUnusable.
         """
-        attempt, trouble = 0, _Trouble()
+        attempt, trouble = 0, Trouble()
         while True:
             await self._recovered()
             try:
                 async with self._turns[model.pin.name]:
                     if model.key not in self._held:
-                        await self._control.load(model.pin)
+                        await self._control.load(model)
                         # the server unloads by name: what does not work must not take a version along that does
                         shared = any(name == model.pin.name for name, _ in self._held)
                         await self._prove(model, attempt=attempt, patience=PATIENCE_AT_START, shared=shared)
@@ -165,7 +150,7 @@ class Triton:
                 self._say(f"{model.pin.name}: {text_of(error)}", attempt)
                 if is_cut_off(error):
                     self._well = False
-                if trouble.note(error):
+                if await self._answers() and trouble.note(error):
                     raise ModelUnusable(
                         f"{model.pin.name}/{model.pin.version} does not work on its known input: {text_of(error)}"
                     ) from error
@@ -337,13 +322,15 @@ class Triton:
 
     async def _recover(self) -> None:
         attempt = 1 if self._suspected else 0  # what failed counts as the first known input
-        troubles: defaultdict[Key, _Trouble] = defaultdict(_Trouble)
+        troubles: defaultdict[Key, Trouble] = defaultdict(Trouble)
         while True:
             try:
                 if not self._held and not await self._answers():
                     raise InferenceServerException("it does not answer", status="StatusCode.UNAVAILABLE")
-                for key in list(self._held):
-                    await self._bring_back(key, attempt, troubles[key])
+                back = (self._bring_back(key, attempt, troubles[key]) for key in list(self._held))
+                for failed in await asyncio.gather(*back, return_exceptions=True):
+                    if failed is not None:
+                        raise failed
                 if self._shared is not None:
                     await self._shared.settle()  # before it counts as well: what fails from now on makes it unwell
                 self._well = self._was_well = True
@@ -354,20 +341,20 @@ class Triton:
                 self._say(f"{self._settings.url}: {text_of(error)}", attempt)
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
-    async def _bring_back(self, key: Key, attempt: int, trouble: _Trouble) -> None:
+    async def _bring_back(self, key: Key, attempt: int, trouble: Trouble) -> None:
         """Loads and proves a held model once more. One that cannot be brought back is not held from then on."""
         name, _ = key
-        async with self._turns[name]:
+        async with self._returning, self._turns[name]:
             model = self._held.get(key)
             if model is None:  # let go of meanwhile
                 return
             try:
-                await self._control.load(model.pin)
+                await self._control.load(model)
                 await self._prove(model, attempt=attempt, patience=PATIENCE if self._was_well else PATIENCE_AT_START)
             except ModelUnusable as error:
                 self._lose(key, str(error))
             except InferenceServerException as error:
-                if not trouble.note(error):
+                if not await self._answers() or not trouble.note(error):
                     raise
                 self._lose(key, text_of(error))
 

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from processors.recipe_keeping import RecipeKeeping
-from schemas.errors import Refused
+from schemas.errors import ConfigurationError, Refused
 from schemas.patience import pause_s
 from schemas.readiness import RecipeStatus
 from schemas.reasons import RefusalReason
@@ -36,7 +36,7 @@ LOOK_EVERY_S = 1.0
 RETRY_S = 2.0
 LONGEST_RETRY_S = 30.0
 """Of a model that cannot be loaded; a reference is looked for every `RETRY_S`."""
-LONGEST_WAIT_S = 10.0
+LONGEST_WAIT_S = 30.0
 """A frame waits so long for its recipe, besides the time for which Triton is away: those behind it wait with it."""
 
 LONGEST_REASON = 300
@@ -53,6 +53,7 @@ class _State:
     """`lacks`: why the recipe is not warm, or only in part. `unusable`: the last attempt ended with a model that cannot be loaded."""
 
     recipe: Recipe
+    models: Sequence[Model]
     loaded: bool = False
     loading: bool = False
     lacks: str = ""
@@ -74,8 +75,8 @@ class _State:
 class WarmRecipes:
     """One process's recipes on one Triton. `run` does the work; `use` is what a frame asks.
 
-    `serves_plcs`: nobody asks for a recipe that a PLC selects, or else for one that cannot be loaded: then it is an error of
-    configuration. `tells`: whether lacking recipes hold up TriggerReady.
+    `serves_plcs`: a PLC reads why a recipe lacks something. Where none does, a model that cannot be loaded at the start is an error of
+    configuration; so it is everywhere where no recipe can be loaded. `tells`: whether lacking recipes hold up TriggerReady.
     """
 
     def __init__(
@@ -91,11 +92,10 @@ class WarmRecipes:
         serves_plcs: bool,
         tells: bool,
     ) -> None:
-        self._states = {recipe.key: _State(recipe=recipe) for recipe in recipes}
+        self._states = {recipe.key: _State(recipe=recipe, models=models_of(recipe)) for recipe in recipes}
         self._keeping = keeping
         self._wishes = wishes
         self._triton = triton
-        self._models_of = models_of
         self._missing_reference = missing_reference
         self._stage = stage
         self._serves_plcs = serves_plcs
@@ -104,8 +104,9 @@ class WarmRecipes:
         self._look = asyncio.Event()
         self._began = False
         self._alone_from_s = time.monotonic() + SILENT_AFTER_S  # before, others may not have been heard
-        # on the server may lie what a former life of this process loaded
-        self._to_unload = {model.pin.name: model.pin for recipe in recipes for model in models_of(recipe)}
+        # on the server may lie what a former life of inspect loaded
+        left_over = self._states.values() if tells else ()
+        self._to_unload = {model.pin.name: model.pin for state in left_over for model in state.models}
         self._warm_shown = stage.gauge("recipe_warm", "1 where a recipe is loaded and warmed up.", "recipe")
         self._load_time = stage.histogram("recipe_load_seconds", "From the begin of a recipe's load until it is warm.")
 
@@ -155,7 +156,7 @@ class WarmRecipes:
 
     async def _until_loaded(self, state: _State, until_s: float | None) -> None:
         waited_s = 0.0
-        while not state.loaded:
+        while not self._can_be_asked(state):
             now_s = time.monotonic()
             if until_s is not None and now_s >= until_s:
                 return
@@ -194,14 +195,13 @@ class WarmRecipes:
 
     async def _load(self, state: _State, *, needed: bool) -> None:
         began_s = time.monotonic()
-        models = self._models_of(state.recipe)
         try:
-            await self._hold(models)
+            await self._hold(state.models)
             missing = await self._missing_reference(state.recipe, needed)  # a trained model says whether it needs one
             if not state.loaded:
-                for model in models:
+                for model in state.models:
                     await self._triton.warm_up(model.pin)
-        except (ModelUnusable, ModelFailed) as error:
+        except (ConfigurationError, ModelFailed) as error:
             self._failed(state, str(error), ModelUnusable(str(error)))
         else:
             state.loaded, state.unusable = True, None
@@ -246,8 +246,10 @@ class WarmRecipes:
     def _notice_lost(self) -> None:
         """A model that could not be brought back after the server was away: its recipes are loaded anew, or lack it."""
         for state in self._states.values():
-            if state.loaded and not all(self._triton.holds(model.pin) for model in self._models_of(state.recipe)):
-                state.loaded = False
+            state.loaded = self._can_be_asked(state)
+
+    def _can_be_asked(self, state: _State) -> bool:
+        return state.loaded and all(self._triton.holds(model.pin) for model in state.models)
 
     def _make_room(self, now_s: float) -> None:
         wanted = frozenset(self._keeping.wanted(now_s=now_s))
@@ -256,7 +258,7 @@ class WarmRecipes:
                 continue
             state.loaded, state.lacks, state.unusable, state.tries, state.retry_at_s = False, "", None, 0, 0.0
             here = self._keys(other for other in self._states.values() if other.loaded or other.loading)
-            for model in self._models_of(state.recipe):
+            for model in state.models:
                 if model.key not in here:
                     self._triton.let_go(model.pin)
                     self._to_unload[model.pin.name] = model.pin
@@ -274,7 +276,7 @@ class WarmRecipes:
             self._loads.spawn(self._triton.unload(self._to_unload.pop(name)))
 
     def _keys(self, states: Iterable[_State]) -> set[tuple[str, int]]:
-        return {model.key for state in states for model in self._models_of(state.recipe)}
+        return {model.key for state in states for model in state.models}
 
     # --- telling -----------------------------------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ def _row(plant: Plant, core: VisionCore, *, parts: int, seed: int) -> list[str]:
     pooled = _Distances(
         ScoreShift(settings=msgspec.structs.replace(always, baseline_views=POOLED_BASELINE_VIEWS)), pools_recipes=True
     )
-    last = LastTriggers(minimum_interval_ms=plant.retraining.minimum_interval_ms)
+    last = LastTriggers(settings=plant.retraining)
     watch = DriftWatch(plant=plant, last=last)
     asked: list[str] = []
     good = 0

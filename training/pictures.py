@@ -11,6 +11,7 @@ import numpy as np
 from processors.decoding import decode_bgr
 from processors.learned.form import Form as PictureForm
 from processors.learned.form import Picture
+from schemas.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from training.labels import Region, Sample
@@ -30,12 +31,30 @@ def read_picture(path: Path) -> Picture | None:
         return None
 
 
+def size_of(sample: "Sample") -> tuple[int, int]:
+    """(width, height) of the sample's picture, px; it is decoded only where nobody looked at it yet.
+
+    Raises:
+        OSError: a picture that was there is gone.
+    """
+    if sample.size_px is not None:
+        return sample.size_px
+    picture = read_picture(sample.image)
+    if picture is None:
+        raise OSError(f"{sample.image}: does not decode any more")
+    return picture.shape[1], picture.shape[0]
+
+
 def is_colour(paths: Sequence[Path]) -> bool:
     """Whether any of (at most 20 of) the pictures has colour beyond what compression leaves."""
-    chosen = [read_picture(path) for path in paths[:: max(len(paths) // 20, 1)]]
-    return any(
-        picture is not None and float(np.mean(picture.max(2).astype(int) - picture.min(2)) > 4) for picture in chosen
-    )
+    for path in paths[:: max(len(paths) // 20, 1)]:
+        picture = read_picture(path)
+        if picture is None:
+            continue
+        seen = picture[:: max(picture.shape[0] // 500, 1), :: max(picture.shape[1] // 500, 1)]
+        if float(np.mean(seen.max(2).astype(int) - seen.min(2))) > 4:
+            return True
+    return False
 
 
 def working_scale(sizes_px: Sequence[tuple[int, int]], defect_sides_px: Sequence[float]) -> float:
@@ -57,9 +76,24 @@ class Form(PictureForm):
 
         Raises:
             OSError: a picture that was there is gone.
+            ConfigurationError: a reference is needed and the sample has none.
         """
+        self.refuse_unpaired([sample])
         reference = sample.reference if self.paired else None
         return self.joined(_read(sample.image), None if reference is None else _read(reference))
+
+    def refuse_unpaired(self, samples: Sequence["Sample"]) -> None:
+        """Names the first sample without a reference, where one is needed.
+
+        Raises:
+            ConfigurationError: there is one.
+        """
+        lacking = next((sample for sample in samples if self.paired and sample.reference is None), None)
+        if lacking is not None:
+            raise ConfigurationError(
+                f"{lacking.name} (line {lacking.line}): expected `reference` or `template`, the picture of a good part: the "
+                "model compares with it, and learned from pictures that have one"
+            )
 
 
 def _read(path: Path) -> Picture:
@@ -90,15 +124,25 @@ class PictureCache:
 
 
 def mask_of(
-    regions: Sequence["Region"], classes: Sequence[str], shape: tuple[int, ...], scale: float, box_share: float
+    regions: Sequence["Region"],
+    classes: Sequence[str],
+    shape: tuple[int, ...],
+    scale: float,
+    box_share: float,
+    *,
+    corner: tuple[int, int] = (0, 0),
 ) -> Picture:
-    """uint8 [h, w]: 0 for nothing, 1 + index of the class inside a region. Boxes count with the middle `box_share` of their sides."""
+    """uint8 [h, w]: 0 for nothing, 1 + index of the class inside a region. Boxes count with the middle `box_share` of their sides.
+
+    Large regions are drawn first, so that a small one inside them is not hidden. `corner` is (left, top), px at `scale`, of a window whose
+    `shape` is given.
+    """
     mask = np.zeros(shape[:2], np.uint8)
-    for region in regions:
+    for region in sorted(regions, key=lambda one: -one.area_px):
         points = region.points
         if region.is_box:
             centre = points.mean(0)
             points = centre + (points - centre) * box_share
-        drawn = np.rint(points * scale).astype(np.int32)
+        drawn = np.rint(points * scale).astype(np.int32) - np.array(corner, np.int32)
         cv2.fillPoly(mask, [drawn], 1 + classes.index(region.class_name))
     return mask

@@ -12,6 +12,8 @@ SETTINGS, DIGEST = "settings", "digest"
 """Parameters of the configuration that Triton serves with the model (`config.pbtxt`), one for all versions."""
 
 FAMILIES = ("pair_segmenter", "segmenter", "anomaly", "classifier")
+REFERENCED = ("pair_segmenter", "anomaly")
+"""Families that may see a reference beside the picture."""
 
 _THRESHOLDS = ("threshold", "map_threshold", "box_threshold")
 
@@ -56,6 +58,13 @@ def read_model_settings(text: str | bytes) -> ModelSettings:
         raise ValueError(
             f"expected a family of {', '.join(FAMILIES)}, at least one class and a scale above 0 and up to 1, got "
             f"{settings.family!r}, {settings.classes} and {settings.scale:g}"
+        )
+    if (settings.paired and settings.family not in REFERENCED) or (settings.size_px is None) is (
+        settings.family == "classifier"
+    ):
+        raise ValueError(
+            f"expected `paired` of {' and '.join(REFERENCED)} only, and a `size_px` of a classifier and of no other, got "
+            f"{settings.family} with paired {settings.paired} and size_px {settings.size_px}"
         )
     return settings
 

@@ -6,10 +6,12 @@ Their bytes are the golden files. Change an example only together with a new ver
 from __future__ import annotations
 
 from schemas.alerts import Alert, AlertState, DriftEvidence, RetrainingTrigger
+from schemas.charts import ChartPoint, CusumSums, SpreadPoint
 from schemas.commands import Command, CommandResult
 from schemas.frames import DroppedRange, Frame, ImageEncoding, Manifest
 from schemas.inspections import Defect, Imaging, Inspection, ModelUse, Timings
 from schemas.message import Message
+from schemas.notifications import AlertResponse, Notification, NotificationKind, ResponseKind, WithheldReason
 from schemas.plc_events import (
     LineMode,
     LineStateChanged,
@@ -22,11 +24,14 @@ from schemas.plc_events import (
 from schemas.readiness import StageReadiness
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, FrameOutcome, VerdictReason, VerdictValue
 from schemas.records import AuditEvent, DeadLetter, Gate, ModelChange, ModelEvent, Review
-from schemas.sensors import SensorReading
+from schemas.sensors import AssetBaseline, NormalModel, SensorReading
 from schemas.statistics import ControlPoint, Pane, PaneCounts, WindowStatistics
 from schemas.topics import (
+    ALERT_RESPONSES,
     ALERTS,
+    ASSET_BASELINES,
     AUDIT,
+    CHARTS,
     COMMAND_RESULTS,
     COMMANDS,
     DEAD_LETTERS,
@@ -35,6 +40,7 @@ from schemas.topics import (
     INSPECTIONS,
     MANIFESTS,
     MODELS,
+    NOTIFICATIONS,
     PANES,
     PLC_EVENTS,
     READINESS,
@@ -57,6 +63,25 @@ HEAT_MAP = bytes.fromhex(
     "0000000049454e44ae426082"
 )
 
+ALERT = Alert(
+    id=f"defect-rate/aoi-1/{AT_NS}/repeated/2",
+    line="line-1",
+    rule="defect-rate",
+    subject="aoi-1",
+    severity="critical",
+    state=AlertState.REPEATED,
+    episode=f"defect-rate/aoi-1/{AT_NS}",
+    since_at_ns=AT_NS,
+    at_ns=AT_NS + 600_000_000_000,
+    summary="31 % of the last 60 s NOT_OK",
+    value=0.3125,
+    threshold=0.25,
+    repeat=2,
+    evidence=("aoi-1/SN-000123/2/1",),
+    action="stop_line",
+    station="aoi-1",
+    approval="required",
+)
 DEFECT = Defect(
     class_name="mousebite",
     score=0.96875,
@@ -216,6 +241,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 anomaly_score=0.96875,
                 models=(MODEL,),
                 reference=DIGEST,
+                tolerance=DIGEST,
                 image_sha256=SHA256,
                 width_px=640,
                 height_px=480,
@@ -254,6 +280,8 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 models=(MODEL,),
                 decided_by="anna",
                 labels={"tool": "T3", "cavity": "2"},
+                challenge="mousebite",
+                challenge_passed=True,
             ),
         ),
         (
@@ -278,6 +306,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 captured_at_ns=AT_NS,
                 picture=f"pictures/9f/{SHA256}",
                 models=(MODEL,),
+                challenge="mousebite",
             ),
         ),
         (
@@ -332,23 +361,88 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
             ),
         ),
         (
-            ALERTS,
-            Alert(
-                id=f"defect-rate/aoi-1/{AT_NS}/repeated/2",
+            CHARTS,
+            ChartPoint(
+                id=f"thickness/asset/press/thickness/{AT_NS}/4711/9f86d081884c",
+                chart="thickness",
+                kind="cusum",
+                subject="asset/press/thickness",
                 line="line-1",
+                start_at_ns=AT_NS,
+                end_at_ns=AT_NS + 2_000_000_000,
+                revision=4_711,
+                phase=2,
+                value=5.25,
+                centre=0.125,
+                lower=0.0625,
+                upper=5.0,
+                outside=True,
+                rules=("eight_on_one_side",),
+                count=3,
+                size=5,
+                values=(1.5, 1.25, 1.75, 1.5, 2.0),
+                spread=SpreadPoint(value=0.75, centre=0.5, lower=0.25, upper=1.0, outside=True),
+                sums=CusumSums(upper=5.25, lower=0.5, upper_since=7, lower_since=1),
+                baseline="9f86d081884c",
+                frozen_by="M. Keller",
+                previous=5.0,
+            ),
+        ),
+        (
+            ASSET_BASELINES,
+            AssetBaseline(
+                id=f"press/2/{AT_NS}",
+                asset="press",
+                revision=2,
+                every_ms=1_000,
+                channels=("vibration", "temperature"),
+                rows=2_000,
+                from_ns=AT_NS,
+                to_ns=AT_NS + 2_000_000_000_000,
+                watched=(0, 1),
+                mean=(2.5, 41.25),
+                deviation=(0.25, 1.5),
+                model=NormalModel(
+                    mean=(0.125, 0.25),
+                    axes=(0.75, 0.625, -0.625, 0.75),
+                    variances=(0.5, 0.25),
+                    retained=1,
+                    t2_limit=11.5,
+                    q_limit=2.25,
+                ),
+            ),
+        ),
+        (
+            ALERTS,
+            ALERT,
+        ),
+        (
+            ALERT_RESPONSES,
+            AlertResponse(
+                id=f"m.keller/silenced/defect-rate/aoi-1/{AT_NS}",
+                kind=ResponseKind.SILENCED,
+                by="m.keller",
+                at_ns=AT_NS,
                 rule="defect-rate",
                 subject="aoi-1",
-                severity="critical",
-                state=AlertState.REPEATED,
-                episode=f"defect-rate/aoi-1/{AT_NS}",
-                since_at_ns=AT_NS,
+                episode=ALERT.episode,
+                until_at_ns=AT_NS + 3_600_000_000_000,
+                reason="retooling until ten",
+            ),
+        ),
+        (
+            NOTIFICATIONS,
+            Notification(
+                id=f"shift-lead/{ALERT.id}/bounded",
+                receiver="shift-lead",
+                kind=NotificationKind.WITHHELD,
                 at_ns=AT_NS + 600_000_000_000,
-                summary="31 % of the last 60 s NOT_OK",
-                value=0.3125,
-                threshold=0.25,
-                repeat=2,
-                evidence=("aoi-1/SN-000123/2/1",),
-                action="stop_line",
+                alerts=(ALERT,),
+                reason=WithheldReason.BOUNDED,
+                because="plc-heartbeat/aoi-1/1767225600000000000",
+                open_severity="critical",
+                counts={"defect-rate repeated": 3},
+                left_out=12,
             ),
         ),
         (

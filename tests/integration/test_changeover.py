@@ -5,6 +5,7 @@ What loads recipes is in test_warm_recipes; here processes say what they have.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -152,6 +153,27 @@ async def test_an_unknown_recipe_changes_in_quick_succession_and_a_plc_that_begi
     await line.floor.set("ready_recipe", "")
     await line.floor.cable.plug()
     await line.shows(HandshakeCode.NONE, recipe=BOARD)
+
+
+async def test_the_simulated_belt_stands_until_the_line_is_ready_for_the_next_product_but_not_for_ever(
+    line: Line,
+) -> None:
+    only_board = RecipeStatus(warm=(BOARD,), lacking=(OTHER,))
+    await line.say(only_board, only_board)
+    await line.floor.set("recipe", BOARD)
+    await line.shows(HandshakeCode.NONE, recipe=BOARD)
+    changing = asyncio.create_task(line.floor.server.change_over(STATION, OTHER, within_s=60))
+    await line.shows(HandshakeCode.RECIPE_LACKING)
+    assert not changing.done()
+    await line.say(EVERYTHING, EVERYTHING)
+    await asyncio.wait_for(changing, 30)
+    assert line.floor.value("ready_recipe") == OTHER
+    await line.say(only_board, only_board)
+    await line.shows(HandshakeCode.RECIPE_LACKING)
+    await line.floor.set("recipe", BOARD)
+    await line.shows(HandshakeCode.NONE, recipe=BOARD)
+    await line.floor.server.change_over(STATION, OTHER, within_s=0.1)
+    assert line.floor.value("ready_recipe") != OTHER, "a belt that cannot wait longer goes on"
 
 
 async def test_a_plc_without_the_nodes_of_the_changeover_is_served_as_before(

@@ -73,6 +73,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spot_model(folder / "pairs", settings("pair_segmenter", "more"), level=180)
     spot_model(folder / "alone", settings("anomaly", "anomaly", map_threshold=0.9), level=150)
     spot_model(folder / "beside", settings("anomaly", "anomaly", paired=True), level=180)
+    bare = spot_model(folder / "bare", settings("segmenter", "bright"), level=200) / "config.pbtxt"
+    bare.write_text(bare.read_text().partition("parameters")[0])
     class_model(folder / "named", settings("classifier", "good", "bright", "odd", size_px=(48, 32)))
     return folder
 
@@ -258,7 +260,8 @@ async def test_a_model_that_is_not_what_the_recipe_says_stops_the_stage_with_wha
 ) -> None:
     wrong = [
         (AnomalyInspection(model=pinned("bright")), r"bright version 1 is a segmenter: write `type: segmenter`"),
-        (SegmenterInspection(model=ModelPin(name="golden_compare", version=2)), r"no parameter `settings/2`: serve a folder"),
+        (SegmenterInspection(model=pinned("bare")), r"no parameter `settings/1`: serve a folder"),
+        (ClassifierInspection(model=pinned("bright")), r"gives score, defect, class, and not probabilities: pin a model"),
         (SegmenterInspection(model=ModelPin(name="bright", version=4)), r"not version 4"),
     ]  # fmt: skip
     for inspection, told in wrong:

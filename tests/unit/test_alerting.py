@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.alerting import Alerting, AlertStep
+from processors.alert_actions import AlertStep
+from processors.alerting import Alerting
 from schemas.alert_rules import (
     AlertRule,
     DefectRateRule,
@@ -177,7 +178,7 @@ def test_without_a_plc_nothing_can_be_stopped_and_the_alert_does_not_claim_it() 
 
 
 def test_an_open_alert_is_repeated_as_configured_without_stopping_the_line_again() -> None:
-    system = alerting(DefectRateRule(**{**_fields(RATE), "repeat_after_ms": 60_000}))
+    system = alerting(DefectRateRule(**{**_fields(RATE), "repeat_after_ms": 60_000, "longest_repeat_ms": 60_000}))
     (raised,) = feed_rate(system, [NOT_OK] * 10)
     at_ns = raised.alert.at_ns
     assert system.tick(at_ns + 59 * S) == []

@@ -30,7 +30,7 @@ class Watched:
     """A watch, fed one verdict per second; what it asks for counts as made."""
 
     def __init__(self, *, settings: RetrainingSettings = SETTINGS, last: LastTriggers | None = None) -> None:
-        self.last = last or LastTriggers(minimum_interval_ms=settings.minimum_interval_ms)
+        self.last = last or LastTriggers(settings=settings)
         self.watch = DriftWatch(plant=plant_named(settings=settings), last=self.last)
         self.at_ns = 1_000 * S
         self.triggers: list[RetrainingTrigger] = []

@@ -156,6 +156,10 @@ def test_settings_that_nobody_can_work_by_are_refused() -> None:
         text = msgspec.json.encode(msgspec.structs.replace(SETTINGS, **changed))
         with pytest.raises(ValueError, match="expected a family of"):
             read_model_settings(text)
+    for changed in ({"paired": True}, {"family": "classifier"}, {"size_px": (32, 32)}):
+        text = msgspec.json.encode(msgspec.structs.replace(SETTINGS, **changed))
+        with pytest.raises(ValueError, match="expected `paired` of"):
+            read_model_settings(text)
     with pytest.raises(ValueError, match="missing required field"):
         read_model_settings("{}")
 

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from processors.alerting import AlertStep
+from processors.alert_actions import AlertStep
 from processors.sensor_limits import SensorLimits
 from schemas.alert_rules import SensorLimitRule
 from schemas.alerts import AlertState

@@ -4,7 +4,8 @@
 //                 "user": "...", "password": "...", "cycleMs": 10}'
 //
 // Without `certificate` it is unencrypted and anonymous. `cycleMs: 0` answers a command as soon as its sequence is written;
-// `holdsEveryPart` judges none by its part; `otherNamespaces` moves the index of the station's namespace.
+// `holdsEveryPart` judges none by its part; `otherNamespaces` moves the index of the station's namespace. `tags: n` adds machine tags
+// Tag.0 ... which count how often they were sampled, from `count` to `stop`; `constants: n` adds Constant.0 ... which never change.
 // It prints {"listening": true}, then answers each line of its standard input (`QUESTIONS`) with one line; it ends with its input.
 "use strict";
 
@@ -108,8 +109,28 @@ function arrive({ part, recipe, batch }) {
   return count;
 }
 
+// A tag is 0 until `count` is asked, then 1, 2, 3 ... with each time that the server takes its value, and stays there after `stop`.
+const taken = [];
+let counting = false;
+
+function addTags(namespace, station) {
+  const variable = (name, options) =>
+    namespace.addVariable({
+      componentOf: station, nodeId: `s=${name}`, browseName: name, dataType: DataType.Double, minimumSamplingInterval: 10, ...options,
+    });
+  for (let number = 0; number < (options.tags ?? 0); number++) {
+    taken.push(0);
+    const get = () => new Variant({ dataType: DataType.Double, value: counting ? ++taken[number] : taken[number] });
+    variable(`Tag.${number}`, { value: { get } });
+  }
+  for (let number = 0; number < (options.constants ?? 0); number++)
+    variable(`Constant.${number}`, { value: new Variant({ dataType: DataType.Double, value: 7.5 }) });
+}
+
 const QUESTIONS = {
   arrive,
+  count: () => (counting = true),
+  stop: () => { counting = false; return taken; },
   value: ({ name }) => get(name),
   executed: () => [...executed],
   sessions: (_question, server) => server.engine.currentSessionCount,
@@ -161,6 +182,7 @@ function build(server) {
     variables[name].linesight = [type, Boolean(array)];
     set(name, array ? [] : zero(type));
   }
+  addTags(namespace, station);
   set("Session", options.session ?? "node-opcua-1");
   set("Line.Mode", "running");
   set("WritesAllowed", true);

@@ -1,0 +1,182 @@
+"""One receiver's reader of a topic: it has a group of its own, so no receiver waits for another and the line for none.
+
+Every record is delivered at least once, in order. What is not taken is tried again with growing pauses, `max_tries` times in all; then
+the record becomes a dead letter, and the next one is delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.codec import decode
+from schemas.errors import Refused, Transient
+from schemas.patience import pause_s
+from schemas.reasons import RefusalReason
+from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
+from schemas.telemetry import AttemptRepeated, RecordRefused, Stage
+from schemas.topics import Topic
+from topologies.dead_letters import dead_letter, record_of
+from topologies.membership import Ownership, leave, new_consumer
+from topologies.producer import Producer
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+POLL_MS = 500
+COMMIT_EVERY = 500
+"""Records that need no delivery are committed together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How a receiver takes messages. `name` is for the group and the dead letters' ids, `host` is told in logs.
+
+    `concerns` says whether a message is for it. `deliver` returns when it has taken one, and raises `Transient` or `Refused`.
+    `count` is told `delivered` or `refused`.
+    """
+
+    name: str
+    host: str
+    max_tries: int
+    concerns: Callable[[Any], bool]
+    deliver: Callable[[Any], Awaitable[None]]
+    count: Callable[[str], None]
+
+
+class ReceiverReader:
+    """Reads `topic` for one receiver until it is cancelled."""
+
+    def __init__(
+        self,
+        *,
+        delivery: Delivery,
+        topic: Topic,
+        plant: str,
+        partitions: int,
+        stage: Stage,
+        kafka: KafkaSettings,
+        producer: Producer,
+        begins_ms: int,
+    ) -> None:
+        """`begins_ms`: from when on a receiver that is new gets messages, ms since the epoch."""
+        self._delivery = delivery
+        self._source = topic
+        self._topic = topic.on(plant)
+        self._partitions = partitions
+        self._stage = stage
+        self._kafka = kafka
+        self._producer = producer
+        self._group = f"{plant}.{stage.name}.{delivery.name}"
+        self._begins_ms = begins_ms
+        self._assigned = False
+
+    async def run(self) -> None:
+        """One consumer after the other: a client that broke down for good is replaced."""
+        attempt = 0
+        while True:
+            try:
+                await self._session_with_broker()
+            except KafkaError as error:
+                attempt += 1
+                self._stage.emit(
+                    AttemptRepeated(service="broker", detail=f"{self._delivery.name}: {error!r}", attempt=attempt)
+                )
+                await asyncio.sleep(pause_s(attempt))
+
+    async def _session_with_broker(self) -> None:
+        self._assigned = False
+        consumer = new_consumer(
+            kafka=self._kafka,
+            group=self._group,
+            instance=f"{self._group}.{StageSettings().instance}",
+            topics=[self._topic],
+            partitions=self._partitions,
+            fetched_bytes=BudgetSettings().fetched_bytes,
+            listener=Ownership(topics=[self._topic], on_assigned=self._note_assigned, on_revoked=self._note_revoked),
+        )
+        try:
+            await consumer.start()
+            begun, uncommitted = set[TopicPartition](), 0
+            while True:
+                if not self._assigned:
+                    await asyncio.sleep(0.1)
+                    continue
+                if begun != consumer.assignment():
+                    begun = set(consumer.assignment())
+                    await self._begin(consumer, begun)
+                # one by one: a delivery may take long, and what was handed out is not handed out again
+                batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
+                for raw in (raw for records in batches.values() for raw in records):
+                    uncommitted += COMMIT_EVERY if await self._handled(raw) else 1
+                if uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
+                    await consumer.commit()
+                    uncommitted = 0
+        finally:
+            await leave(consumer)
+
+    def _note_assigned(self, partitions: frozenset[int]) -> None:
+        self._assigned = True
+
+    async def _note_revoked(self) -> None:
+        self._assigned = False
+
+    async def _begin(self, consumer: AIOKafkaConsumer, places: set[TopicPartition]) -> None:
+        """A receiver that is new gets what happens from now on, not the alerts of the last months."""
+        for place in places:
+            if await consumer.committed(place) is not None:
+                continue
+            found = (await consumer.offsets_for_times({place: self._begins_ms}))[place]
+            offset = found.offset if found is not None else (await consumer.end_offsets([place]))[place]
+            consumer.seek(place, offset)
+            await consumer.commit({place: offset})
+
+    async def _handled(self, raw: Any) -> bool:
+        """Whether the record was for this receiver: then it is finished now, one way or the other."""
+        try:
+            message = decode(self._source, raw.value, tuple(raw.headers))
+            if not self._delivery.concerns(message):
+                return False
+            await self._deliver(message)
+        except Refused as refused:
+            await self._give_up(raw, refused)
+            self._delivery.count("refused")
+        else:
+            self._delivery.count("delivered")
+        return True
+
+    async def _deliver(self, message: Any) -> None:
+        """Returns when the receiver has taken it. Raises `Refused` when it never will, or did not in `max_tries`."""
+        host, attempt = self._delivery.host, 0
+        while True:
+            attempt += 1
+            try:
+                await self._delivery.deliver(message)
+                return
+            except Transient as error:
+                if attempt >= self._delivery.max_tries:
+                    raise Refused(RefusalReason.RECEIVER_REFUSED, f"{host}: {error}, tried {attempt} times") from error
+                self._stage.emit(AttemptRepeated(service="receiver", detail=f"{host}: {error}", attempt=attempt))
+            await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
+
+    async def _give_up(self, raw: Any, refused: Refused) -> None:
+        record = record_of(self._source, raw)
+        outgoing = dead_letter(record, refused, stage=self._stage, now_ns=time.time_ns())
+        # two receivers may refuse the same record: each has a dead letter of its own
+        letter = msgspec.structs.replace(outgoing.message, id=f"{outgoing.message.id}/{self._delivery.name}")
+        await self._producer.send([replace(outgoing, message=letter)])
+        self._stage.emit(
+            RecordRefused(
+                reason=refused.reason.value,
+                detail=refused.detail,
+                topic=self._source.name,
+                partition=raw.partition,
+                offset=raw.offset,
+            )
+        )

@@ -1,0 +1,136 @@
+"""Notifications to the receivers of the plant file: signed webhooks, Alertmanagers, andon lights. Each has a reader of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import aiohttp
+import msgspec
+
+from processors.notification_forms import alertmanager_alerts, andon_command, signature
+from schemas.notifications import Notification, NotificationKind
+from schemas.plant import Plant
+from schemas.receivers import AlertmanagerReceiver, AndonReceiver, AnyReceiver, WebhookReceiver
+from schemas.settings import KafkaSettings
+from schemas.telemetry import Stage
+from schemas.topics import AUDIT, COMMANDS, NOTIFICATIONS
+from topologies.background import until_one_ends
+from topologies.http_post import header_value, host_of, post_json
+from topologies.producer import Outgoing, Producer
+from topologies.receiver_reader import Delivery, ReceiverReader
+
+SIGNATURE_HEADER = "Linesight-Signature"
+TIMESTAMP_HEADER = "Linesight-Timestamp"
+ALERTMANAGER_PATH = "/api/v2/alerts"
+
+
+class Receivers:
+    """All receivers of a plant file."""
+
+    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
+        self._plant = plant
+        self._stage = stage
+        self._kafka = kafka
+        self._began_ms = time.time_ns() // 1_000_000
+        self._told = stage.counter("deliveries", "Notifications given to receivers.", "receiver", "outcome")
+        for receiver in plant.receivers:
+            for outcome in ("delivered", "refused"):
+                self._told.labels(receiver.name, outcome)
+
+    async def run(self) -> None:
+        """Runs until it is cancelled. Raises when a reader fails for a reason that no repetition can help."""
+        if not self._plant.receivers:
+            await asyncio.Event().wait()
+        async with (
+            Producer(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as producer,
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None), headers={"User-Agent": "linesight"}
+            ) as session,
+        ):
+            readers = (
+                ReceiverReader(
+                    delivery=self._delivery(receiver, session, producer),
+                    topic=NOTIFICATIONS,
+                    plant=self._plant.plant,
+                    partitions=NOTIFICATIONS.partitions,
+                    stage=self._stage,
+                    kafka=self._kafka,
+                    producer=producer,
+                    begins_ms=self._began_ms,
+                ).run()
+                for receiver in self._plant.receivers
+            )
+            await until_one_ends(*readers)
+
+    def _delivery(self, receiver: AnyReceiver, session: aiohttp.ClientSession, producer: Producer) -> Delivery:
+        return Delivery(
+            name=f"receiver-{receiver.name}",
+            host=_shown(receiver),
+            max_tries=1 if isinstance(receiver, AndonReceiver) else receiver.max_tries,
+            concerns=partial(_concerns, receiver.name),
+            deliver=self._how(receiver, session, producer),
+            count=lambda outcome: self._told.labels(receiver.name, outcome).inc(),
+        )
+
+    def _how(
+        self, receiver: AnyReceiver, session: aiohttp.ClientSession, producer: Producer
+    ) -> Callable[[Notification], Awaitable[None]]:
+        match receiver:
+            case WebhookReceiver():
+                return partial(_to_webhook, session, receiver)
+            case AlertmanagerReceiver():
+                return partial(_to_alertmanager, session, receiver, self._plant.plant)
+            case AndonReceiver():
+                return partial(_to_andon, producer, receiver)
+
+
+def _concerns(receiver: str, notification: Notification) -> bool:
+    return notification.receiver == receiver and notification.kind is not NotificationKind.WITHHELD
+
+
+def _shown(receiver: AnyReceiver) -> str:
+    if isinstance(receiver, AndonReceiver):
+        return receiver.name
+    return f"{receiver.name} ({host_of(receiver.url)})"
+
+
+async def _to_webhook(session: aiohttp.ClientSession, receiver: WebhookReceiver, notification: Notification) -> None:
+    """Each try is signed anew, with the time of the try: a receiver refuses what is old, and what it has had by its key."""
+    body, at_s = msgspec.json.encode(notification), int(time.time())
+    await post_json(
+        session,
+        receiver.url,
+        body=body,
+        headers={
+            "Idempotency-Key": header_value(notification.id),
+            TIMESTAMP_HEADER: str(at_s),
+            SIGNATURE_HEADER: signature(body, secret=receiver.secret, at_s=at_s),
+        },
+        timeout_ms=receiver.timeout_ms,
+    )
+
+
+async def _to_alertmanager(
+    session: aiohttp.ClientSession, receiver: AlertmanagerReceiver, plant: str, notification: Notification
+) -> None:
+    await post_json(
+        session,
+        receiver.url.rstrip("/") + ALERTMANAGER_PATH,
+        body=msgspec.json.encode(alertmanager_alerts(notification, plant=plant)),
+        headers={},
+        timeout_ms=receiver.timeout_ms,
+    )
+
+
+async def _to_andon(producer: Producer, receiver: AndonReceiver, notification: Notification) -> None:
+    """The broker's acknowledgement is enough: what the PLC made of the command is in `command-results`."""
+    command, audit = andon_command(notification, receiver=receiver, now_ns=time.time_ns())
+    await producer.send(
+        [
+            Outgoing(topic=COMMANDS, key=command.station, message=command),
+            Outgoing(topic=AUDIT, key=audit.actor, message=audit),
+        ]
+    )
