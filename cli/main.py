@@ -30,6 +30,7 @@ from cli import (
     release,
     replay,
     report,
+    retrain,
     review,
     rollback,
     run,
@@ -70,6 +71,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
+app.command("retrain")(retrain.command)
 app.command("release")(release.command)
 app.command("rollback")(rollback.command)
 app.add_typer(camera.app, name="camera")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,10 @@ from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from cli.services import find_kafka
 from processors.model_registry import Registry
 from schemas.errors import ConfigurationError, ServiceAway
+from schemas.plant import Plant
 from schemas.plant_file import load_plant
-from schemas.records import ModelChange, ModelEvent, version_event_id
-from schemas.settings import TritonSettings
+from schemas.records import Gate, ModelChange, ModelEvent, version_event_id
+from schemas.settings import KafkaSettings, TritonSettings
 
 
 def command(
@@ -35,13 +37,40 @@ def command(
     Triton, where one answers, has to load it and to answer with it; else it is taken back, and the versions in use stay. Nothing judges
     parts with it yet. A folder that was copied but not announced (the broker was away) is announced by the same command.
     """
+    description, kafka = load_plant(plant), find_kafka()
+    event = released(
+        folder,
+        model=model,
+        dataset=dataset,
+        repositories=(repository,) if repository else TritonSettings().repositories,
+        plant=description,
+        kafka=kafka,
+        by=by or getpass.getuser(),
+    )
+    if json:
+        print_json(event)
+        return
+    print(f"{event.model} version {event.version} released: {event.digest}")
+
+
+def released(
+    folder: Path,
+    *,
+    model: str | None,
+    dataset: Path | None,
+    repositories: Sequence[Path],
+    plant: Plant,
+    kafka: KafkaSettings,
+    by: str,
+    run: str = "",
+    gates: tuple[Gate, ...] = (),
+) -> ModelEvent:
+    """Releases a trained folder as `linesight release` does, of a training run or of a person; returns the record that says so."""
     from training.release import add_version, read_candidate, repository_for, versions_in
 
-    description, kafka = load_plant(plant), find_kafka()
     candidate = read_candidate(folder)
     name = model or candidate.card.model
-    registry = read_registry(description, kafka)
-    repositories = (repository,) if repository else TritonSettings().repositories
+    registry = read_registry(plant, kafka)
     known = versions_in(repositories, name)
     _refuse_again(registry, name, candidate.digest)
     version = _unannounced(registry, name, known, candidate.digest)
@@ -57,16 +86,15 @@ def command(
         digest=candidate.digest,
         change=ModelChange.RELEASED,
         at_ns=at_ns,
-        by=by or getpass.getuser(),
+        by=by,
         detail=candidate.card.data,
         dataset=_digest(dataset),
         figures=_figures(candidate.card.metrics),
+        run=run,
+        gates=gates,
     )
-    write_step(description, kafka, event)
-    if json:
-        print_json(event)
-        return
-    print(f"{name} version {version} released: {candidate.digest}")
+    write_step(plant, kafka, event)
+    return event
 
 
 def _try_on_triton(name: str, version: int, place: Path) -> None:

@@ -86,7 +86,7 @@ def chosen(
 
 
 def _candidates(inspections: Iterable[Inspection], plant: Plant, labelled: Collection[PartVisit]) -> list[Inspection]:
-    """Inspected frames of known recipes whose part nobody labelled; repeated records once; by id."""
+    """Inspected frames of known recipes whose part nobody labelled; repeated records once."""
     known = {
         each.id: each
         for each in inspections
@@ -95,7 +95,7 @@ def _candidates(inspections: Iterable[Inspection], plant: Plant, labelled: Colle
         and _visit(each) not in labelled
         and plant.recipe(each.recipe) is not None
     }
-    return [known[frame] for frame in sorted(known)]
+    return list(known.values())
 
 
 def _disagreeing(inspection: Inspection, told: str) -> Chosen:

@@ -29,7 +29,8 @@ def version_for(pin: ModelPin, state: ModelState, *, part: str, serves: Callable
     """The version that judges this part (`station/part_id`). `serves` says whether the server has a version loaded and proved."""
     if not pin.follow:
         return pin.version
-    return next((each for each in _order(pin, state, part) if serves(each)), pin.version)
+    order = _order(pin, state, part)
+    return next((each for each in order if each == pin.version or serves(each)), pin.version)
 
 
 def in_canary(*, model: str, version: int, part: str, share_ratio: float) -> bool:

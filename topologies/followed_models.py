@@ -39,6 +39,8 @@ LONGEST_WAIT_S = 15.0
 """A frame waits so long for the registry to be read, at the start."""
 RETRY_S = 30.0
 """A version that Triton cannot serve is tried again so often: somebody may have mended it."""
+DRAIN_S = 30.0
+"""A version that judges no new part any more is kept so long for the parts that it has begun."""
 KEPT_PARTS = 10_000
 
 Key = tuple[str, int]
@@ -59,6 +61,7 @@ class FollowedModels:
             if model.pin.follow
         }
         self._held: set[Key] = set()
+        self._leaving_s: dict[Key, float] = {}
         self._told: set[Key] = set()
         self._parts: OrderedDict[tuple[PartVisit, str, int], int] = OrderedDict()
         self._began = asyncio.Event()
@@ -96,25 +99,32 @@ class FollowedModels:
     def take(self, event: ModelEvent) -> None:
         """The next record of the topic."""
         step = self._registry.take(event)
-        if step.refused and step.refused != "read before":
+        if step.refused and self._began.is_set():  # what was refused long ago was told then
             self._stage.emit(Noticed(what="model_step_refused", subject=event.id, detail=step.refused))
 
-    async def load(self) -> None:
-        """Holds what the registry says, and lets go of what it does not say any more."""
+    async def load(self, *, now_s: float) -> None:
+        """Holds what the registry says, and lets go of what it has not said for a while; `now_s` is monotonic."""
         wanted = {
             (name, number): model
             for (name, _), model in self._pinned.items()
             for number in versions_needed(model.pin, self._registry.state(name))
         }
         for key, model in wanted.items():
-            if key not in self._held:
+            if not self._serves(*key):  # also where the server lost it, or a recipe that pins it was let go of
                 await self._hold(key, model)
-        for name, version in self._held - wanted.keys():
-            self._held.discard((name, version))
-            if (name, version) not in self._all_pinned():
-                self._triton.let_go(ModelPin(name=name, version=version))
+        self._let_go(self._held - wanted.keys(), now_s=now_s)
         for (name, _), model in self._pinned.items():
             self._judging.labels(name).set(self._version_of_most(model.pin))
+
+    def _let_go(self, unwanted: set[Key], *, now_s: float) -> None:
+        """Lets go of what has judged no new part for `DRAIN_S`: a frame on its way would be lost by it."""
+        self._leaving_s = {key: self._leaving_s.get(key, now_s) for key in unwanted}
+        for key, since_s in list(self._leaving_s.items()):
+            if now_s - since_s >= DRAIN_S:
+                del self._leaving_s[key]
+                self._held.discard(key)
+                if key not in self._all_pinned():
+                    self._triton.let_go(ModelPin(name=key[0], version=key[1]))
 
     async def _listen(self, kafka: KafkaSettings) -> None:
         place = TopicPartition(MODELS.on(self._plant.plant), 0)
@@ -133,7 +143,7 @@ class FollowedModels:
                     continue
                 if records or not self._began.is_set() or now_s - tried_s >= RETRY_S:
                     tried_s = now_s
-                    await self.load()
+                    await self.load(now_s=now_s)
                     self._began.set()
         finally:
             await consumer.stop()
@@ -182,8 +192,8 @@ class FollowedModels:
     def _version_of_most(self, pin: ModelPin) -> int:
         """The version that judges parts which are not of a canary's share."""
         state = self._registry.state(pin.name)
-        known = [each for each in reversed(state.champions) if each >= pin.version and self._serves(pin.name, each)]
-        return known[0] if known else pin.version
+        known = (each for each in reversed(state.champions) if each >= pin.version)
+        return next((each for each in known if each == pin.version or self._serves(pin.name, each)), pin.version)
 
     def _serves(self, name: str, version: int) -> bool:
         return (name, version) in self._held and self._triton.holds(ModelPin(name=name, version=version))

@@ -11,7 +11,7 @@ from trained_folders import KINDS, SPOTS, trained
 from processors.learned.settings import read_model_settings
 from schemas.errors import ConfigurationError
 from training.model_card import ModelCard
-from training.release import add_version, read_candidate, repository_for, versions_in
+from training.release import add_version, read_candidate, repository_for, take_back, versions_in
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -114,6 +114,19 @@ def test_a_release_that_was_cut_off_leaves_no_version_and_can_be_made_again(tmp_
     again = read_candidate(trained(tmp_path / "c" / "spots", level=50))
     add_version(models, "spots", again, 2)
     assert versions_in([models], "spots")[2] == again.digest
+
+
+def test_a_version_that_was_taken_back_leaves_room_for_another(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    add_version(models, "spots", read_candidate(trained(tmp_path / "a" / "spots")), 1)
+    take_back(add_version(models, "spots", read_candidate(trained(tmp_path / "b" / "spots", level=50)), 2))
+    assert list(versions_in([models], "spots")) == [1]
+    third = read_candidate(trained(tmp_path / "c" / "spots", level=60))
+    add_version(models, "spots", third, 2)
+    lines = (models / "spots" / "config.pbtxt").read_text().splitlines()
+    (digest,) = [line for line in lines if '"digest/2"' in line]
+    assert third.digest in digest
+    assert sorted(path.name for path in (models / "spots").iterdir()) == ["1", "2", "config.pbtxt"]
 
 
 def test_a_model_is_released_into_the_repository_that_has_it(tmp_path: Path) -> None:

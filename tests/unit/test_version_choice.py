@@ -53,6 +53,13 @@ def test_the_champion_judges_and_what_cannot_be_served_is_passed_over_down_to_th
     assert judged_by(FOLLOWS, ModelState(model=MODEL)) == 1
 
 
+def test_a_champion_that_is_the_pin_judges_although_a_former_one_is_higher() -> None:
+    events = [version_event(ModelChange.RELEASED, version, version) for version in (3, 5)]
+    events += [version_event(ModelChange.PROMOTED, version, 10 + at) for at, version in enumerate((5, 3))]
+    state = Registry(events).state(MODEL)
+    assert judged_by(ModelPin(name=MODEL, version=3, follow=True), state, served=(5,)) == 3
+
+
 def test_the_line_never_goes_below_the_pin() -> None:
     state = state_with(champions=(2, 3))
     assert judged_by(ModelPin(name=MODEL, version=5, follow=True), state) == 5
