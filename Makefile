@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench setup-train demo test check bench bench-floor bench-models bench-statistics chaos soak docs locks
+.PHONY: help setup setup-dev setup-bench setup-train demo test check bench bench-floor bench-models bench-statistics chaos chaos-floor soak docs locks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -43,7 +43,7 @@ bench: setup-bench ## every figure of the speed table beside its floor (about 20
 bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (10 min)
 	$(BIN)/python -m benchmarks.floor
 
-bench-statistics: setup ## run lengths of the control charts beside theory, quality of alerts, sensors, speed of the stage (6 min)
+bench-statistics: setup-bench ## run lengths of the control charts beside theory, quality of alerts, sensors, speed of the stage (6 min)
 	$(BIN)/python -m benchmarks.statistics
 
 bench-models: setup-train ## what the model families reach on real data, beside a plain baseline (90 min)
@@ -52,9 +52,13 @@ bench-models: setup-train ## what the model families reach on real data, beside 
 chaos: setup ## faults on a whole line at 50 frames/s, each alone and in pairs, with the ledger as judge (40 min)
 	$(BIN)/python -m benchmarks.chaos
 
-soak: setup-dev ## the demo line for 20 minutes, then 10,000 damaged records: what grows, slows down or is lost (over 25 min)
+chaos-floor: setup ## 60 pulls on a plant floor (PLC, cable, certificates, cameras, broker, gateways) in random order, by the PLC's own log (20 min)
+	$(BIN)/python -m benchmarks.chaos_floor
+
+soak: setup-dev ## the demo line for 20 minutes, 10,000 damaged records, 200 pulls on the floor: what grows, slows down or is lost (over 85 min)
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.chaos_floor --pulls 200 --out run/chaos-floor-200.json
 	$(BIN)/pytest -m soak
 
 docs: setup ## write the AsyncAPI document and the message reference again

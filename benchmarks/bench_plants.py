@@ -14,7 +14,7 @@ from benchmarks.bench_models import CNN, WAIT
 from benchmarks.frames import filling, grey_picture
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
-from schemas.recipes import ModelPin
+from schemas.recipes import GoldenInspection, ModelPin
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DEMO = CHECKOUT / "plants" / "demo.yaml"
@@ -32,9 +32,16 @@ class BenchPlant:
     plant: Plant
 
     @property
+    def golden(self) -> GoldenInspection:
+        """How its first recipe compares."""
+        inspection = self.plant.recipes[0].inspection
+        assert isinstance(inspection, GoldenInspection)
+        return inspection
+
+    @property
     def compare(self) -> ModelPin:
         """The compare model of its first recipe."""
-        return self.plant.recipes[0].inspection.compare
+        return self.golden.compare
 
 
 class BenchPlants:

@@ -40,8 +40,7 @@ class PreparationCost:
 def preparation_cost(bench_plant: BenchPlant, pictures: Sequence[Picture], store: Path) -> PreparationCost:
     """Decodes and aligns every picture; the middle of `ROUNDS` rounds."""
     cv2.setNumThreads(1)
-    plant = bench_plant.plant
-    settings = plant.recipes[0].inspection
+    plant, settings = bench_plant.plant, bench_plant.golden
     comparisons = {
         picture.camera: GoldenComparison(reference=picture.reference, settings=settings) for picture in pictures
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import command_round_trips, rtsp, sensor_tags, spool
+from benchmarks import changeover, command_round_trips, rtsp, sensor_tags, spool, views22
 from benchmarks.peers.node_opcua_install import NodeOpcuaMissing
 from benchmarks.results_file import Row, Section, load, machine, write
 from benchmarks.results_table import results_table
@@ -27,9 +27,11 @@ SPOOL_FOLDER = Path("run/bench-spool")
 Say = Callable[[str], None]
 SECTIONS: dict[str, Callable[[Say], Section]] = {
     "commands": lambda say: command_round_trips.command_round_trips(say=say),
+    "changeover": lambda say: changeover.changeover(say=say),
     "sensors": lambda _say: sensor_tags.sensor_tags(seconds=60),
     "rtsp": lambda _say: rtsp.rtsp(seconds=20),
     "spool": lambda say: spool.rows(rounds=3, folder=SPOOL_FOLDER, say=say),
+    "views22": lambda say: views22.views22(say=say),
 }
 
 

@@ -1,13 +1,15 @@
 """`make bench-models`: what the model families reach on real data, each beside a plain baseline where there is one.
 
-Reads `../shared/data` (skips what is not there), trains under `run/bench-models`, writes `run/bench-models.json`. Nothing
-trained is kept in the repository. `--budget-min` is per model. Every model goes through `linesight train` and `linesight
-evaluate`, with nothing but their flags.
+Reads `../shared/data` (skips what is not there), trains under `run/bench-models`, writes `run/bench-models.json` after every row. Nothing
+trained is kept in the repository. Every model goes through `linesight train` and `linesight evaluate`, with nothing but their
+flags; `--budget-min` scales the minutes of all of them (their sum, 90 at 1.0, is what the whole takes).
 
 - DeepPCB, designs held out in turn: `pair_segmenter`, one-to-one F1 at an overlap above 0.33.
-- BSData, split by spindle and position: `segmenter`, pixel overlap on whole images.
-- BSData windows: cut into squares of 112 px with and without pitting; AUROC of `segmenter`, of `anomaly` (good windows only) and of
-  HOG + linear SVM (Dalal and Triggs, CVPR 2005; OpenCV) with the same labels.
+- DeepPCB, the same designs held out, no real label: `pair_segmenter` from the templates with drawn defects (`--simulate-defects`).
+- BSData photos, places of spindles held out: `segmenter`, pixel overlap; baseline: darker or lighter than the surroundings.
+- BSData windows with and without pitting, AUROC: `segmenter` and `classifier` beside HOG + linear SVM; `anomaly` (good windows only) beside
+  HOG + one-class SVM.
+- Inference at 640x640, one thread: ms and MB of each family, of networks that learned nothing (the cost is the same).
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from benchmarks.results_file import Row, machine, write
-from training.figures import auroc
-from training.pictures import Picture, read_picture
+from benchmarks.inference_cost import inference_cost
+from benchmarks.plain_baselines import hog, threshold_overlap
+from benchmarks.results_file import Row, load, machine, write
+from benchmarks.spindle_windows import place_of, windows
 
 DATA = Path("../shared/data")
 RUN = Path("run/bench-models")
@@ -35,60 +37,134 @@ HELD_OUT = (
     ("group00041", "group44000", "group92000"),
     ("group13000", "group20085", "group50600"),
 )
-WINDOW_PX = 112
-_LEAST_BAD_PX = 20
+BOARD_MIN, SIMULATED_MIN, PHOTO_MIN, WINDOW_MIN = 15.0, 14.0, 9.0, 4.0
+"""Minutes of each training; three folds, one simulated, photos, three on windows: 80, and 10 for evaluation and baselines."""
+
+Measured = Iterator[tuple[Row, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """Where the data are, and by how much budgets are scaled."""
+
+    data: Path
+    scale: float
 
 
 def main() -> None:
     """Measures what there is data for, and writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget-min", type=float, default=14.0, help="of each of the six models")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all budgets: 0.1 takes about 12 minutes")
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--only", choices=sorted(PARTS), nargs="*", default=list(PARTS), help="parts to measure")
     options = parser.parse_args()
+    begun = time.monotonic()
     machine_then = machine()
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir(parents=True)
     rows: list[Row] = []
-    details: dict[str, Any] = {"budget_min": options.budget_min}
-    for measured in (boards, spindles):
-        for row, detail in measured(options.data.resolve(), options.budget_min):
+    details: dict[str, Any] = {"scale": options.scale}
+    bench = _Bench(data=options.data.resolve(), scale=options.scale)
+    for part in options.only:
+        for row, detail in PARTS[part](bench):
             rows.append(row)
-            details[row.name] = detail
+            details[row.name] = {"found": detail, **load(), "after_min": round((time.monotonic() - begun) / 60, 1)}
             print(row.name, row.value, "" if row.met is None else "met" if row.met else "NOT MET", flush=True)
             write(Path("run/bench-models.json"), rows=rows, machine_then=machine_then, details=details)
 
 
-def boards(data: Path, budget_min: float) -> Iterator[tuple[Row, Any]]:
+def boards(bench: _Bench) -> Measured:
     """DeepPCB by design."""
-    rows = _rows(data / "deeppcb")
+    rows = _rows(bench.data / "deeppcb")
     for number, held in enumerate(HELD_OUT if rows else (), start=1):
-        name = f"deeppcb fold {number}"
-        train = [row for row in rows if row["group"] not in held]
-        result = _measured(name, "pair_segmenter", train, [row for row in rows if row["group"] in held], budget_min)
-        for key, floor in (("f1_class_wise_mean", 0.96), ("f1_class_agnostic", 0.975)):
-            value = result[key]["value"]
-            yield Row(name=f"{name}: {key}", value=round(value, 4), unit="F1", at_least=floor), result
+        train, test = [r for r in rows if r["group"] not in held], [r for r in rows if r["group"] in held]
+        found = _measured(f"deeppcb fold {number}", "pair_segmenter", train, test, budget_min=BOARD_MIN * bench.scale)
+        yield from _f1(f"deeppcb fold {number}", found, class_wise=0.96, agnostic=0.975)
 
 
-def spindles(data: Path, budget_min: float) -> Iterator[tuple[Row, Any]]:
-    """BSData: whole images, then windows of them."""
-    rows = _rows(data / "bsdata")
+def simulated(bench: _Bench) -> Measured:
+    """DeepPCB from good boards: the templates of the designs that are not held out; no label of a real defect."""
+    held = HELD_OUT[0]
+    rows = _rows(bench.data / "deeppcb")
     if not rows:
         return
-    for row in rows:
-        row["group"] = Path(row["image"]).name.split("_crop")[0].split("_", 3)[-1]
-    held = set(sorted({row["group"] for row in rows})[::3])
-    train, test = [r for r in rows if r["group"] not in held], [r for r in rows if r["group"] in held]
-    result = _measured("bsdata images", "segmenter", train, test, budget_min)
-    yield Row(name="bsdata pixel_iou", value=round(result["pixel_iou"]["value"], 4), unit="ratio"), result
-    train, test = _windows(train, RUN / "train-windows"), _windows(test, RUN / "test-windows")
-    baseline = round(_hog_svm(train, test), 4)
-    yield Row(name="bsdata windows: HOG + SVM image_auroc", value=baseline, unit="AUROC"), {"windows": len(test)}
+    train = [
+        {"image": row["template"], "template": row["template"], "group": row["group"], "boxes": []}
+        for row in rows
+        if row["group"] not in held
+    ]
+    test = [row for row in rows if row["group"] in held]
+    flags = ("--simulate-defects", "dark")
+    found = _measured(
+        "deeppcb simulated", "pair_segmenter", train, test, budget_min=SIMULATED_MIN * bench.scale, flags=flags
+    )
+    yield from _f1("deeppcb simulated defects only", found, class_wise=0.90, agnostic=0.94)
+
+
+def photos(bench: _Bench) -> Measured:
+    """BSData, whole photos."""
+    train, test = _spindles(bench)
+    if not train:
+        return
+    floor = round(threshold_overlap(train, test), 4)
+    yield Row(name="bsdata photos: local threshold pixel_iou", value=floor, unit="ratio"), {"photos": len(test)}
+    found = _measured("bsdata photos", "segmenter", train, test, budget_min=PHOTO_MIN * bench.scale)
+    value = round(found["pixel_iou"]["value"], 4)
+    yield Row(name="bsdata photos: segmenter pixel_iou", value=value, unit="ratio", at_least=floor), found
+
+
+def spindle_windows(bench: _Bench) -> Measured:
+    """BSData, windows of the photos, good and bad ones."""
+    train, test = _spindles(bench)
+    if not train:
+        return
+    train, test = windows(train, RUN / "train-windows"), windows(test, RUN / "test-windows")
+    plain = hog(train, test)
+    labelled, good_only = round(plain.labelled, 4), round(plain.good_only, 4)
+    yield Row(name="bsdata windows: HOG + SVM image_auroc", value=labelled, unit="AUROC"), {"windows": len(test)}
+    name = "bsdata windows, good only: HOG + one-class SVM image_auroc"
+    yield Row(name=name, value=good_only, unit="AUROC"), {"windows": len(test)}
     good = [row for row in train if not row["polygons"]]
-    for family, learned in (("segmenter", train), ("anomaly", good)):
-        result = _measured(f"bsdata windows {family}", family, learned, test, budget_min)
-        value = round(result["image_auroc"]["value"], 4)
-        yield Row(name=f"bsdata windows: {family} image_auroc", value=value, unit="AUROC", at_least=baseline), result
+    whole = [{key: row[key] for key in ("image", "group", "label")} for row in train]
+    for family, learned, floor in (
+        ("segmenter", train, labelled),
+        ("classifier", whole, labelled),
+        ("anomaly", good, good_only),
+    ):
+        found = _measured(f"bsdata windows {family}", family, learned, test, budget_min=WINDOW_MIN * bench.scale)
+        value = round(found["image_auroc"]["value"], 4)
+        name = f"bsdata windows{', good only' * (family == 'anomaly')}: {family} image_auroc"
+        yield Row(name=name, value=value, unit="AUROC", at_least=floor), found
+
+
+def cost(bench: _Bench) -> Measured:
+    """Inference of each family."""
+    for found in inference_cost():
+        yield Row(name=f"inference 640x640: {found.family}", value=found.ms, unit="ms CPU per frame"), found.as_json()
+        yield Row(name=f"inference 640x640: {found.family}, weights", value=found.weights_mb, unit="MB"), None
+        yield Row(name=f"inference 640x640: {found.family}, memory", value=found.memory_mb, unit="MB"), None
+
+
+PARTS: dict[str, Callable[[_Bench], Measured]] = {
+    "cost": cost,
+    "boards": boards,
+    "simulated": simulated,
+    "photos": photos,
+    "windows": spindle_windows,
+}
+
+
+def _f1(name: str, found: dict[str, Any], *, class_wise: float, agnostic: float) -> Measured:
+    for key, floor in (("f1_class_wise_mean", class_wise), ("f1_class_agnostic", agnostic)):
+        yield Row(name=f"{name}: {key}", value=round(found[key]["value"], 4), unit="F1", at_least=floor), found
+
+
+def _spindles(bench: _Bench) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    rows = _rows(bench.data / "bsdata")
+    for row in rows:
+        row["group"] = place_of(row["image"])
+    held = set(sorted({row["group"] for row in rows})[::3])
+    return [row for row in rows if row["group"] not in held], [row for row in rows if row["group"] in held]
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -103,77 +179,31 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _measured(name: str, family: str, train: Sequence[Any], test: Sequence[Any], budget_min: float) -> dict[str, Any]:
+def _measured(
+    name: str, family: str, train: Sequence[Any], test: Sequence[Any], *, budget_min: float, flags: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `linesight evaluate` says of what `linesight train` made."""
     folder = RUN / name.replace(" ", "-")
     for side, rows in (("train", train), ("test", test)):
         Path(f"{folder}-{side}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     linesight = [sys.executable, "-m", "cli.main"]
+    begun = time.monotonic()
     subprocess.run(
         [
             *linesight,
-            *("train", "--labels", f"{folder}-train.jsonl", "--family", family, "--out", str(folder)),
+            *("train", "--labels", f"{folder}-train.jsonl", "--family", family, "--out", str(folder), *flags),
             *("--budget-min", str(budget_min)),
         ],
         check=True,
     )
+    trained_min = (time.monotonic() - begun) / 60
     told = subprocess.run(
         [*linesight, "evaluate", "--labels", f"{folder}-test.jsonl", "--model", str(folder), "--json"],
         check=True,
         stdout=subprocess.PIPE,
     )
     result: dict[str, Any] = json.loads(told.stdout)
-    return result
-
-
-def _windows(rows: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Squares of the images, with the pitting in them; squares with a few px of it are left out, being neither."""
-    folder.mkdir()
-    windows: list[dict[str, Any]] = []
-    for row in rows:
-        picture = read_picture(Path(row["image"]))
-        if picture is None:
-            raise OSError(f"{row['image']}: does not decode")
-        mask = np.zeros(picture.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32) for polygon in row["polygons"]], 1)
-        for top in range(0, picture.shape[0] - WINDOW_PX + 1, WINDOW_PX):
-            for left in range(0, picture.shape[1] - WINDOW_PX + 1, WINDOW_PX):
-                place = np.s_[top : top + WINDOW_PX, left : left + WINDOW_PX]
-                pitted = int(mask[place].sum())
-                if 0 < pitted < _LEAST_BAD_PX:
-                    continue
-                path = (folder / f"{len(windows)}.png").absolute()
-                cv2.imwrite(str(path), picture[place])
-                outlines, _ = cv2.findContours(mask[place], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-                polygons = [np.reshape(outline, (-1, 2)).tolist() for outline in outlines if len(outline) >= 3]
-                if bool(polygons) == (pitted > 0):
-                    windows.append(
-                        {"image": str(path), "group": row["group"], "label": "pitting", "polygons": polygons}
-                    )
-    return windows
-
-
-def _grey(path: str) -> Picture:
-    return np.asarray(cv2.imread(path, cv2.IMREAD_GRAYSCALE), np.uint8)
-
-
-def _hog_svm(train: Sequence[dict[str, Any]], test: Sequence[dict[str, Any]]) -> float:
-    """AUROC of the plain baseline on the test windows."""
-    hog = cv2.HOGDescriptor((WINDOW_PX, WINDOW_PX), (16, 16), (8, 8), (8, 8), 9)
-
-    def features(rows: Sequence[dict[str, Any]]) -> Any:
-        return np.stack([np.ravel(hog.compute(_grey(row["image"]))) for row in rows])
-
-    svm = cv2.ml.SVM_create()  # type: ignore[attr-defined]  # OpenCV's stubs lack its ml module
-    svm.setKernel(cv2.ml.SVM_LINEAR)
-    svm.setC(0.01)
-    svm.train(features(train), cv2.ml.ROW_SAMPLE, np.array([int(bool(row["polygons"])) for row in train]))
-    _, raw = svm.predict(features(test), flags=cv2.ml.STAT_MODEL_RAW_OUTPUT)
-    bad = [bool(row["polygons"]) for row in test]
-    found = auroc(np.ravel(raw).tolist(), bad) or 0.5
-    _, trained = svm.predict(features(train), flags=cv2.ml.STAT_MODEL_RAW_OUTPUT)
-    # which side is positive is the solver's choice; decided on the training windows
-    side = auroc(np.ravel(trained).tolist(), [bool(row["polygons"]) for row in train]) or 0.5
-    return found if side >= 0.5 else 1 - found
+    return {"budget_min": budget_min, "trained_min": round(trained_min, 2), **result}
 
 
 if __name__ == "__main__":

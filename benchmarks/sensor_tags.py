@@ -1,7 +1,7 @@
 """20 PLCs with 64 tags each, sampled every 100 ms by one sensor gateway: what is lost between PLC and topic, and the processor time.
 
-Ten samples of a tag travel in one message (`block_samples: 10`). A sample that is due and not taken, because the gateway is late, is
-lost as well. The PLCs are asyncua servers in a few processes.
+The PLCs (asyncua servers in a few processes, encrypted as is the default) count each tag's samples and write the count into the tag, so a
+sample that is missing on the topic has a number. Ten samples of a tag travel in one message (`block_samples: 10`).
 `python -m benchmarks.sensor_tags [--seconds 30] [--plcs 20]` writes run/sensor-tags.json.
 """
 
@@ -26,10 +26,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.bench_plants import CHECKOUT
 from benchmarks.cpu_time import used_s
-from benchmarks.peers.asyncua_tags import AFTER, BEFORE, AsyncuaTags
+from benchmarks.peers.asyncua_tags import BEFORE, AsyncuaTags
 from benchmarks.results_file import Row, Section, machine, write
 from cli.readiness import is_ready
 from cli.simulated_plant import choose_ports
+from gateways.certificates import write_pair
 from ops.local.children import Child
 from ops.local.kafka import LocalKafka
 from ops.local.ports import free_ports
@@ -54,12 +55,21 @@ def sensor_tags(*, seconds: float, plcs: int = PLCS) -> Section:
 async def _run(broker: LocalKafka, folder: Path, *, seconds: float, plcs: int) -> Section:
     ports = free_ports(plcs)
     plant = _plant(ports)
+    for name, server in (("linesight", False), ("plc", True)):
+        pair = folder / f"{name}.der", folder / f"{name}.key"
+        write_pair(*pair, name=name, application_uri=f"urn:linesight:bench:{name}", server=server)
     kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     await ensure_topics(plant, kafka=kafka, topics=(SENSORS,))
     async with AsyncExitStack() as stack:
         servers = [
             await stack.enter_async_context(
-                AsyncuaTags(ports=ports[first : first + SERVERS_PER_PROCESS], tags=TAGS, namespace=plant.plcs[0].namespace)
+                AsyncuaTags(
+                    ports=ports[first : first + SERVERS_PER_PROCESS],
+                    tags=TAGS,
+                    namespace=plant.plcs[0].namespace,
+                    sample_ms=SAMPLE_MS,
+                    certificate=folder / "plc.der",
+                )
             )
             for first in range(0, plcs, SERVERS_PER_PROCESS)
         ]  # fmt: skip
@@ -79,11 +89,17 @@ async def _run(broker: LocalKafka, folder: Path, *, seconds: float, plcs: int) -
     what = f"{TAGS} tags x {plcs} PLCs at {SAMPLE_MS} ms"
     rows = [
         Row(name=f"{what}: samples that a PLC gave and the topic does not have", value=lost, unit="samples", at_most=0),
-        Row(name=f"{what}: samples taken / due", value=round(sum(given.values()) / due, 4), unit="ratio", at_least=0.999),
-        Row(name=f"{what}: rate", value=round(sum(given.values()) / took_s, 1), unit="samples/s"),
+        Row(name=f"{what}: samples that the PLCs took / due", value=round(sum(given.values()) / due, 4), unit="ratio"),
+        Row(name=f"{what}: samples taken / due", value=round((sum(given.values()) - lost) / due, 4), unit="ratio", at_least=0.999),
+        Row(name=f"{what}: rate", value=round((sum(given.values()) - lost) / took_s, 1), unit="samples/s"),
         *(Row(name=f"{what}: CPU, {name}", value=round(used, 2), unit="cores") for name, used in cores.items()),
     ]  # fmt: skip
-    raw = {"seconds": round(took_s, 1), "given": sum(given.values()), "found": sum(map(len, found.values()))}
+    raw = {
+        "seconds": round(took_s, 1),
+        "given": sum(given.values()),
+        "found": sum(map(len, found.values())),
+        "due": due,
+    }
     return Section(rows=rows, raw=raw)
 
 
@@ -130,7 +146,16 @@ def _plant(ports: list[int]) -> Plant:
         plant="tags",
         lines=(Line(name="line", stations=()),),
         recipes=(),
-        plcs=tuple(Plc(name=str(port), endpoint=f"opc.tcp://127.0.0.1:{port}/", security="none") for port in ports),
+        plcs=tuple(
+            Plc(
+                name=str(port),
+                endpoint=f"opc.tcp://127.0.0.1:{port}/",
+                certificate="linesight.der",
+                private_key="linesight.key",
+                server_certificate="plc.der",
+            )
+            for port in ports
+        ),
         assets=tuple(Asset(name=str(port), line="line", plc=str(port), channels=channels) for port in ports),
     )
 
@@ -160,9 +185,7 @@ async def _values(kafka: KafkaSettings, plant: Plant) -> dict[str, set[int]]:
                 for record in (await consumer.getmany(place, timeout_ms=500)).get(place, []):
                     reading = decode(SENSORS, record.value, record.headers)
                     values = np.frombuffer(reading.waveform, "<f4")
-                    found[f"{reading.asset}/{reading.channel}"] |= {
-                        int(one) for one in values if one not in (BEFORE, AFTER)
-                    }
+                    found[f"{reading.asset}/{reading.channel}"] |= {int(one) for one in values if one != BEFORE}
     return found
 
 

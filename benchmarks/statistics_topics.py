@@ -15,8 +15,11 @@ from typing import Any
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks.peer_process import PeerFailed
 from benchmarks.statistics_feed import verdicts
+from benchmarks.statistics_peers import counted_per_s, task_on
 from ops.local.kafka import LocalKafka
 from schemas.codec import decode, encode
 from schemas.message import NS_PER_S
@@ -26,7 +29,7 @@ from schemas.settings import KafkaSettings
 from schemas.statistics import WindowStatistics
 from schemas.statistics_settings import StatisticsSettings
 from schemas.telemetry import Stage
-from schemas.topics import DEAD_LETTERS, PANES, STATISTICS, VERDICTS
+from schemas.topics import CHARTS, DEAD_LETTERS, PANES, STATISTICS, VERDICTS
 from topologies.statistics_stage import run
 from topologies.topic_admin import ensure_topics
 
@@ -38,16 +41,43 @@ MINUTE_MS = 60_000
 MINUTE_NS = 60 * NS_PER_S
 
 
-def measured(count: int, *, stations: int) -> dict[str, float]:
-    """Verdicts/s of one aggregate and of the demo's plant file; seconds from a restart with `stations` x 20 classes x 4 windows."""
+PEERS = {"faust": 60_000, "quix": 200_000, "bytewax": 200_000}
+"""How many of the topic's verdicts each counts at most: the slow one would take minutes for all."""
+
+
+def measured(count: int, *, stations: int, peers: dict[str, int] | None = None) -> dict[str, Any]:
+    """Verdicts/s of one aggregate (and of `peers` on the same topic) and of the demo's plant file; seconds from a restart with
+    `stations` x 20 classes x 4 windows. A peer that failed has its last words instead of a rate."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     demo = load_plant(PLANT_FILE)
     with tempfile.TemporaryDirectory() as folder, LocalKafka(Path(folder)) as broker:
         os.environ["KAFKA_BOOTSTRAP_SERVERS"] = broker.bootstrap_servers
         one = asyncio.run(_verdicts_per_s(_named(demo, "one", ONE_AGGREGATE), count))
+        beside = _peers(_named(demo, "one", ONE_AGGREGATE), count, Path(folder), PEERS if peers is None else peers)
         everything = asyncio.run(_verdicts_per_s(_named(demo, "every", demo.statistics), count))
         restart_s = asyncio.run(_restart_s(_named(demo, "many", MANY), stations))
-    return {"one_per_s": one, "demo_per_s": everything, "restart_s": restart_s}
+    return {"one_per_s": one, "demo_per_s": everything, "restart_s": restart_s, "peers": beside}
+
+
+def _peers(plant: Plant, count: int, folder: Path, peers: dict[str, int]) -> dict[str, float | str]:
+    found: dict[str, float | str] = {}
+    for peer, most in peers.items():
+        task = task_on(KafkaSettings(), verdicts=VERDICTS.on(plant.plant), peer=peer, count=min(count, most))
+        asyncio.run(_make_topic(task.results))
+        try:
+            found[peer] = counted_per_s(peer, task, folder)
+        except PeerFailed as failure:
+            found[peer] = str(failure)
+    return found
+
+
+async def _make_topic(name: str) -> None:
+    admin = AIOKafkaAdminClient(**KafkaSettings().client())
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, 4, 1)])
+    finally:
+        await admin.close()
 
 
 def _named(plant: Plant, name: str, statistics: StatisticsSettings) -> Plant:
@@ -108,7 +138,7 @@ async def _running(plant: Plant) -> AsyncIterator[Stage]:
 
 
 async def _publish(plant: Plant, count: int, *, stations: int) -> list[Any]:
-    await ensure_topics(plant, kafka=KafkaSettings(), topics=(VERDICTS, PANES, STATISTICS, DEAD_LETTERS))
+    await ensure_topics(plant, kafka=KafkaSettings(), topics=(VERDICTS, PANES, STATISTICS, CHARTS, DEAD_LETTERS))
     # the newest part arrives now: as on a line, no clock runs ahead of the broker's
     made = list(verdicts(count, stations=stations))
     shift_ns = time.time_ns() - made[-1].arrived_at_ns

@@ -38,14 +38,26 @@ def command(
     }
     source = PlantSource(file)
     warnings = [source.complaint(finding) for finding in plant_warnings(plant)]
+    from cli.chart_notes import chart_notes, told
+
+    notes = chart_notes(plant)
     if json:
-        shown = _without_secrets(msgspec.to_builtins(plant))
-        told = [_told(warning) for warning in warnings]
-        print_json({"file": str(file), "valid": True, "complaints": [], "warnings": told, "plant": shown})
+        print_json(
+            {
+                "file": str(file),
+                "valid": True,
+                "complaints": [],
+                "warnings": [_told(warning) for warning in warnings],
+                "plant": _without_secrets(msgspec.to_builtins(plant)),
+                "charts": notes,
+            }
+        )
     else:
         for warning in warnings:
             print(f"warning: {warning}")
         print(f"{file}: valid; plant {plant.plant}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+        for note in notes:
+            print(told(note))
 
 
 def _told(complaint: Complaint) -> dict[str, Any]:

@@ -73,13 +73,17 @@ class DemoRun:
             parts=parts, rate_per_s=rate_per_s, seed=seed, fed=False,
         )  # fmt: skip
         self.line.adopt(self._simulated)
+        self.start_line()
+        with self.control() as control:
+            control.start(station=self._plant.stations[0].name)
+
+    def start_line(self) -> None:
+        """Starts all but the simulated plant, which somebody else runs; returns when every stage is ready."""
         settings = self.line.start_services()
         self._begin = asyncio.run(mark(self._plant, settings))
         self._follower = Follower(plant=self._plant, settings=settings, topics=LiveCounts.TOPICS, gather_ms=GATHER_MS)
         self.line.start_stages()
         self.line.await_stages()
-        with self.control() as control:
-            control.start(station=self._plant.stations[0].name)
 
     def control(self) -> PlantControl:
         """A client of the simulated plant; to be connected."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_text
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +31,14 @@ def command(
     settings = read_settings(model)
     weights = (model / "1" / "model.onnx").read_bytes()
     samples = read_samples(labels)
-    judged = list(judge(Model(weights, settings), samples))
-    if out is not None:
-        out.write_text("".join(json_text.dumps(image.row, ensure_ascii=False) + "\n" for image in judged))
+    judged = []
+    with ExitStack() as files:
+        rows = files.enter_context(out.open("w")) if out is not None else None
+        for image in judge(Model(weights, settings), samples):
+            if rows is not None:
+                rows.write(json_text.dumps(image.row, ensure_ascii=False) + "\n")
+            scored = {key: image.row[key] for key in ("score", "class")}
+            judged.append(replace(image, row=scored))  # boxes are written; any number of images fits
     result = {"family": settings.family, "digest": digest_of(weights), **figures(judged)}
     if json:
         print_json(result)

@@ -125,6 +125,10 @@ class Follower:
             topics = ", ".join(topic.name for topic in self._topics.values())
             raise ConfigurationError(f"expected a period from {at} on: what is older is not kept on {topics} any more")
 
+    def keeps_from(self, from_ms: int) -> bool:
+        """Whether retention has removed no record that is younger than `from_ms`, ms since the epoch."""
+        return self._whole_from_ms() <= from_ms
+
     def _whole_from_ms(self) -> int:
         """From when on nothing was removed, ms since the epoch: 0 where nothing was, now where everything was."""
         try:

@@ -91,7 +91,8 @@ class LocalLine:
         self._services = Supervisor(on_restart=self._restarted)
         self._kept = Supervisor(on_restart=self._restarted)
         self._kafka = kafka_service(self._run_dir)
-        self._triton = triton_service(self._run_dir, TritonSettings().model_repository)
+        models = TritonSettings()
+        self._triton = triton_service(self._run_dir, models.model_repository, trained=models.trained_models)
         self._health: dict[str, int] = {}
         self._children: dict[str, Child] = {}
         self._ledger: Child | None = None

@@ -13,9 +13,11 @@ import typer
 
 from cli import (
     alerts,
+    baselines,
     camera,
     certificates,
     check,
+    datasets,
     dead_letters,
     demo,
     evaluate,
@@ -25,9 +27,12 @@ from cli import (
     plc,
     publish,
     references,
+    release,
     replay,
     report,
+    retrain,
     review,
+    rollback,
     run,
     simulate,
     tail,
@@ -58,12 +63,17 @@ app.command("ledger")(ledger.command)
 app.command("dead-letters")(dead_letters.command)
 app.add_typer(replay.app, name="replay")
 app.command("report")(report.command)
+app.add_typer(baselines.app, name="baselines")
 app.command("review")(review.command)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(references.app, name="references")
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
+app.command("retrain")(retrain.command)
+app.command("release")(release.command)
+app.command("rollback")(rollback.command)
 app.add_typer(camera.app, name="camera")
 app.add_typer(plc.app, name="plc")
 app.add_typer(certificates.app, name="certificates")

@@ -13,7 +13,7 @@ import cv2
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cli import charts
+from cli import chart_drawing, charts
 from cli.report_source import Source, read_source
 from processors.period_report import Period, PeriodReport, period_report
 from processors.report_chart import MarkedPoint
@@ -47,6 +47,8 @@ def report_of(plant: Plant, plant_dir: Path, source: Source, period: Period) -> 
         verdicts=source.verdicts,
         states=source.states,
         size=lambda recipe, view: sizes.get((recipe, view)),
+        points=source.points,
+        readings=source.readings,
     )
 
 
@@ -94,6 +96,9 @@ def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source
             for each in report.stations
         },
         marked={each.station: [point for point in each.points if _is_marked(point)] for each in report.stations},
+        charted=[
+            (each, chart_drawing.drawn(each.points, lambda at_ns: clock(at_ns, "%H:%M:%S"))) for each in report.charts
+        ],
         maps=[(each, charts.defect_map(each.cells, each.crowd)) for each in report.maps],
         digest=digest_of(report),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

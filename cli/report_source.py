@@ -9,14 +9,17 @@ from typing import Any
 from cli.following import Follower, Seen
 from processors.period_report import Period
 from processors.quality.oee import StateChange
+from processors.report_capability import wanted_channels
 from schemas.alerts import Alert, AlertState
+from schemas.charts import ChartPoint
 from schemas.commands import Command
 from schemas.inspections import ModelUse
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.plc_events import LineStateChanged
+from schemas.sensors import SensorReading
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERTS, COMMAND_RESULTS, COMMANDS, PLC_EVENTS, VERDICTS, Topic
+from schemas.topics import ALERTS, CHARTS, COMMAND_RESULTS, COMMANDS, PLC_EVENTS, SENSORS, VERDICTS, Topic
 from schemas.verdicts import Verdict
 
 CLOCK_MARGIN_MS = 15 * 60_000
@@ -38,13 +41,16 @@ class Offsets:
 
 @dataclass(slots=True)
 class Source:
-    """The messages of a period. `offsets` by topic and partition; `models` by name, version and digest."""
+    """The messages of a period. `offsets` by topic and partition; `models` by name, version and digest; `readings` None where
+    retention has removed some."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     states: dict[str, list[StateChange]] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
     open_alerts: list[Alert] = field(default_factory=list)
     open_commands: list[Command] = field(default_factory=list)
+    points: list[ChartPoint] = field(default_factory=list)
+    readings: list[SensorReading] | None = field(default_factory=list)
     models: set[ModelUse] = field(default_factory=set)
     offsets: dict[tuple[str, int], Offsets] = field(default_factory=dict)
 
@@ -74,6 +80,14 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
         if isinstance(event, LineStateChanged) and event.occurred_at_ns < period.to_ns:
             source.states.setdefault(event.station, []).append(StateChange(event.occurred_at_ns, event.mode))
     _take_alerts(source, read(ALERTS, back_ms=ALERTS_BACK_MS), period)
+    if plant.statistics.charts:
+        source.points = [point for point in read(CHARTS) if period.holds(point.start_at_ns)]
+    if wanted := wanted_channels(plant):
+        with Follower(plant=plant, settings=kafka, topics=(SENSORS,)) as follower:
+            follower.require_from(period.from_ns // NS_PER_MS)
+        source.readings = [
+            each for each in read(SENSORS) if period.holds(each.measured_at_ns) and (each.asset, each.channel) in wanted
+        ]
     answered = {result.id for result in read(COMMAND_RESULTS)}
     commands = {each.id: each for each in read(COMMANDS) if period.holds(each.issued_at_ns)}
     source.open_commands = [each for each in commands.values() if each.id not in answered]

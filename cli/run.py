@@ -38,8 +38,9 @@ STAGE_MODULES: dict[str, str] = {
 NICENESS = {"statistics": 5, "alerts": 5, "retraining": 5, "sensors": 5, "record": 5, "backfill": 15}
 """Stages that a part does not wait for leave the processor to those that it waits for, where they share a machine."""
 
-BEFORE_A_VERDICT = ("station_gateway", "inspect", "judge")
-"""Stages that say on `readiness` whether they can work: without them a part gets no verdict in time."""
+SAYS_READINESS = ("station_gateway", "inspect", "judge", "plc_gateway", "backfill")
+"""Stages that say on `readiness` whether they can work: without the first three a part gets no verdict in time. The PLC gateway says
+which recipes are wanted, and the backfill which ones it keeps on the Triton that it shares with inspect."""
 
 StageRun = Callable[..., Awaitable[None]]
 
@@ -85,7 +86,7 @@ async def _until_stopped(run: StageRun, plant: Plant, plant_dir: Path, stage: St
     kafka = KafkaSettings()
     async with AsyncExitStack() as beside:
         await beside.enter_async_context(TopicCheck(plant=plant, stage=stage, kafka=kafka, on_failure=stop.set))
-        if stage.name in BEFORE_A_VERDICT:
+        if stage.name in SAYS_READINESS:
             await beside.enter_async_context(ReadinessTeller(plant=plant, stage=stage, kafka=kafka))
         await run(plant, **arguments)
     stage.log.info("stage_stopped", plant=plant.plant)

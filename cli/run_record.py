@@ -75,6 +75,8 @@ class Kept:
 
     def _verdict(self, verdict: Verdict, truth: TrueClasses) -> None:
         classes = truth.get((verdict.part_id, verdict.visit))
+        if verdict.challenge:
+            return
         if classes is not None:
             key = (bool(classes), verdict.verdict)
             self.confusion[key] = self.confusion.get(key, 0) + 1

@@ -23,6 +23,9 @@ def print_summary(console: Console, report: Mapping[str, Any], file: Path) -> No
         f"{parts['arrived']} arrived, {parts['verdicts']} verdicts: {parts['ok']} OK, {parts['not_ok']} not OK, "
         f"{parts['not_decidable']} not decidable",
     )
+    challenges = report["challenges"]
+    if challenges["passed"] + challenges["failed"]:
+        table.add_row("challenge parts", f"{challenges['passed']} found, {challenges['failed']} not")
     if truth["good"] + truth["bad"]:
         table.add_row(
             "against truth",

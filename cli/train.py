@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
 
 from cli.options import Json, print_json
@@ -21,6 +23,10 @@ def command(
     escape_cost: Annotated[float, typer.Option(min=0, help="Cost of a bad part that passes.")] = 10.0,
     overkill_cost: Annotated[float, typer.Option(min=0, help="Cost of a good part that is rejected.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights at the start, and the order.")] = 1,
+    simulate_defects: Annotated[
+        str | None,
+        typer.Option(help="Bare boards: learn from good ones with drawn defects; their copper is `dark` or `light`."),
+    ] = None,
     check_split: Annotated[bool, typer.Option(help="Only read the labels and show the split.")] = False,
     json: Json = False,
 ) -> None:
@@ -41,6 +47,8 @@ def command(
         overkill_cost=overkill_cost,
         seed=seed,
         say=lambda line: print(line, file=sys.stderr, flush=True),
+        simulate_copper=simulate_defects,
+        begun_at_s=time.monotonic() - (time.time() - psutil.Process().create_time()),  # loading torch counts too
     )
     if json:
         print_json(card)

@@ -1,7 +1,8 @@
 """A GigE Vision or USB3 Vision camera in its process: one thread receives frames, another binds them to parts.
 
 Hardware trigger: every frame is received and bound by counters (`gateways.trigger_binding`). Software trigger: each question fires
-one exposure; after one that did not come, the acquisition is started anew, so that a late frame is never taken for the next.
+one exposure, and its frame is known by its number (`gateways.software_binding`); after one that did not come, or that nobody asked
+for, the acquisition is started anew.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gateways.camera_child import Send
 from gateways.camera_wire import Answer, Ask, Failure, Told
 from gateways.picture_encoding import encoded, refuse_size
 from gateways.picture_source import CaptureFailed
+from gateways.software_binding import Fits, SoftwareBinding, Stray
 from gateways.stream_clock import StreamClock
 from gateways.trigger_binding import Bound, TriggerBinding
 from schemas.patience import pause_s
@@ -33,6 +35,9 @@ LOOK_EVERY_S = 0.01
 CHECK_EVERY_S = 1.0
 """How often a silent camera is asked whether it is there: without a trigger, silence is normal."""
 WAITING_FRAMES = 8
+QUIET_S = 0.2
+"""A camera that was stopped has sent what it had when no frame came for so long."""
+DRAIN_AT_MOST_S = 1.0
 
 
 class _Shown(NamedTuple):
@@ -56,6 +61,7 @@ class GenicamReader:
         self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
         # bounded: frames that nobody binds in time are lost ones, which the binding finds out by their ids
         self._frames: queue.Queue[_Shown | _Connected] = queue.Queue(WAITING_FRAMES)
+        self._exposures: SoftwareBinding[_Shown] = SoftwareBinding()
         self._binding: TriggerBinding[_Shown] = TriggerBinding(window_s=source.window_ms / 1000)
 
     def start(self) -> None:
@@ -169,19 +175,51 @@ class GenicamReader:
             raise CaptureFailed(f"the camera is away: {self._away}")
         if time.monotonic() > ends_s:
             raise CaptureFailed("its turn came too late: the picture would show another part")
-        while not self._frames.empty():
-            self._frames.get()
+        self._take_strays()
+        if not self._exposures.in_step:
+            self._begin_anew(device)
+        self._exposures.fired(at_s=time.monotonic())
         device.fire()
         while (left_s := ends_s - time.monotonic()) > 0:
             try:
                 event = self._frames.get(timeout=left_s)
             except queue.Empty:
                 break
-            if isinstance(event, _Shown):
-                return event
+            found = self._bound(event)
+            if isinstance(found, Fits):
+                shown: _Shown = found.shown
+                return shown
+            if found is not None and found.ends_it:
+                raise CaptureFailed(f"{found.why}; no picture of it is another part's")
+        self._exposures.gave_up(f"no frame within {self._source.timeout_ms} ms of TriggerSoftware")
+        raise CaptureFailed(self._exposures.out_of_step_because)
+
+    def _bound(self, event: _Shown | _Connected) -> Fits[_Shown] | Stray | None:
+        """What the binding says to a frame; strays are told."""
+        if isinstance(event, _Connected):
+            self._exposures.begun()
+            return None
+        found = self._exposures.frame(event.frame.frame_id, event, exposed_s=event.exposed_s)
+        if isinstance(found, Stray):
+            self._send(Told(what="camera_frame_stray", detail=found.why))
+        return found
+
+    def _take_strays(self) -> None:
+        """Frames that came since the last firing was answered are nobody's."""
+        while not self._frames.empty():
+            self._bound(self._frames.get())
+
+    def _begin_anew(self, device: AravisCamera) -> None:
+        """A new acquisition, once nothing of the one before comes any more."""
         device.stop()
+        drained_s = time.monotonic() + DRAIN_AT_MOST_S
+        while time.monotonic() < drained_s:
+            try:
+                self._bound(self._frames.get(timeout=QUIET_S))
+            except queue.Empty:
+                break
         device.start()
-        raise CaptureFailed(f"no frame within {self._source.timeout_ms} ms of TriggerSoftware")
+        self._exposures.begun()
 
     # --- answers -----------------------------------------------------------------------------------------------------
 

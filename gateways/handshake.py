@@ -32,6 +32,7 @@ class Shown(NamedTuple):
     """What the PLC is shown."""
 
     trigger_ready: bool
+    ready_recipe: str
     trigger_seen: int
     error_code: HandshakeCode
     error_text: str
@@ -46,6 +47,7 @@ class StationHandshake:
         self._recipes = frozenset(recipes)
         self._not_ready, self._not_ready_text = HandshakeCode.STARTING, "the gateway has just started"
         self._not_ready_since_s = 0.0
+        self._recipe = ""
         self._fault, self._fault_text = HandshakeCode.NONE, ""
         self._reset: object = None
         self._trigger_seen = 0
@@ -55,13 +57,13 @@ class StationHandshake:
         """A fault is shown before the reason why TriggerReady is false: it waits for a person."""
         ready = self._not_ready is HandshakeCode.NONE
         code, text = (self._fault, self._fault_text) if self._fault else (self._not_ready, self._not_ready_text)
-        return Shown(ready, self._trigger_seen, code, text)
+        return Shown(ready, self._recipe if ready else "", self._trigger_seen, code, text)
 
     def look(
-        self, *, broker_away: bool, stages_away: Sequence[str], recipe: str, recipe_lacking: bool, now_s: float
+        self, *, broker_away: bool, stages_away: Sequence[str], recipe: str, recipe_lacks: str, now_s: float
     ) -> None:
-        """Takes in how things stand. `recipe` is what the PLC has selected, "" where it selects none; `recipe_lacking`: something of
-        it is not loaded."""
+        """Takes in how things stand. `recipe` is what the PLC has selected, "" where it selects none; `recipe_lacks` says what of it is
+        not there or not loaded yet."""
         code, text = HandshakeCode.NONE, ""
         if broker_away:
             code, text = HandshakeCode.BROKER_AWAY, "Kafka does not answer, or no stage runs"
@@ -69,9 +71,9 @@ class StationHandshake:
             code, text = _AWAY[stages_away[0]], f"not ready: {', '.join(stages_away)}"
         elif recipe and recipe not in self._recipes:
             code, text = HandshakeCode.UNKNOWN_RECIPE, f"{recipe} is none of {', '.join(sorted(self._recipes))}"
-        elif recipe_lacking:
-            code, text = HandshakeCode.RECIPE_LACKING, f"{recipe}: a reference is not there; inspect's log names it"
-        self._stand_at(code, text, now_s)
+        elif recipe and recipe_lacks:
+            code, text = HandshakeCode.RECIPE_LACKING, f"{recipe}: {recipe_lacks}"
+        self._stand_at(code, text, now_s, recipe=recipe)
 
     def leave(self, *, now_s: float) -> None:
         """The gateway is about to stop."""
@@ -108,16 +110,17 @@ class StationHandshake:
         shown = self.shown
         told = {
             nodes.trigger_ready: shown.trigger_ready,
+            nodes.ready_recipe: shown.ready_recipe,
             nodes.trigger_seen: shown.trigger_seen,
             nodes.error_code: int(shown.error_code),
             nodes.error_text: shown.error_text,
         }
         return {node: value for node, value in told.items() if node is not None}
 
-    def _stand_at(self, code: HandshakeCode, text: str, now_s: float) -> None:
-        if (code, text) == (self._not_ready, self._not_ready_text):
+    def _stand_at(self, code: HandshakeCode, text: str, now_s: float, *, recipe: str = "") -> None:
+        if (code, text, recipe) == (self._not_ready, self._not_ready_text, self._recipe):
             return
         if code and not self._not_ready:
             self._not_ready_since_s = now_s
-        self._not_ready, self._not_ready_text = code, text
+        self._not_ready, self._not_ready_text, self._recipe = code, text, recipe
         self.changed.set()

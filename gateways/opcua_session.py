@@ -1,4 +1,4 @@
-"""One OPC UA session to a PLC: opened, read, written typed, watched, closed. The only module that talks OPC UA.
+"""One OPC UA session to a PLC: opened, read, written typed, watched, closed. With `opcua_subscriptions.py` all that talks OPC UA.
 
 A session is never repaired: the first call that fails for the connection's sake marks it lost, and whoever keeps it
 (`gateways/plc_link.py`) opens another. So nothing read before an outage is mistaken for the state after it.
@@ -16,7 +16,9 @@ from asyncua import Client, Node, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.ua.ua_binary import variant_to_binary
 
+from gateways.opcua_notifications import Publication
 from gateways.opcua_security import secure
+from gateways.opcua_subscriptions import Granted, Monitored, Subscription, Subscriptions
 from schemas.errors import ConfigurationError, Transient
 from schemas.plant import Plc
 
@@ -73,6 +75,7 @@ class OpcUaSession:
         self._types: dict[str, ua.VariantType] = {}
         self._node_ids: dict[str, ua.NodeId] = {}  # by identifier: a sensor gateway asks for thousands a second
         self._lost = asyncio.Event()
+        self._subscriptions = Subscriptions(client, node_id=self._node_id, lose=self._lose)
         self.why_lost = ""
 
     @classmethod
@@ -147,20 +150,25 @@ class OpcUaSession:
 
         It says that there is news, not which: values are read afterwards, so nothing depends on a queue's depth.
         """
-        names = {self._node_id(identifier): identifier for identifier in identifiers}
-        subscription = await self._asked(
-            self._client.create_subscription(self._plc.publishing_interval_ms, _Changes(names, changed, self._lose))
-        )
-        handles = await self._asked(
-            subscription.subscribe_data_change(
-                [self._client.get_node(node) for node in names],
-                queuesize=1,
-                sampling_interval=self._plc.publishing_interval_ms,
-            )
-        )
-        for identifier, handle in zip(identifiers, handles, strict=True):
-            if isinstance(handle, ua.StatusCode):
-                raise NodeFault(f"PLC {self._plc.name}, node {identifier} cannot be watched: {handle.name}")
+
+        def told(publication: Publication) -> None:
+            for item in {report.item for report in publication.reports}:
+                changed(identifiers[item])
+
+        interval_ms = self._plc.publishing_interval_ms
+        subscription = await self.subscribe(interval_ms, told)
+        items = [Monitored(item, node, interval_ms, 1) for item, node in enumerate(identifiers)]
+        for identifier, granted in zip(identifiers, await self.monitor(subscription, items), strict=True):
+            if granted.refused:
+                raise NodeFault(f"PLC {self._plc.name}, node {identifier} cannot be watched: {granted.refused}")
+
+    async def subscribe(self, publishing_ms: float, told: Callable[[Publication], None]) -> Subscription:
+        """A subscription whose publications, signs of life included, go to `told`. Whatever ends it loses the session."""
+        return await self._asked(self._subscriptions.create(publishing_ms, told))
+
+    async def monitor(self, subscription: Subscription, items: Sequence[Monitored]) -> list[Granted]:
+        """Has the PLC sample `items`; each answer says what was granted, or why the node was refused."""
+        return await self._asked(self._subscriptions.monitor(subscription, items))
 
     async def variables(self) -> list[Variable]:
         """Every variable of the plant file's namespace under `Objects`; a `NodeFault` where the PLC has over `MOST_NODES` nodes."""
@@ -200,7 +208,9 @@ class OpcUaSession:
     async def close(self) -> None:
         """Closes session, channel and socket, within a few seconds."""
         self._lose("closed")
+        self._subscriptions.mute()
         await _close(self._client)
+        self._subscriptions.end()
 
     def _node_id(self, identifier: str) -> ua.NodeId:
         known = self._node_ids.get(identifier)
@@ -257,23 +267,6 @@ class OpcUaSession:
 
 
 _BUILT_IN = frozenset(kind.value for kind in ua.VariantType if 1 <= kind.value <= 15)
-
-
-class _Changes:
-    """Receiver of a subscription's notifications, in the names that asyncua calls."""
-
-    def __init__(
-        self, names: Mapping[ua.NodeId, str], changed: Callable[[str], None], lose: Callable[[str], None]
-    ) -> None:
-        self._names = names
-        self._changed = changed
-        self._lose = lose
-
-    def datachange_notification(self, node: Any, _value: Any, _data: Any) -> None:
-        self._changed(self._names[node.nodeid])
-
-    def status_change_notification(self, status: Any) -> None:
-        self._lose(f"subscription ended: {status}")
 
 
 async def _namespace_index(client: Client, plc: Plc) -> int:

@@ -26,6 +26,7 @@ from gateways.plc_link import PlcLink
 from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
 from gateways.readiness_watch import Presence, ReadinessWatch
+from gateways.selected_recipes import SelectedRecipes
 from gateways.spool import open_spool
 from gateways.station_nodes import label_nodes, station_interlocks, station_nodes, stations_of, writable_nodes
 from schemas.commands import CommandResult
@@ -62,7 +63,6 @@ class _ControlledStation:
     departures: RingFollower[Departure]
     needs: tuple[str, ...]
     interlocks: StationInterlocks
-    selected_recipe: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     unread: set[str] = field(default_factory=set)
 
@@ -73,8 +73,9 @@ class _ControlledStation:
 
     @property
     def line(self) -> tuple[str, ...]:
-        """The state of the line: mode, cause, recipe."""
-        return self.nodes.line_mode, self.nodes.line_cause, self.nodes.recipe
+        """The state of the line: mode, cause, recipe, and the next recipe where the PLC announces it."""
+        announced = () if self.nodes.next_recipe is None else (self.nodes.next_recipe,)
+        return self.nodes.line_mode, self.nodes.line_cause, self.nodes.recipe, *announced
 
     def has_changed(self, node: str) -> None:
         """Notes that `node`, one of `watched`, is to be read again."""
@@ -104,6 +105,9 @@ class _Gateway:
         self._stage = stage
         self._publisher = publisher
         self._kafka = kafka
+        self._watch = ReadinessWatch(plant=plant, stage=stage, kafka=kafka)
+        self._look = self._watch.presence.changed
+        recipes = SelectedRecipes(plant=plant, stage=stage, changed=self._look)
         writes_allowed = stage.gauge(
             "writes_allowed", "1 where the PLC's bit allows writes, 0 where it forbids them.", "station"
         )
@@ -115,13 +119,13 @@ class _Gateway:
                 stage=stage,
                 publisher=publisher,
                 writes_allowed=writes_allowed,
+                recipes=recipes,
             )
             for plc in plant.plcs
             if stations_of(plant, plc)
         ]
         self._left_over = publisher.left_over(PLC_EVENTS)
         self._history_known = False
-        self._watch = ReadinessWatch(plant=plant, stage=stage, kafka=kafka)
         self._intake = CommandIntake(
             plant=plant,
             told=self._told_result,
@@ -163,7 +167,12 @@ class _Gateway:
             broker_away = not (heard and self._publisher.connected and self._intake.assigned)
             for controller in self._controllers:
                 controller.look(self._watch.presence, broker_away=broker_away, now_s=now_s)
-            await asyncio.sleep(LOOK_AT_STAGES_S)
+            self._look.clear()
+            try:
+                async with asyncio.timeout(LOOK_AT_STAGES_S):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
 
     async def _take_commands(self) -> None:
         """Only when the results of a former life are on their topic, where the intake looks for them."""
@@ -214,9 +223,11 @@ class _Controller:
         stage: Stage,
         publisher: RecordPublisher,
         writes_allowed: Gauge,
+        recipes: SelectedRecipes,
     ) -> None:
         self._plc = plc
         self._stage = stage
+        self._recipes = recipes
         self.stations = [
             _station(plc, station.name, plant=plant, stage=stage, publisher=publisher, writes_allowed=writes_allowed)
             for station in stations_of(plant, plc)
@@ -250,11 +261,12 @@ class _Controller:
         """Keeps the handshakes of the stations at how things stand."""
         for station in self.stations:
             away = [stage for stage in station.needs if not presence.is_ready(stage, now_s=now_s)]
+            recipe = self._recipes.selected(station.name)
             station.handshake.look(
                 broker_away=broker_away,
                 stages_away=away,
-                recipe=station.selected_recipe,
-                recipe_lacking=presence.is_lacking(station.selected_recipe, now_s=now_s),
+                recipe=recipe,
+                recipe_lacks=presence.lacks(recipe, now_s=now_s),
                 now_s=now_s,
             )
             if station.handshake.shown.trigger_ready:
@@ -313,8 +325,8 @@ class _Controller:
                 self._stage.emit(Noticed(what="ring_torn", subject=station.name, detail=str(error)))
                 station.unread.update((nodes.trigger_count, nodes.departure_count))  # with the next news
             if not news.isdisjoint(station.line):
-                mode, cause, recipe = await session.read(station.line)
-                station.selected_recipe = str(recipe or "")
+                mode, cause, recipe, *coming = await session.read(station.line)
+                self._recipes.take(station.name, selected=recipe, coming=next(iter(coming), None), report=report)
                 await report.line(mode, cause)
                 await report.recipe(recipe)
 

@@ -17,6 +17,8 @@ from schemas.telemetry import AttemptRepeated, Noticed, Stage
 # A session that lived this long was no failed attempt: the next pauses start small again.
 SETTLED_AFTER_S = 10.0
 START_GRACE_S = 10.0
+LONGEST_PAUSE_S = 1.0
+"""A PLC that starts accepts connections before it answers: an attempt then hangs for a request's time (2 s), and the pause comes on top."""
 
 
 class PlcLink:
@@ -93,7 +95,7 @@ class PlcLink:
                 self._went_down(reason)
             attempt += 1
             self._stage.emit(AttemptRepeated(service="plc", detail=reason, attempt=attempt))
-            await asyncio.sleep(pause_s(attempt))
+            await asyncio.sleep(pause_before(attempt))
 
     async def _use(self, session: OpcUaSession, work: Callable[[OpcUaSession], Awaitable[None]]) -> str:
         """Runs `work` until it or the session ends; returns why."""
@@ -120,3 +122,8 @@ class PlcLink:
         if session is not None:
             self._changed.set()
             self._changed = asyncio.Event()
+
+
+def pause_before(attempt: int) -> float:
+    """Seconds before the next attempt, after number `attempt` (from 1) failed."""
+    return pause_s(attempt, longest_s=LONGEST_PAUSE_S)

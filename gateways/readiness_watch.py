@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,16 +25,19 @@ class Presence:
     """What was said, and when it was heard (monotonic s). A process that has not been heard for `SILENT_AFTER_S` is away."""
 
     def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        """Set with everything that is heard."""
         self._heard: dict[tuple[str, str], tuple[StageReadiness, float]] = {}
 
     def hear(self, said: StageReadiness, *, now_s: float) -> None:
         """Takes a statement over; what is silent is forgotten, so that processes that come and go do not add up."""
         self._heard[said.stage, said.instance] = said, now_s
         self._heard = {who: heard for who, heard in self._heard.items() if now_s - heard[1] <= SILENT_AFTER_S}
+        self.changed.set()
 
     def hears_anyone(self, *, now_s: float) -> bool:
-        """Whether any process said anything of late: else the broker is away, or no stage runs."""
-        return any(now_s - at_s <= SILENT_AFTER_S for _, at_s in self._heard.values())
+        """Whether a process of another stage said anything of late: else the broker is away, or no stage runs."""
+        return any(now_s - at_s <= SILENT_AFTER_S for said, at_s in self._heard.values() if said.stage != "plc_gateway")
 
     def is_ready(self, stage: str, *, now_s: float) -> bool:
         """Whether at least one process of the stage said of late that it can work."""
@@ -41,12 +45,18 @@ class Presence:
             said.ready and now_s - at_s <= SILENT_AFTER_S for said, at_s in self._heard.values() if said.stage == stage
         )
 
-    def is_lacking(self, recipe: str, *, now_s: float) -> bool:
-        """Whether a process that works cannot do the recipe: a part may come to just that one."""
-        return any(
-            said.ready and recipe in said.lacking_recipes and now_s - at_s <= SILENT_AFTER_S
-            for said, at_s in self._heard.values()
-        )
+    def lacks(self, recipe: str, *, now_s: float) -> str:
+        """What an inspect process that works lacks to do the recipe, "" where none does: a part may come to just that one."""
+        if not recipe:
+            return ""
+        for who, (said, at_s) in sorted(self._heard.items()):
+            if said.stage != "inspect" or not said.ready or now_s - at_s > SILENT_AFTER_S:
+                continue
+            # a release before this one lists only what it lacks
+            unknown = bool(said.warm_recipes) and recipe not in said.warm_recipes
+            if recipe in said.lacking_recipes or unknown:
+                return f"{'/'.join(who)}: {said.lacking_reasons.get(recipe, 'not loaded')}"
+        return ""
 
 
 class ReadinessWatch:

@@ -1,28 +1,31 @@
-"""The sensor gateway: reads the channels of machines from their PLC at their sampling time and publishes the readings.
+"""The sensor gateway: has machines' PLCs sample their channels, and publishes the readings.
 
-A sample that is no finite number is counted and left out, and ends its block (`sample_blocks.py`). A reading that could not be
-published has used up its sequence, so a gap in the sequences is a loss, and nothing else is.
+Each channel is a monitored item: the PLC samples it every `sample_ms`, keeps the samples until it publishes them, and reports what has
+changed. `sample_series.py` makes regular samples of that, `sampled_channel.py` tells samples from what is none. A channel that is not
+reported for `LOOK_AFTER_S` is read, so a value that stands still is known to be one.
+
+A reading that could not be published has used up its sequence, so a gap in the sequences is a loss, and nothing else is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gateways.lifetime import show_ready, together, until_stopped
+from gateways.lifetime import show_ready, until_stopped
 from gateways.manifests import new_session
-from gateways.opcua_session import OpcUaSession, Reading
+from gateways.opcua_session import OpcUaSession
 from gateways.outbox import Fate
 from gateways.plc_link import PlcLink
+from gateways.plc_sampling import PlcSampling
 from gateways.publisher import RecordPublisher
-from gateways.sample_blocks import LARGEST, Block, SampleBlocks
+from gateways.sample_blocks import Block
+from gateways.sampled_channel import SampledChannel, Taken
 from gateways.spool import open_spool
-from schemas.plant import Asset, Channel, Plant
+from schemas.plant import Asset, Plant, Plc
 from schemas.reasons import DropReason
 from schemas.sensors import SensorReading
 from schemas.settings import KafkaSettings
@@ -44,115 +47,67 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
         spool=open_spool(plant=plant.plant, stage=stage),
     )
     async with publisher:
-        sampler = Sampler(publisher=publisher, stage=stage)
-        links = {
-            plc.name: PlcLink(plc=plc, plant_dir=plant_dir, stage=stage)
-            for plc in plant.plcs
-            if any(asset.plc == plc.name for asset in plant.assets)
-        }
-        assets = {name: [asset for asset in plant.assets if asset.plc == name] for name in links}
+        readings = Readings(publisher=publisher, stage=stage)
+        assets = {plc: [asset for asset in plant.assets if asset.plc == plc.name] for plc in plant.plcs}
+        links = {plc: PlcLink(plc=plc, plant_dir=plant_dir, stage=stage) for plc, found in assets.items() if found}
         await until_stopped(
             stop,
             publisher.failed(),
             show_ready(stage, lambda: publisher.connected and all(link.up for link in links.values())),
-            *(link.run(partial(sampler.sample_all, assets[name])) for name, link in links.items()),
+            *(link.run(partial(_sample, plc, assets[plc], readings)) for plc, link in links.items()),
         )
         await publisher.drained(within_s=FINISH_S)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Sampled:
-    """A channel with the next sequence of its readings."""
-
-    asset: str
-    channel: Channel
-    blocks: SampleBlocks
-    next_sequence: int = 0
+async def _sample(plc: Plc, assets: Sequence[Asset], readings: Readings, session: OpcUaSession) -> None:
+    """Samples the channels of `assets` while the session to their PLC lasts."""
+    await PlcSampling(plc=plc, assets=assets, readings=readings, session=session).run()
 
 
-class Sampler:
-    """Samples channels and publishes their readings. One session (a new start of sequences) per Sampler."""
+class Readings:
+    """Publishes what channels' reports came to. One session (a new start of sequences) per life of the gateway."""
 
     def __init__(self, *, publisher: RecordPublisher, stage: Stage) -> None:
         self._publisher = publisher
         self._stage = stage
         self._session = new_session()
-        self._sampled: dict[tuple[str, str], _Sampled] = {}
+        self._next_sequence: dict[str, int] = {}
 
-    async def sample_all(self, assets: Sequence[Asset], session: OpcUaSession) -> None:
-        """Samples the channels of `assets` while the session to their PLC lasts."""
-        by_period: dict[int, list[_Sampled]] = {}
-        for asset in assets:
-            for channel in asset.channels:
-                if channel.node is not None:
-                    blocks = SampleBlocks(length=channel.block_samples, period_ms=channel.sample_ms)
-                    sampled = self._sampled.setdefault(
-                        (asset.name, channel.name), _Sampled(asset=asset.name, channel=channel, blocks=blocks)
-                    )
-                    by_period.setdefault(channel.sample_ms, []).append(sampled)
-        await together(*(self._sample(period, channels, session) for period, channels in by_period.items()))
+    def tell(self, what: str, *, subject: str, detail: str) -> None:
+        """Something noticed."""
+        self._stage.emit(Noticed(what=what, subject=subject, detail=detail))
 
-    async def _sample(self, sample_ms: int, channels: Sequence[_Sampled], session: OpcUaSession) -> None:
-        """One read for all channels of one period; a read that comes late shifts the next ones, and never bunches them."""
-        due_s = time.monotonic()
-        nodes = [sampled.channel.node or "" for sampled in channels]
-        try:
-            while True:
-                measured_at_ns = time.time_ns()
-                for sampled, reading in zip(channels, await session.read_each(nodes), strict=True):
-                    self._take(sampled, reading, measured_at_ns)
-                due_s = max(due_s + sample_ms / 1000, time.monotonic())
-                await asyncio.sleep(due_s - time.monotonic())
-        finally:
-            for sampled in channels:
-                self._submit(sampled, sampled.blocks.cut())
+    def publish(self, channel: SampledChannel, taken: Taken, *, at_ns: int) -> None:
+        """Samples, taken up to `at_ns`."""
+        count = taken.samples + taken.unusable
+        if count:
+            self._stage.taken("samples", at_ms=at_ns // 1_000_000, count=count)
+        if taken.unusable:
+            self._stage.finished(seconds=0.0, count=taken.unusable)
+        for block in taken.blocks:
+            self._submit(channel, block)
 
-    def _take(self, sampled: _Sampled, reading: Reading, measured_at_ns: int) -> None:
-        channel, subject = sampled.channel, f"{sampled.asset}/{sampled.channel.name}"
-        self._stage.taken("samples", at_ms=measured_at_ns // 1_000_000)
-        unusable = why_unusable(reading)
-        if unusable is None and channel.block_samples > 1 and abs(reading.value) > LARGEST:
-            unusable = "too_large"
-        if unusable is not None:
-            self._stage.emit(Noticed(what=unusable, subject=subject, detail=f"{reading.value!r}, {reading.status}"))
-            self._stage.finished(seconds=0.0)
-            self._submit(sampled, sampled.blocks.cut())
-            return
-        self._submit(sampled, sampled.blocks.take(float(reading.value), at_ns=measured_at_ns))
-
-    def _submit(self, sampled: _Sampled, blocks: Sequence[Block]) -> None:
-        channel, subject = sampled.channel, f"{sampled.asset}/{sampled.channel.name}"
-        for block in blocks:
-            sequence, sampled.next_sequence = sampled.next_sequence, sampled.next_sequence + 1
-            alone = channel.block_samples == 1
-            message = SensorReading(
-                id=f"{subject}/{self._session}/{sequence}",
-                asset=sampled.asset,
-                channel=channel.name,
-                session=self._session,
-                sequence=sequence,
-                measured_at_ns=block.first_at_ns,
-                unit=channel.unit,
-                value=block.values[0] if alone else None,
-                waveform=None if alone else block.as_waveform(),
-                sample_rate_hz=None if alone else 1000 / channel.sample_ms,
-            )
-            tell = partial(self._settle, subject, time.monotonic(), len(block.values))
-            self._publisher.submit(SENSORS, sampled.asset, message, tell=tell, droppable=True)
+    def _submit(self, sampled: SampledChannel, block: Block) -> None:
+        channel, subject = sampled.channel, sampled.subject
+        sequence = self._next_sequence.get(subject, 0)
+        self._next_sequence[subject] = sequence + 1
+        alone = channel.block_samples == 1
+        message = SensorReading(
+            id=f"{subject}/{self._session}/{sequence}",
+            asset=sampled.asset,
+            channel=channel.name,
+            session=self._session,
+            sequence=sequence,
+            measured_at_ns=block.first_at_ns,
+            unit=channel.unit,
+            value=block.values[0] if alone else None,
+            waveform=None if alone else block.as_waveform(),
+            sample_rate_hz=None if alone else 1000 / channel.sample_ms,
+        )
+        tell = partial(self._settle, subject, time.monotonic(), len(block.values))
+        self._publisher.submit(SENSORS, sampled.asset, message, tell=tell, droppable=True)
 
     def _settle(self, subject: str, began_s: float, samples: int, fate: Fate) -> None:
         if fate is Fate.DROPPED:
             self._stage.emit(DroppedByRule(reason=DropReason.BROKER_AWAY, subject=subject))
-        for _ in range(samples):
-            self._stage.finished(seconds=time.monotonic() - began_s)
-
-
-def why_unusable(reading: Reading) -> str | None:
-    """Why a reading is no sample: `bad_quality`, `not_a_number` or `wrong_type`; None where it is one."""
-    if not reading.good:
-        return "bad_quality"
-    if reading.value is None or isinstance(reading.value, bool) or not isinstance(reading.value, int | float):
-        return "wrong_type"
-    if not math.isfinite(reading.value):
-        return "not_a_number"
-    return None
+        self._stage.finished(seconds=time.monotonic() - began_s, count=samples)

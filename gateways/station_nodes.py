@@ -49,6 +49,7 @@ def writable_nodes(nodes: PlcNodes) -> tuple[str, ...]:
     named = (
         nodes.gateway_heartbeat,
         nodes.trigger_ready,
+        nodes.ready_recipe,
         nodes.trigger_seen,
         nodes.error_code,
         nodes.error_text,

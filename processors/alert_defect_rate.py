@@ -1,4 +1,4 @@
-"""Defect rate: the share of NOT_OK among a station's decided parts of the last `window_ms` of event time."""
+"""Defect rate: the share of NOT_OK among a station's decided parts of the last `window_ms` of event time, challenge parts left out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DefectRate:
 
     def see(self, message: AlertInput, *, at_ns: int, now_ns: int) -> list[Finding]:
         """Counts a verdict."""
-        if not isinstance(message, Verdict) or message.station not in self._stations:
+        if not isinstance(message, Verdict) or message.station not in self._stations or message.challenge:
             return []
         parts, key = self._parts[message.station], (message.part_id, message.visit)
         newest_ns = self._newest_ns[message.station] = max(

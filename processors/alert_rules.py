@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from processors.alert_episodes import Finding
+from schemas.charts import ChartPoint
 from schemas.inspections import Inspection
 from schemas.plc_events import PlcEvent
 from schemas.verdicts import Verdict
 
-AlertInput = Verdict | Inspection | PlcEvent
+AlertInput = Verdict | Inspection | PlcEvent | ChartPoint
 
 
 class Watch(Protocol):

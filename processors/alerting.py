@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from processors.alert_actions import AlertStep, can_act, with_action
+from processors.alert_challenge import ChallengeWatch
+from processors.alert_chart import ChartWatch
 from processors.alert_defect_rate import DefectRate
 from processors.alert_episodes import Episodes, Finding, Raise
 from processors.alert_faults import MissingFrames, PlcHeartbeat
@@ -13,13 +15,15 @@ from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
 from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
+    SENSOR_RULES,
     AlertRule,
+    ChallengeRule,
+    ChartRule,
     DefectRateRule,
     ImageHealthRule,
     MissingFramesRule,
     PlcHeartbeatRule,
     Rule,
-    SensorLimitRule,
     SilentCameraRule,
     SilentStationRule,
     WrongLaneRule,
@@ -34,7 +38,7 @@ class Alerting:
 
     def __init__(self, *, plant: Plant, stations: frozenset[str]) -> None:
         self._plant = plant
-        self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SensorLimitRule)}
+        self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SENSOR_RULES)}
         self._watches = {rule.name: _watch(rule, plant, stations) for rule in self._rules.values()}
         self._episodes = Episodes(self._rules.values())
 
@@ -84,8 +88,10 @@ _WATCHES: dict[type[AlertRule], Callable[..., Watch]] = {
     PlcHeartbeatRule: PlcHeartbeat,
     ImageHealthRule: ImageHealthWatch,
     WrongLaneRule: WrongLane,
+    ChallengeRule: ChallengeWatch,
+    ChartRule: ChartWatch,
 }
-"""Of each rule that needs the plant. Sensor limits are judged by the sensors stage."""
+"""Of each rule that needs the plant. What sensors say is judged by the sensors stage."""
 
 
 def _watch(rule: Rule, plant: Plant, stations: frozenset[str]) -> Watch:

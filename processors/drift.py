@@ -2,8 +2,9 @@
 disagree with the line too often.
 
 Verdicts are all it needs: a revision 1 carries the score of every view, and each review of a person comes back as a higher revision.
-Only parts that the line called OK count for the scores, so that a bad batch is no drift. The model named is the recipe's classifier,
-for it is what learns; golden comparison has no weights.
+Only parts that the line called OK count for the scores, so that a bad batch is no drift. The model named is the one of the recipe's
+inspection that learns: the classifier behind a golden comparison, which itself has no weights, or the trained model. Views with an
+inspection of their own count for it too.
 
 At most one request per model in `minimum_interval_ms`, and `most_per_30_days`, whatever the cause and the station; what came before the
 last one is not used as evidence again. Time is that of the verdict's record, so a replay comes to the same result.
@@ -87,6 +88,8 @@ class DriftWatch:
 
         `line` is what the line said of a reviewed part that is not remembered.
         """
+        if verdict.challenge:
+            return False  # made to be bad: no sample of what the line makes
         if verdict.revision > 1:
             return self._reviewed(verdict, at_ns, line)
         visit = _visit(verdict)
@@ -157,7 +160,7 @@ class DriftWatch:
 
     def _model(self, verdict: Verdict) -> str | None:
         recipe = self._plant.recipe(verdict.recipe)
-        return recipe.inspection.classifier.name if recipe else None
+        return recipe.inspection.learner.name if recipe else None
 
 
 class _Newest(Generic[Key, Value]):

@@ -10,7 +10,7 @@ from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.plant import Camera, Plant
 from schemas.reasons import RefusalReason
-from schemas.recipes import Recipe, View
+from schemas.recipes import Recipe, View, ViewInspection
 
 _NAMES = ("id", "station", "camera", "view", "session", "part_id", "recipe", "sha256", "uri", "reference")
 
@@ -22,6 +22,11 @@ class Assignment:
     camera: Camera
     recipe: Recipe
     view: View
+
+    @property
+    def inspection(self) -> ViewInspection:
+        """How the view is inspected."""
+        return self.recipe.inspection_of(self.view)
 
 
 def check_names(frame: Frame) -> None:

@@ -28,14 +28,20 @@ class FramePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What was found on a frame. `reference` is the digest (`sha256:<hex>`) of what it was compared with."""
+    """What was found on a frame.
+
+    `reference` is the digest (`sha256:<hex>`) of what it was compared with, `imaging` how the camera saw beside that; both None where
+    it was compared with nothing. `tolerance` is the digest of the tolerance map, `heat_map` is as of `Inspection`.
+    """
 
     defects: tuple[Defect, ...]
     anomaly_score: float
     models: tuple[ModelUse, ...]
-    reference: str
     timings: Timings
-    imaging: Imaging
+    reference: str | None = None
+    imaging: Imaging | None = None
+    heat_map: bytes | None = None
+    tolerance: str | None = None
 
 
 def inspected(
@@ -50,8 +56,10 @@ def inspected(
         anomaly_score=found.anomaly_score,
         models=found.models,
         reference=found.reference,
+        tolerance=found.tolerance,
         timings=found.timings,
         imaging=found.imaging,
+        heat_map=found.heat_map,
         warnings=tuple(warnings),
         inspected_at_ns=now_ns,
     )

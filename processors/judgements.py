@@ -8,6 +8,7 @@ from typing import Generic
 from processors.part_state import Source
 from schemas.commands import Command
 from schemas.errors import Refused
+from schemas.records import AuditEvent
 from schemas.verdicts import DefectEvent, Verdict
 
 
@@ -18,6 +19,7 @@ class Decision(Generic[Source]):
     First the verdict, and once it is acknowledged defects and command: a crash in between leaves a verdict whose command is
     made again, never a command whose verdict may come out differently. `is_on_topic`: the verdict went out before a restart,
     send only what follows. Then the sources are finished. `triggered_at_ns` is when the part arrived (see `believed_time`).
+    `audit` tells of a challenge part.
     """
 
     verdict: Verdict
@@ -26,6 +28,7 @@ class Decision(Generic[Source]):
     sources: tuple[Source, ...]
     triggered_at_ns: int
     is_on_topic: bool = False
+    audit: AuditEvent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

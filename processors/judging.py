@@ -21,6 +21,7 @@ from heapq import heappop, heappush
 from typing import Generic
 
 from processors.believed_time import believed_ns, is_skewed
+from processors.challenges import audited, marked
 from processors.decided_parts import DEFAULT_LIMIT, DecidedParts
 from processors.early_inspections import Early, EarlyInspections
 from processors.judgements import Decision, Done, Judgement, Notice, Refusal
@@ -242,7 +243,9 @@ class Judge(Generic[Source]):
         self._open_bytes -= part.size_bytes
         line = self._plant.line_of(visit.station)
         assert line is not None, "a station without a line was refused on arrival"
-        verdict = decide(part, line=line, now_ns=now_ns, seen_in_time=seen_in_time)
+        station = self._plant.station(visit.station)
+        assert station is not None, "a part of an unknown station was refused on arrival"
+        verdict = marked(decide(part, line=line, now_ns=now_ns, seen_in_time=seen_in_time), station.challenges)
         self._remember(visit, verdict)
         return self._consequences(
             verdict, part.arrival, tuple(part.sources), part.arrived_at_ns, now_ns, has_left=part.has_left
@@ -269,6 +272,7 @@ class Judge(Generic[Source]):
             verdict=verdict,
             defects=defect_events(verdict),
             command=None if has_left else command(verdict, station, now_ns=now_ns),
+            audit=audited(verdict, station),
             sources=sources,
             triggered_at_ns=believed_ns(arrival.occurred_at_ns, at_ns),
             is_on_topic=is_on_topic,

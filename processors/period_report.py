@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from processors.quality.association import Association, Part, associations
+from processors.quality.association import Association, associations
 from processors.quality.oee import Effectiveness, StateChange, StateTimes, effectiveness, state_times
 from processors.quality.pareto import ParetoRow, pareto
 from processors.quality.position_map import Cluster, DefectPosition, cluster, defect_map
@@ -25,11 +25,16 @@ from processors.quality.yields import (
     sigma_level,
     station_yields,
 )
+from processors.report_capability import ChannelCapability, capabilities
+from processors.report_changes import RateChange, rate_change
 from processors.report_chart import MarkedPoint, marked_points
+from processors.report_labels import labelled
+from processors.report_points import ChartedSubject, charted
 from processors.statistics_counts import Contribution, Sums
+from schemas.charts import ChartPoint
 from schemas.message import NS_PER_MS
 from schemas.plant import Line, Plant, Station
-from schemas.reasons import VerdictValue
+from schemas.sensors import SensorReading
 from schemas.statistics import PaneCounts
 from schemas.verdicts import Verdict
 
@@ -61,6 +66,15 @@ class Correction(NamedTuple):
     after: str
     decided_by: str
     decided_at_ns: int
+
+
+class ChallengeCount(NamedTuple):
+    """The parts of a challenge that were brought to a station, and how many of them got the verdict that they must get."""
+
+    station: str
+    challenge: str
+    brought: int
+    passed: int
 
 
 class Map(NamedTuple):
@@ -100,6 +114,10 @@ class PeriodReport:
     maps: list[Map]
     associations: list[Association]
     corrections: list[Correction]
+    challenges: list[ChallengeCount]
+    changes: list[RateChange]
+    charts: list[ChartedSubject]
+    capabilities: list[ChannelCapability]
     sigma_shift: float = USUAL_SHIFT
 
 
@@ -110,22 +128,29 @@ def period_report(
     verdicts: Iterable[Verdict],
     states: Mapping[str, Sequence[StateChange]],
     size: Size,
+    points: Iterable[ChartPoint] = (),
+    readings: Iterable[SensorReading] | None = (),
 ) -> PeriodReport:
-    """The report of a period, from verdicts in any order (any revision, also twice) and the line states of each station."""
+    """The report of a period, from verdicts in any order (any revision, also twice) and the line states of each station; from the
+    points of its charts, and the readings of channels that have a specification (None: they are not kept any more)."""
     revisions: dict[tuple[str, str, int], dict[int, Verdict]] = {}
     for verdict in verdicts:
         if period.holds(verdict.arrived_at_ns):
             key = (verdict.station, verdict.part_id, verdict.visit)
             revisions.setdefault(key, {}).setdefault(verdict.revision, verdict)
-    newest = [revisions[key][max(revisions[key])] for key in sorted(revisions)]
+    known = [revisions[key][max(revisions[key])] for key in sorted(revisions)]
+    newest = [verdict for verdict in known if not verdict.challenge]
     yields = {found.station: found for found in station_yields(_visits(newest))}
+    of_station = {
+        station.name: [verdict for verdict in newest if verdict.station == station.name] for station in plant.stations
+    }
     stations = [
         _station(
             station,
             line=line.name,
             plant=plant,
             period=period,
-            verdicts=[verdict for verdict in newest if verdict.station == station.name],
+            verdicts=of_station[station.name],
             by_unit=yields.get(station.name),
             states=states.get(station.name, ()),
         )
@@ -139,13 +164,28 @@ def period_report(
         rolled_throughput={line.name: _rolled(line, yields) for line in plant.lines},
         pareto=pareto(classes),
         maps=_maps(newest, size),
-        associations=associations(_labelled(newest))[:SHOWN_ASSOCIATIONS],
-        corrections=[_correction(known) for _, known in sorted(revisions.items()) if len(known) > 1],
+        associations=associations(labelled(newest, plant.statistics))[:SHOWN_ASSOCIATIONS],
+        corrections=[_correction(each) for _, each in sorted(revisions.items()) if len(each) > 1],
+        challenges=_challenges(verdict for verdict in known if verdict.challenge),
+        changes=[
+            change
+            for figures in stations
+            if (change := rate_change(figures.station, figures.points, of_station[figures.station]))
+        ],
+        charts=charted(points),
+        capabilities=capabilities(plant, readings),
     )
 
 
 def _visits(verdicts: Iterable[Verdict]) -> Iterable[Visit]:
     return (Visit(each.station, each.part_id, each.visit, each.verdict) for each in verdicts)
+
+
+def _challenges(verdicts: Iterable[Verdict]) -> list[ChallengeCount]:
+    found: dict[tuple[str, str], list[bool]] = {}
+    for verdict in verdicts:
+        found.setdefault((verdict.station, verdict.challenge), []).append(bool(verdict.challenge_passed))
+    return [ChallengeCount(*place, len(passed), sum(passed)) for place, passed in sorted(found.items())]
 
 
 def _rolled(line: Line, yields: Mapping[str, StationYield]) -> float | None:
@@ -198,14 +238,6 @@ def _effectiveness(station: Station, times: StateTimes, counts: PaneCounts) -> E
         parts=counts.parts,
         good_parts=counts.ok,
     )
-
-
-def _labelled(verdicts: Iterable[Verdict]) -> Iterable[Part]:
-    for verdict in verdicts:
-        if verdict.verdict is VerdictValue.NOT_DECIDABLE:
-            continue
-        labels = {"recipe": verdict.recipe, **({"batch": verdict.batch} if verdict.batch else {}), **verdict.labels}
-        yield Part(verdict.verdict is VerdictValue.NOT_OK, labels)
 
 
 def _correction(revisions: Mapping[int, Verdict]) -> Correction:

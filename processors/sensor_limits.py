@@ -72,12 +72,12 @@ class SensorLimits:
         """An alert that went out before we began."""
         self._episodes.recall(alert)
 
-    def recall(self, reading: SensorReading, *, at_ns: int) -> None:
-        """A reading that was judged before we began: remembered, not judged again."""
+    def recall(self, reading: SensorReading, *, at_ns: int) -> bool:
+        """A reading that was judged before we began: remembered, not judged again. Whether it was taken, and for the first time."""
         try:
-            self._findings(reading, at_ns)
+            return self._findings(reading, at_ns) is not None
         except Refused:
-            pass  # it was refused then
+            return False  # it was refused then
 
     def take(self, reading: SensorReading, *, at_ns: int) -> list[AlertStep] | None:
         """A reading whose record has the broker's time `at_ns`. None for a duplicate.

@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from schemas.reasons import VerdictValue
 from schemas.statistics import PaneCounts
-from schemas.verdicts import Verdict, ViewResult
+from schemas.verdicts import CountedVerdict, CountedView, Verdict, ViewResult
+
+AnyVerdict = Verdict | CountedVerdict
+AnyView = ViewResult | CountedView
 
 
 class Contribution(NamedTuple):
@@ -21,7 +24,7 @@ class Contribution(NamedTuple):
     defects_by_class: tuple[tuple[str, int], ...]
 
     @staticmethod
-    def of(verdict: Verdict, *, opportunities: int) -> Contribution:
+    def of(verdict: AnyVerdict, *, opportunities: int) -> Contribution:
         """What `verdict` adds; `opportunities` is how many its recipe gives a part (schemas.recipes.Recipe)."""
         return Contribution(
             verdict=verdict.verdict,
@@ -31,7 +34,7 @@ class Contribution(NamedTuple):
         )
 
     @staticmethod
-    def of_camera(verdict: Verdict, views: Sequence[ViewResult]) -> Contribution:
+    def of_camera(verdict: AnyVerdict, views: Sequence[AnyView]) -> Contribution:
         """What one camera's `views` of the part add: NOT_OK where they have a defect, NOT_DECIDABLE where one is missing or dropped.
 
         A recipe states opportunities for a whole part: a camera has none.
@@ -49,8 +52,11 @@ class Contribution(NamedTuple):
         )
 
 
-def _defects_by_class(views: Sequence[ViewResult]) -> tuple[tuple[str, int], ...]:
-    if not any(view.defects for view in views):
+def _defects_by_class(views: Sequence[AnyView]) -> tuple[tuple[str, int], ...]:
+    for view in views:
+        if view.defects:
+            break
+    else:
         return ()  # most parts
     classes = Counter(defect.class_name for view in views for defect in view.defects)
     return tuple(sorted(classes.items()))
@@ -64,13 +70,13 @@ class Share(NamedTuple):
     counts: Contribution
 
 
-def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> list[Share]:
+def shares(verdict: AnyVerdict, *, by: Sequence[str], opportunities: int) -> list[Share]:
     """Everything that a verdict adds to. A part without a label, or with an empty one, is in no level of it."""
     whole = Contribution.of(verdict, opportunities=opportunities)
     found = [Share("", "", whole)]
     for name in by:
         if name == "camera":
-            found += _camera_shares(verdict)
+            found += camera_shares(verdict)
             continue
         match name:
             case "recipe":
@@ -84,8 +90,9 @@ def shares(verdict: Verdict, *, by: Sequence[str], opportunities: int) -> list[S
     return found
 
 
-def _camera_shares(verdict: Verdict) -> Iterator[Share]:
-    by_camera: dict[str, list[ViewResult]] = {}
+def camera_shares(verdict: AnyVerdict) -> Iterator[Share]:
+    """What each camera's views of the part add to that camera's figures."""
+    by_camera: dict[str, list[AnyView]] = {}
     for view in verdict.views:
         if view.camera:
             by_camera.setdefault(view.camera, []).append(view)

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
-from processors.statistics_counts import Share, Sums, shares
+from processors.statistics_counts import AnyVerdict, Share, Sums, shares
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.windows import Watermark, Window
 from schemas.message import NS_PER_MS, NS_PER_S
 from schemas.statistics import Pane, PaneCounts
 from schemas.statistics_settings import StatisticsSettings
-from schemas.verdicts import Verdict
 
 UPDATES_PER_WINDOW = 60
 
@@ -37,11 +36,13 @@ def retell_after_ns(window: Window) -> int:
 
 
 class Fed(Enum):
-    """What became of a verdict: it counts, it counts in a window that was complete, or it changes nothing."""
+    """What became of a verdict: it counts, it counts in a window that was complete, or it changes nothing: it is there already, or its
+    part was brought to prove the station."""
 
     COUNTED = auto()
     LATE = auto()
     DUPLICATE = auto()
+    CHALLENGE = auto()
 
 
 class StationWindow(NamedTuple):
@@ -100,6 +101,7 @@ class Panes:
         self._next_end_at_ns = 0
         self._recent: dict[tuple[str, str, str], tuple[tuple[Window, ...], list[_Pane]]] = {}
         self._alike: dict[tuple[Share, ...], tuple[Share, ...]] = {}  # most parts are, and each is held for long
+        self._plain: dict[tuple[object, ...], tuple[Share, ...]] = {}
         self._grace_ns = settings.grace_ms * NS_PER_MS
         self._shortest_ms = min(settings.windows_ms)
 
@@ -118,15 +120,15 @@ class Panes:
         """Whether something other than an update of an open window is due: a window closed, or corrected when closed."""
         return bool(self._must_tell or self._missing)
 
-    def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> Fed:
+    def feed(self, verdict: AnyVerdict, *, offset: int, record_at_ms: int) -> Fed:
         """Counts a verdict; a duplicate and a revision that was overtaken change nothing."""
         self._watermark.record_at(record_at_ms * NS_PER_MS)
-        fed = self._count(verdict, offset)
+        fed = Fed.CHALLENGE if verdict.challenge else self._count(verdict, offset)
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
         return fed
 
-    def pass_by(self, verdict: Verdict, *, record_at_ms: int) -> None:
+    def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
         """Lets a verdict move the watermark without counting it."""
         self._watermark.record_at(record_at_ms * NS_PER_MS)
         self._watermark.event_at(verdict.arrived_at_ns)
@@ -177,12 +179,12 @@ class Panes:
     def _is_time(self, key: StationWindow, now_ns: int) -> bool:
         return now_ns - self._panes[key].told_at_ns >= retell_after_ns(key.window)
 
-    def _count(self, verdict: Verdict, offset: int) -> Fed:
+    def _count(self, verdict: AnyVerdict, offset: int) -> Fed:
         key = (verdict.station, verdict.part_id, verdict.visit)
         earlier = self._parts.get(key)
         if earlier is not None and verdict.revision <= earlier.revision:
             return Fed.DUPLICATE
-        found = tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
+        found = self._shares(verdict)
         part = _Part(
             revision=verdict.revision,
             arrived_at_ns=verdict.arrived_at_ns,
@@ -198,7 +200,18 @@ class Panes:
         late = self._watermark.late(Window.containing(part.arrived_at_ns, self._shortest_ms))
         return Fed.LATE if late else Fed.COUNTED
 
-    def _panes_of(self, verdict: Verdict, part: _Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
+    def _shares(self, verdict: AnyVerdict) -> tuple[Share, ...]:
+        """Most parts have no view that counts, and what they add has been worked out for the one before."""
+        if verdict.views:
+            return tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
+        kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, *verdict.labels.items())
+        known = self._plain.get(kind)
+        if known is None:
+            known = tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
+            self._plain[kind] = known
+        return known
+
+    def _panes_of(self, verdict: AnyVerdict, part: _Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
         """The panes that the verdict changes, noted as changed, each with the share of the part that it holds."""
         windows = self._held(verdict.station, self._plan.containing(part.arrived_at_ns))
         log_at_ns = self._watermark.log_at_ns
@@ -222,7 +235,7 @@ class Panes:
         self._missing.update(StationWindow(station, w) for w in windows if w.start_at_ns < self._complete_from_ns)
         return tuple(window for window in windows if window.start_at_ns >= self._complete_from_ns)
 
-    def _panes_in(self, windows: tuple[Window, ...], verdict: Verdict, share: Share) -> list[_Pane]:
+    def _panes_in(self, windows: tuple[Window, ...], verdict: AnyVerdict, share: Share) -> list[_Pane]:
         """The panes of those windows. Mostly the same as last time: then the plan gave the very same windows."""
         place = (verdict.station, share.by, share.level)
         recent = self._recent.get(place)
@@ -230,7 +243,7 @@ class Panes:
             recent = self._recent[place] = windows, [self._pane_in(window, verdict, share) for window in windows]
         return recent[1]
 
-    def _pane_in(self, window: Window, verdict: Verdict, share: Share) -> _Pane:
+    def _pane_in(self, window: Window, verdict: AnyVerdict, share: Share) -> _Pane:
         key = StationWindow(verdict.station, window, share.by, share.level)
         pane = self._panes.get(key)
         if pane is None:
@@ -277,6 +290,7 @@ class Panes:
         self._complete_from_ns = horizon_ns
         self._recent.clear()
         self._alike.clear()
+        self._plain.clear()
         self._parts = {key: part for key, part in self._parts.items() if part.arrived_at_ns >= horizon_ns}
         self._panes = {key: pane for key, pane in self._panes.items() if key.window.start_at_ns >= horizon_ns}
         self._open &= self._panes.keys()

@@ -1,6 +1,7 @@
 """What a run amounted to: messages in, `report.json` out (`Summary.report` shows its form).
 
-Everything is counted once per id. Parts and defects are the line's own judgement (revision 1); a review changes neither.
+Everything is counted once per id. Parts and defects are the line's own judgement (revision 1); a review changes neither. Challenge
+parts are parts like others, but for the truth: that they are bad is no news of what the line makes.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Summary:
         self._arrived = 0
         self._verdicts: Counter[VerdictValue] = Counter()
         self._passed: dict[tuple[str, int], bool] = {}
+        self._challenges: dict[tuple[str, int], bool] = {}
         self._capture_to_inspection = Latencies()
         self._parts = PartLatencies()
         self._commands_sent = 0
@@ -120,7 +122,11 @@ class Summary:
                 "not_ok": self._verdicts[VerdictValue.NOT_OK],
                 "not_decidable": self._verdicts[VerdictValue.NOT_DECIDABLE],
             },
-            "truth": self._against(truth or {}),
+            "truth": self._against({part: bad for part, bad in (truth or {}).items() if part not in self._challenges}),
+            "challenges": {
+                "passed": sum(self._challenges.values()),
+                "failed": len(self._challenges) - sum(self._challenges.values()),
+            },
             "frames": {
                 "published": ledger.counts.get("frames_published", 0),
                 "inspected": ledger.counts.get("frames_inspected", 0),
@@ -161,6 +167,8 @@ class Summary:
     def _judged(self, verdict: Verdict) -> None:
         self._verdicts[verdict.verdict] += 1
         part = (verdict.part_id, verdict.visit)
+        if verdict.challenge:
+            self._challenges[part] = self._challenges.get(part, True) and bool(verdict.challenge_passed)
         self._passed[part] = self._passed.get(part, True) and verdict.action is FailSafe.PASS
         self._parts.decided(PartVisit(verdict.station, verdict.part_id, verdict.visit), verdict.decided_at_ns)
 

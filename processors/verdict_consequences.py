@@ -41,6 +41,7 @@ def defect_events(verdict: Verdict) -> tuple[DefectEvent, ...]:
             captured_at_ns=view.captured_at_ns,
             picture=picture_key(view.image_sha256) if view.image_sha256 else "",
             models=verdict.models,
+            challenge=verdict.challenge,
         )
         for number, (view, defect) in enumerate(located)
     )

@@ -117,6 +117,21 @@ class WrongLaneRule(AlertRule, tag_field="type", tag="wrong_lane", frozen=True, 
         return ("lane sensor", "verdicts")
 
 
+class ChallengeRule(AlertRule, tag_field="type", tag="challenge", frozen=True, kw_only=True):
+    """A station's challenge part (`challenges` of the station) did not get the verdict that it must get, its reject was not confirmed
+    `confirm_within_ms` after the verdict, or none passed in time. Cleared by one that passes. `station` null: every station that
+    has some.
+    """
+
+    confirm_within_ms: int = 10_000
+    station: str | None = None
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """A part that is known to be bad, whatever the models say."""
+        return ("challenge parts",)
+
+
 class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=True, kw_only=True):
     """A channel outside `low..high`, or changing faster than `max_change_per_s` (in its unit per second)."""
 
@@ -133,6 +148,35 @@ class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=Tr
         return (f"sensor {self.asset}/{self.channel}",)
 
 
+class ChartRule(AlertRule, tag_field="type", tag="chart", frozen=True, kw_only=True):
+    """A point of a control chart signals: beyond a limit, or it completes a run rule. Phase I points never do.
+
+    Cleared after `clear_after_points` points in a row without a signal.
+    """
+
+    chart: str
+    clear_after_points: int = 5
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Judged by our models; a chart of measurements stops no line."""
+        return ("verdicts",)
+
+
+class AssetWatchRule(AlertRule, tag_field="type", tag="asset_watch", frozen=True, kw_only=True):
+    """An asset left the normal operation that its `watch` learned: all its channels together, one alert per episode."""
+
+    asset: str
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The asset's channels."""
+        return (f"sensors {self.asset}",)
+
+
+SENSOR_RULES = (SensorLimitRule, AssetWatchRule)
+"""Judged by the sensors stage; all others by the alerts stage."""
+
 Rule = (
     DefectRateRule
     | SilentCameraRule
@@ -141,5 +185,8 @@ Rule = (
     | PlcHeartbeatRule
     | ImageHealthRule
     | WrongLaneRule
+    | ChallengeRule
     | SensorLimitRule
+    | ChartRule
+    | AssetWatchRule
 )

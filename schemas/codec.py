@@ -16,7 +16,8 @@ import msgspec
 from schemas.errors import Refused
 from schemas.frames import Frame, frame_id
 from schemas.reasons import RefusalReason
-from schemas.topics import CATALOGUE, Topic
+from schemas.topics import CATALOGUE, VERDICTS, Topic
+from schemas.verdicts import CountedVerdict, CountedView
 
 SPOOLED = "spooled"
 CONTENT_TYPE = b"application/msgpack"
@@ -27,6 +28,16 @@ NAME_LIMIT = 256
 _SHOWN_BYTES = 64
 _LARGEST_NUMBER = 2**63 - 1
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+_counted_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(CountedVerdict)
+_views_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[CountedView, ...])
+DEFECT_KEY = b"class"
+"""Stands in the views of every verdict that has a defect, and perhaps in others."""
+_READABLE = {
+    topic.name: frozenset(f"{topic.schema}/{version}".encode() for version in range(1, topic.version + 1))
+    for topic in CATALOGUE
+}
+"""What the `schema` header of nearly every record says: looked up first, for it is asked for each."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -96,11 +107,34 @@ def decode(topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes
     Raises `Refused` with `unknown_schema`, `unknown_version`, `truncated`, `missing_field` or `wrong_type`.
     A record without a `schema` header is refused: guessing a type from a body is how wrong data gets in.
     """
-    _check_schema(topic, dict(headers))
+    _require_schema(topic, headers)
+    return _decoded(_decoders[topic.name], topic, value)
+
+
+def decode_counted(value: bytes | None, headers: Iterable[tuple[str, bytes]], *, with_views: bool) -> CountedVerdict:
+    """A record of `verdicts` as statistics need it. Views without a defect are read `with_views` only, and else not even checked.
+
+    Raises `Refused` as `decode` does.
+    """
+    _require_schema(VERDICTS, headers)
+    verdict: CountedVerdict = _decoded(_counted_decoder, VERDICTS, value)
+    raw = bytes(verdict.raw_views)
+    if raw and (with_views or DEFECT_KEY in raw):
+        msgspec.structs.force_setattr(verdict, "views", _decoded(_views_decoder, VERDICTS, raw))
+    return verdict
+
+
+def _require_schema(topic: Topic, headers: Iterable[tuple[str, bytes]]) -> None:
+    said = dict(headers)
+    if said.get("schema") not in _READABLE[topic.name]:
+        _check_schema(topic, said)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[Any], topic: Topic, value: bytes | None) -> Any:
     if not value:
         raise Refused(RefusalReason.TRUNCATED, f"empty body on {topic.name}; expected a MessagePack map")
     try:
-        return _decoders[topic.name].decode(value)
+        return decoder.decode(value)
     except msgspec.ValidationError as error:
         reason = RefusalReason.MISSING_FIELD if "missing required field" in str(error) else RefusalReason.WRONG_TYPE
         raise Refused(reason, str(error)) from error

@@ -74,6 +74,9 @@ class Inspection(Message, frozen=True, kw_only=True):
     `frame_partition` and `frame_offset` name the record on `frames`, so that only pictures worth keeping are read again.
     `anomaly_score` in [0, 1] is the largest defect score before thresholds; its distribution shows drift.
     `imaging` tells how the camera saw; None where the frame was not compared.
+    `heat_map` shows where a trained model found what it found: a grey PNG of at most 64 px a side and 8 kB, stretched over the whole
+    frame; 255 is the strongest. None of frames without defects, and of models without a map.
+    `tolerance` is the digest (`sha256:<hex>`) of the map of what good parts may differ by; None where none was used.
     `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`, `deferred`.
     """
 
@@ -103,6 +106,8 @@ class Inspection(Message, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     timings: Timings = Timings()
     imaging: Imaging | None = None
+    heat_map: bytes | None = None
+    tolerance: str | None = None
 
     @property
     def is_deferral(self) -> bool:

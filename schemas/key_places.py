@@ -11,6 +11,8 @@ from schemas.plant import Plant
 from schemas.plant_yaml import Place
 
 MAX_PLACES = 3
+_REPEATED, _FIRST = "recipes[].views[].inspection", "recipes[].inspection"
+"""A view may have an inspection of its own, with the keys of its recipe's: these are told once."""
 
 
 def places_of(key: str) -> list[str]:
@@ -21,7 +23,8 @@ def places_of(key: str) -> list[str]:
 
 def generic(place: Place) -> str:
     """`place` in the same words: `lines[0].stations[1]` is `lines[].stations[]`."""
-    return "".join("[]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".") or "plant file"
+    words = "".join("[]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
+    return words.replace(_REPEATED, _FIRST) or "plant file"
 
 
 @functools.cache
@@ -29,7 +32,7 @@ def _places() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key, place in _keys(types.type_info(Plant), ""):
         places = found.setdefault(key, [])
-        if place not in places:
+        if place not in places and not place.startswith(_REPEATED):
             places.append(place)
     return found
 

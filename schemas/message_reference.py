@@ -43,6 +43,11 @@ REVISIONS = {
     ),
     "Pane": "The same window told again with more parts in it: the highest revision holds, sums replace, they do not add.",
     "WindowStatistics": "The same window told again with more parts in it: the highest revision holds.",
+    "ChartPoint": (
+        "The same point after a correction of its window, or of one that it follows from: the highest revision of a (chart, subject,"
+        " start_at_ns) holds; of equal ones the one told last, for another baseline was frozen."
+    ),
+    "AssetBaseline": "That of the plant file's `watch`: a person asked for normal operation to be learned anew.",
 }
 """What a revision means, for the messages that have one."""
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from schemas.addresses import without_password
 from schemas.alert_rules import Rule
+from schemas.challenges import Challenges
 from schemas.interlocks import Interlocks
 from schemas.receivers import AnyReceiver
 from schemas.recipes import Recipe
@@ -146,7 +147,9 @@ class PlcNodes(Section, frozen=True, kw_only=True):
     line_mode: str = "s={station}.Line.Mode"
     line_cause: str = "s={station}.Line.Cause"
     recipe: str = "s={station}.Recipe"
+    next_recipe: str | None = "s={station}.NextRecipe"
     trigger_ready: str | None = "s={station}.Handshake.TriggerReady"
+    ready_recipe: str | None = "s={station}.Handshake.ReadyRecipe"
     trigger_seen: str | None = "s={station}.Handshake.TriggerSeen"
     error_code: str | None = "s={station}.Handshake.ErrorCode"
     error_text: str | None = "s={station}.Handshake.ErrorText"
@@ -238,6 +241,7 @@ class Station(Section, frozen=True, kw_only=True):
     gate_after_ms: int = 2000
     ideal_cycle_ms: int | None = None
     interlocks: Interlocks = Interlocks()
+    challenges: Challenges = Challenges()
 
 
 class Line(Section, frozen=True, kw_only=True):
@@ -247,10 +251,30 @@ class Line(Section, frozen=True, kw_only=True):
     stations: tuple[Station, ...]
 
 
+class Specification(Section, frozen=True, kw_only=True):
+    """What the drawing or the process sheet allows, in the channel's unit; either limit may be missing. Not a control limit."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+class Watch(Section, frozen=True, kw_only=True):
+    """Watches all channels of an asset together, one row every `every_ms`.
+
+    Normal operation is learned from the first `learn_rows` rows, kept on a topic, and never moves; another `revision` learns anew.
+    """
+
+    every_ms: int = 1_000
+    learn_rows: int = 2_000
+    revision: int = 1
+
+
 class Channel(Section, frozen=True, kw_only=True):
-    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC.
+    """One measured quantity of an asset. `node` is its OPC UA identifier in the asset's PLC, which samples it every `sample_ms`. With a
+    `specification` the report says the capability.
 
     `block_samples` above 1: so many samples travel in one message, as a waveform of float32; for channels that are sampled quickly.
+    `deadband` (in `unit`): the PLC reports a value that has moved by more than this since it was reported last; 0: each that changed.
     """
 
     name: str
@@ -258,6 +282,8 @@ class Channel(Section, frozen=True, kw_only=True):
     node: str | None = None
     sample_ms: int = 500
     block_samples: int = 1
+    deadband: float = 0.0
+    specification: Specification | None = None
 
 
 class Asset(Section, frozen=True, kw_only=True):
@@ -267,6 +293,7 @@ class Asset(Section, frozen=True, kw_only=True):
     line: str
     channels: tuple[Channel, ...]
     plc: str | None = None
+    watch: Watch | None = None
 
 
 # --- what follows the verdict ------------------------------------------------------------------------------------

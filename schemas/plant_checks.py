@@ -7,6 +7,9 @@ from pathlib import Path
 
 from schemas.addresses import address_lacks
 from schemas.camera_checks import camera_findings
+from schemas.challenge_checks import challenge_findings
+from schemas.chart_checks import chart_findings
+from schemas.inspection_checks import inspection_findings
 from schemas.interlock_checks import interlock_findings
 from schemas.node_ids import node_findings
 from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, Plc, PlcNodes
@@ -18,20 +21,7 @@ from schemas.recipes import KOfN, Recipe
 from schemas.rule_checks import rule_findings
 from schemas.statistics_checks import ALWAYS_BY, statistics_findings
 from schemas.usefulness_checks import idle_rules, late_deadlines
-
-_INSPECTION_RANGES = (
-    ("difference_threshold", 1, 255),
-    ("minimum_area_px", 0, 1e9),
-    ("merge_distance_px", 0, 1000),
-    ("box_margin_px", 0, 1000),
-    ("minimum_score", 0, 1),
-    ("max_candidates", 1, 1000),
-    ("max_shift_px", 0, 1000),
-    ("max_angle_deg", 0, 45),
-    ("minimum_alignment_quality", 0, 1),
-    ("max_unexplained_ratio", 0, 1),
-)
-
+from schemas.watch_checks import watch_findings
 
 FEWEST_BATCHES = 2
 RESERVED_LABELS = (*ALWAYS_BY, "station", "line", "class")
@@ -45,6 +35,7 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from _machines(plant)
     for index, recipe in enumerate(plant.recipes):
         yield from _recipe(recipe, ("recipes", index), plant)
+    yield from inspection_findings(plant.recipes)
     yield from rule_findings(plant)
     yield from _webhooks(plant)
     yield from receiver_findings(plant)
@@ -53,6 +44,8 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from statistics_findings(plant)
     if plant.retraining.mix_batches < FEWEST_BATCHES:
         yield ("retraining", "mix_batches"), f"at least {FEWEST_BATCHES}: one bad batch is no drift of a model", None
+    yield from challenge_findings(plant)
+    yield from chart_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:
         yield ("kafka", "partitions"), "a partition count from 1 to 1000", None
 
@@ -155,11 +148,18 @@ def _asset(asset: Asset, where: Place) -> Iterator[Finding]:
     if not asset.channels:
         yield (*where, "channels"), "at least one channel", None
     yield from _unique(((*where, "channels", k, "name"), channel.name) for k, channel in enumerate(asset.channels))
+    yield from watch_findings(asset, where)
     for k, channel in enumerate(asset.channels):
         if asset.plc is not None and channel.node is None:
             yield (*where, "channels", k), f"the key `node`: the channel is read through PLC `{asset.plc}`", None
         if asset.plc is None and channel.node is not None:
             yield where, f"the key `plc`: channel `{channel.name}` is read through one", None
+        if asset.plc is None and channel.deadband:
+            yield (
+                (*where, "channels", k, "deadband"),
+                "no deadband: it is a PLC that would keep small changes back",
+                None,
+            )
         if channel.node is not None:
             yield from node_findings(channel.node, (*where, "channels", k, "node"))
 
@@ -180,10 +180,6 @@ def _recipe(recipe: Recipe, where: Place, plant: Plant) -> Iterator[Finding]:
     yield from _unique(((*where, "classes", i, "name"), item.name) for i, item in enumerate(recipe.classes))
     if not recipe.classes:
         yield (*where, "classes"), "at least one defect class", None
-    inspection = recipe.inspection
-    for key, low, high in _INSPECTION_RANGES:
-        if not low <= getattr(inspection, key) <= high:
-            yield (*where, "inspection", key), f"a value from {low:g} to {high:g}", None
     if recipe.overload == "newest_first" and recipe.deadline_ms is None:
         yield (*where, "overload"), "`inspect_all`, or a `deadline_ms`: without one no frame is ever late", None
     if recipe.views and isinstance(recipe.voting, KOfN) and not 1 <= recipe.voting.k <= len(recipe.views):

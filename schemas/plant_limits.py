@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import msgspec
 
+from schemas.challenges import ChallengePart
+from schemas.chart_settings import Chart
 from schemas.plant import Camera, Channel, Line, PartLabel, Plant, Station
 from schemas.plant_yaml import Finding, Place
 from schemas.receivers import Receiver
-from schemas.recipes import GoldenInspection, Recipe, View
+from schemas.recipes import GoldenInspection, Recipe, TrainedInspection, View
 from schemas.section import Section
 from schemas.statistics_settings import Shift
 from schemas.topics import FRAME_LIMIT_BYTES
@@ -24,6 +26,8 @@ POSITIVE = (
     "baseline_parts",
     "baseline_views",
     "block_samples",
+    "clear_after_points",
+    "confirm_within_ms",
     "deadline_ms",
     "escalate_after_ms",
     "every_ms",
@@ -46,11 +50,16 @@ POSITIVE = (
     "mix_batches",
     "most_per_30_days",
     "opportunities_per_part",
+    "per_shift",
     "publishing_interval_ms",
     "repeat_after_ms",
     "retention_days",
     "revision",
     "sample_ms",
+    "subgroup",
+    "width_sigma",
+    "interval_sigma",
+    "points",
     "stall_after_ms",
     "timeout_ms",
     "version",
@@ -62,6 +71,7 @@ POSITIVE = (
 LEAST_MS = {
     "acknowledge_timeout_ms": 10,
     "after_ms": 100,
+    "confirm_within_ms": 100,
     "deadline_ms": 10,
     "escalate_after_ms": 1000,
     "gate_after_ms": 20,
@@ -74,15 +84,18 @@ LEAST_MS = {
 """Below these nobody works, and a number there was meant in seconds."""
 
 MOST = {
+    "learn_rows": 100_000,
     "max_per_hour": 3600,
     "mix_batches": 100,
     "opportunities_per_part": 1_000_000,
     "max_tries": 100,
+    "per_shift": 48,
     "retention_days": 36_500,
+    "subgroup": 100,
 }
 
-ANY_SIGN = ("low", "high")
-NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver)
+ANY_SIGN = ("low", "high", "centre", "lower", "upper")
+NAMED = (Line, Station, Camera, View, Channel, Recipe, Shift, PartLabel, Receiver, ChallengePart, Chart)
 MAX_NAME = 100
 HEADER_BYTES = 64 * 1024
 """Room for the fields of a frame beside its image."""
@@ -96,8 +109,8 @@ def limit_findings(section: Section, place: Place = ()) -> Iterator[Finding]:
         yield (*place, "name"), _NAME, None
     for field in msgspec.structs.fields(section):
         value, where = getattr(section, field.name), (*place, field.encode_name)
-        if isinstance(value, GoldenInspection):
-            continue  # its numbers have ranges of their own, in plant_checks
+        if isinstance(value, GoldenInspection | TrainedInspection):
+            continue  # its numbers have ranges of their own, in inspection_checks
         if isinstance(value, Section):
             yield from limit_findings(value, where)
         elif isinstance(value, tuple):

@@ -79,10 +79,11 @@ def _struct(data: Any, expected: types.StructType, place: Place) -> Iterator[Fin
     for key in data:
         if key not in known:
             homes = places_of(key)
-            elsewhere = [] if generic(place) in homes else homes  # here, but of another kind
-            guess = nearest(key, known, alike=NEARLY_THE_SAME if elsewhere else ALIKE)
+            guess = nearest(key, known, alike=NEARLY_THE_SAME if homes else ALIKE)
             meant.add(guess or "")
-            there = f"; `{key}` belongs to {_listed(elsewhere)}" if elsewhere and not guess else ""
+            of_another_kind = generic(place) in homes
+            belongs = f"another `{expected.tag_field}`" if of_another_kind else _listed(homes)
+            there = f"; `{key}` belongs to {belongs}" if homes and not guess else ""
             yield (*place, key), f"{UNKNOWN_KEY}{_listed(known)}{there}", guess
     for field in expected.fields:
         if field.encode_name in data:

@@ -1,9 +1,11 @@
-"""A plant file with its recipe files as they were written: data, where each value stands, and how a mistake there is told."""
+"""A plant file with its recipe and baseline files as they were written: data, where each value stands, and how a mistake there is told."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import ConfigurationError
 from schemas.plant_yaml import Document, Finding, NotYaml, Place
@@ -33,7 +35,7 @@ class PlantFileInvalid(ConfigurationError):
 
 
 class PlantSource:
-    """A plant file and the recipe files that it names, as one description that knows where each value stands.
+    """A plant file and the files of recipes and baselines that it names, as one description that knows where each value stands.
 
     `data` is the whole description, `findings` what YAML allows and a plant file does not.
     """
@@ -44,30 +46,58 @@ class PlantSource:
         self._document = _document(path)
         self.data = self._document.data
         self.findings = list(self._document.findings)
-        self._included: dict[int, tuple[Path, Document]] = {}
-        if not isinstance(self.data, dict) or not isinstance(self.data.get("recipe_files"), list):
-            return
-        recipes = self.data.setdefault("recipes", [])
-        if not isinstance(recipes, list):
-            return
-        for index, name in enumerate(self.data["recipe_files"]):
-            file = path.parent / str(name)
-            if not file.is_file():
-                self.findings.append((("recipe_files", index), f"a file with a recipe; {file} does not exist", None))
+        self._included: dict[Place, tuple[Path, Document, Place]] = {}
+        if isinstance(self.data, dict):
+            self._include_recipes(self.data)
+            if isinstance(self.data.get("statistics"), dict):
+                self._include_baselines(self.data["statistics"])
+
+    def _include_recipes(self, data: dict[str, Any]) -> None:
+        recipes = data.get("recipes", [])
+        for document, file in self._files(data, ("recipe_files",), "a file with a recipe"):
+            if isinstance(recipes, list):
+                self._include(("recipes", len(recipes)), file, document, ())
+                recipes.append(document.data)
+                data["recipes"] = recipes
+
+    def _include_baselines(self, statistics: dict[str, Any]) -> None:
+        baselines = statistics.get("baselines", [])
+        place: Place = ("statistics", "baseline_files")
+        for document, file in self._files(statistics, place, "a file that `linesight baselines freeze` wrote"):
+            records = document.data.get("baselines") if isinstance(document.data, dict) else None
+            if not isinstance(records, list) or not isinstance(baselines, list):
+                expected = f"a file with a list under `baselines`; {file} has none"
+                self.findings.append((place, expected, None))
                 continue
-            document = _document(file)
-            place: Place = ("recipes", len(recipes))
-            self._included[len(recipes)] = file, document
-            self.findings += [((*place, *where), expected, guess) for where, expected, guess in document.findings]
-            recipes.append(document.data)
+            for number, record in enumerate(records):
+                self._include(("statistics", "baselines", len(baselines)), file, document, ("baselines", number))
+                baselines.append(record)
+            statistics["baselines"] = baselines
+
+    def _files(self, data: dict[str, Any], place: Place, expected: str) -> Iterator[tuple[Document, Path]]:
+        """The files that the last key of `place` names, read; those that are not there become findings."""
+        names = data.get(str(place[-1]))
+        for index, name in enumerate(names if isinstance(names, list) else []):
+            file = self._path.parent / str(name)
+            if file.is_file():
+                yield _document(file), file
+            else:
+                self.findings.append(((*place, index), f"{expected}; {file} does not exist", None))
+
+    def _include(self, place: Place, file: Path, document: Document, at: Place) -> None:
+        self._included[place] = file, document, at
+        found = ((where[len(at) :], said, guess) for where, said, guess in document.findings if where[: len(at)] == at)
+        self.findings += [((*place, *where), said, guess) for where, said, guess in found]
 
     def complaint(self, finding: Finding) -> Complaint:
         """The finding, with the file, line and key where its value stands."""
         place, expected, nearest = finding
         path, document = self._path, self._document
-        if len(place) > 1 and place[0] == "recipes" and place[1] in self._included:
-            path, document = self._included[int(place[1])]
-            place = place[2:]
+        for length in range(2, len(place) + 1):
+            if place[:length] in self._included:
+                path, document, at = self._included[place[:length]]
+                place = (*at, *place[length:])
+                break
         reading = document.readings.get(place)
         return Complaint(
             file=str(path),

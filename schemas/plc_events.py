@@ -75,7 +75,7 @@ class LineStateChanged(Message, tag_field="kind", tag="line_state", frozen=True,
 
 class PlcFault(Message, tag_field="kind", tag="fault", frozen=True, kw_only=True):
     """Something the PLC or its gateway noticed: `code` from a short list: `plc_away`, `heartbeat_lost`,
-    `early_trigger` (a part came while TriggerReady was false),
+    `early_trigger` (a part came while TriggerReady was false), `unknown_next_recipe` (the PLC announces what the plant file does not know),
     and, as moments that are over when they are told (`cleared`), `arrivals_missed` and `departures_missed`: entries that left the
     PLC's ring before they were read, and `double_trigger`: a part and visit that were told already."""
 

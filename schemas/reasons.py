@@ -25,6 +25,7 @@ class RefusalReason(StrEnum):
     MISSING_REFERENCE = "missing_reference"
     NOT_ALIGNED = "not_aligned"
     UNEXPLAINED_DIFFERENCE = "unexplained_difference"
+    RECIPE_LACKING = "recipe_lacking"
     MODEL_FAILED = "model_failed"
     INSPECTION_FAILED = "inspection_failed"
     RECEIVER_REFUSED = "receiver_refused"

@@ -9,10 +9,15 @@ from schemas.section import Section
 
 
 class ModelPin(Section, frozen=True, kw_only=True):
-    """A model of the Triton repository, pinned to a version."""
+    """A model of the Triton repository, pinned to a version.
+
+    With `follow` the pinned version is the lowest one: versions above it judge parts as the topic `models` says, once they are promoted
+    (`linesight models`), and a canary judges its share of them.
+    """
 
     name: str
     version: int
+    follow: bool = False
 
 
 CopperTone = Literal["light", "dark"]
@@ -46,18 +51,86 @@ class GoldenInspection(Section, tag_field="type", tag="golden", frozen=True, kw_
     minimum_alignment_quality: float = 0.5
     max_unexplained_ratio: float = 0.01
 
+    @property
+    def models(self) -> tuple[ModelPin, ...]:
+        """Every model that it takes."""
+        return self.compare, self.classifier
+
+    @property
+    def learner(self) -> ModelPin:
+        """The model that is trained again when scores drift: comparison itself has nothing to learn."""
+        return self.classifier
+
+
+class TrainedInspection(Section, frozen=True, kw_only=True):
+    """A trained model looks at the view. What a threshold here says takes the place of the model's own; null leaves that.
+
+    `threshold` is the score (0 to 1) from which the picture is bad.
+    """
+
+    model: ModelPin
+    threshold: float | None = None
+
+    @property
+    def models(self) -> tuple[ModelPin, ...]:
+        """Every model that it takes."""
+        return (self.model,)
+
+    @property
+    def learner(self) -> ModelPin:
+        """The model that is trained again when scores drift."""
+        return self.model
+
+
+class ClassifierInspection(TrainedInspection, tag_field="type", tag="classifier", frozen=True, kw_only=True):
+    """Which class the whole picture is of: one defect, or none."""
+
+
+class SegmenterInspection(TrainedInspection, tag_field="type", tag="segmenter", frozen=True, kw_only=True):
+    """Where and what, without a reference.
+
+    `map_threshold` is the strength (0 to 1) from which a place belongs to a defect, `box_threshold` the score from which a
+    found region is one.
+    """
+
+    map_threshold: float | None = None
+    box_threshold: float | None = None
+
+
+class PairSegmenterInspection(SegmenterInspection, tag_field="type", tag="pair_segmenter", frozen=True, kw_only=True):
+    """Where and what, beside the view's reference image, which is aligned with the frame first.
+
+    A part further off than `max_shift_px` or `max_angle_deg`, or a frame that shows less of its reference than
+    `minimum_alignment_quality` (0 to 1), is not judged (`not_aligned`).
+    """
+
+    max_shift_px: float = 8.0
+    max_angle_deg: float = 1.5
+    minimum_alignment_quality: float = 0.5
+
+
+class AnomalyInspection(PairSegmenterInspection, tag_field="type", tag="anomaly", frozen=True, kw_only=True):
+    """How unusual, and where. Beside the view's reference image where the model was trained with references, else without."""
+
+
+LearnedInspection = PairSegmenterInspection | SegmenterInspection | AnomalyInspection | ClassifierInspection
+ViewInspection = GoldenInspection | LearnedInspection
+
 
 class View(Section, frozen=True, kw_only=True):
     """One picture that a part needs. `reference` is a file beside the plant file; without it every frame brings its own digest.
 
     `tolerance` is a map of how much good parts differ from that reference, made with it by `linesight references capture`;
     frames that bring a reference of their own are compared without it.
+
+    `inspection` takes the place of the recipe's for this view alone: a model per view.
     """
 
     name: str
     reference: str | None = None
     tolerance: str | None = None
     required: bool = True
+    inspection: ViewInspection | None = None
 
 
 class DefectClass(Section, frozen=True, kw_only=True):
@@ -103,7 +176,7 @@ class Recipe(Section, frozen=True, kw_only=True):
 
     name: str
     views: tuple[View, ...]
-    inspection: GoldenInspection
+    inspection: ViewInspection
     classes: tuple[DefectClass, ...]
     revision: int = 1
     voting: Voting = AnyDefect()
@@ -116,6 +189,15 @@ class Recipe(Section, frozen=True, kw_only=True):
     def key(self) -> str:
         """`name@revision`, as frames, arrivals and verdicts carry it."""
         return f"{self.name}@{self.revision}"
+
+    def inspection_of(self, view: View) -> ViewInspection:
+        """How one of its views is inspected."""
+        return view.inspection or self.inspection
+
+    @property
+    def inspections(self) -> tuple[ViewInspection, ...]:
+        """How its views are inspected, each kind once, in the order of the views."""
+        return tuple(dict.fromkeys(self.inspection_of(view) for view in self.views))
 
     @property
     def required_views(self) -> tuple[str, ...]:

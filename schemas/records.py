@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from schemas.inspections import Defect
-from schemas.message import Message
+from schemas.message import Message, Value
 from schemas.reasons import VerdictValue
 
 
@@ -27,16 +27,43 @@ class Review(Message, frozen=True, kw_only=True):
 
 
 class ModelChange(StrEnum):
-    """Steps in the life of a model version."""
+    """Steps from a request for training to a model that judges parts, and back. What each does: `processors.model_registry`.
 
+    `run_started` to `run_ended` are steps of a training run, which has no version yet; the others are steps of a version.
+    """
+
+    RUN_STARTED = "run_started"
+    DATA_FROZEN = "data_frozen"
+    TRAINING = "training"
+    EVALUATED = "evaluated"
+    RUN_ENDED = "run_ended"
     RELEASED = "released"
     SHADOWED = "shadowed"
+    CANARIED = "canaried"
     PROMOTED = "promoted"
+    REJECTED = "rejected"
     ROLLED_BACK = "rolled_back"
+    RETIRED = "retired"
+
+
+class Gate(Value, frozen=True, kw_only=True):
+    """One condition that a candidate has to meet: `value` against `limit`, both in the unit that `name` ends with."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+    detail: str = ""
 
 
 class ModelEvent(Message, frozen=True, kw_only=True):
-    """A step in the life of a model version; `id` is `model/version/change/at_ns`."""
+    """A step in the life of a model version, or of the training run that leads to one.
+
+    `id` is `model/version/change/at_ns`; in a run, which has no version yet (`version` 0, `digest` empty), `run/change/at_ns`.
+    `run` is `model/run/started_at_ns`, `trigger` the RetrainingTrigger that asked for it, `dataset` the digest of what was frozen.
+    `figures` and `gates` are what was measured. `share_ratio` is the share of parts that a canary judges, above 0 and below 1.
+    `beside` is the version that judges the other parts; in `rolled_back` the one that the line goes back to; 0 is the recipe's pin.
+    """
 
     model: str
     version: int
@@ -45,6 +72,28 @@ class ModelEvent(Message, frozen=True, kw_only=True):
     at_ns: int
     by: str
     detail: str = ""
+    run: str = ""
+    trigger: str = ""
+    dataset: str = ""
+    figures: dict[str, float] = {}
+    gates: tuple[Gate, ...] = ()
+    share_ratio: float = 0.0
+    beside: int = 0
+
+
+def version_event_id(*, model: str, version: int, change: ModelChange, at_ns: int) -> str:
+    """The id of a step of a version."""
+    return f"{model}/{version}/{change}/{at_ns}"
+
+
+def run_id(*, model: str, started_at_ns: int) -> str:
+    """The name of a training run."""
+    return f"{model}/run/{started_at_ns}"
+
+
+def run_event_id(*, run: str, change: ModelChange, at_ns: int) -> str:
+    """The id of a step of a training run."""
+    return f"{run}/{change}/{at_ns}"
 
 
 class DeadLetter(Message, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.alert_rules import DefectRateRule, ImageHealthRule, SensorLimitRule
+from schemas.alert_rules import AssetWatchRule, ChartRule, DefectRateRule, ImageHealthRule, SensorLimitRule
+from schemas.chart_settings import is_counted
 from schemas.plant import Plant
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
@@ -25,6 +26,10 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
                     f"the name of a station; `{rule.station}` is none",
                     nearest(rule.station, stations),
                 )
+        if isinstance(rule, ChartRule):
+            yield from _chart(rule, where, plant)
+        if isinstance(rule, AssetWatchRule):
+            yield from _asset_watch(rule, where, plant)
         if isinstance(rule, ImageHealthRule):
             yield from _image_health(rule, where, sorted(plant.cameras))
         if isinstance(rule, SensorLimitRule):
@@ -36,6 +41,23 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
                 yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
             if rule.low is not None and rule.high is not None and rule.low >= rule.high:
                 yield (*where, "low"), f"a value below `high` ({rule.high})", None
+
+
+def _chart(rule: ChartRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:
+    charts = {chart.name: chart for chart in plant.statistics.charts}
+    if rule.chart not in charts:
+        expected = f"the name of a chart under `statistics.charts`; `{rule.chart}` is none: this rule never matches"
+        yield (*where, "chart"), expected, nearest(rule.chart, charts)
+    elif rule.action is not None and not is_counted(charts[rule.chart]):
+        yield (*where, "action"), "none for a chart of measurements; a rule `sensor_limit` can stop the line", None
+
+
+def _asset_watch(rule: AssetWatchRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:
+    watched = {asset.name: asset.watch is not None for asset in plant.assets}
+    if rule.asset not in watched:
+        yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, watched)
+    elif not watched[rule.asset]:
+        yield (*where, "asset"), f"an asset with the key `watch`: without one `{rule.asset}` is not watched", None
 
 
 def _image_health(rule: ImageHealthRule, where: Place, cameras: list[str]) -> Iterator[Finding]:

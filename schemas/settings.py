@@ -117,7 +117,10 @@ class TritonSettings(FromEnvironment):
 
     `timeout_ms` is for one request, waiting in the server's queue included. `in_flight` is the number of requests (batches)
     under way at a time. `shared_memory`: `auto` shares /dev/shm with a server on this machine, `off` sends tensors over gRPC
-    always. `model_repository` is where the digests of weights are read; the server has its own setting.
+    always. `model_repository` holds the models that come with Linesight, `trained_models` those that were trained. The server that
+    `linesight up` starts serves both, and digests of weights are read there; any other server has its own setting. `kept_recipes`: of
+    so many recipes, those used last, the models stay loaded; those that PLCs have selected or announced, and that parts on the belt
+    need, are kept besides.
     """
 
     model_config = SettingsConfigDict(env_prefix="TRITON_", frozen=True, protected_namespaces=())
@@ -126,7 +129,14 @@ class TritonSettings(FromEnvironment):
     timeout_ms: PositiveInt = 3000
     in_flight: PositiveInt = 4
     shared_memory: Literal["auto", "off"] = "auto"
+    kept_recipes: PositiveInt = 8
     model_repository: Path = Path(__file__).resolve().parents[1] / "triton_models"
+    trained_models: Path = Path("run/models")
+
+    @property
+    def repositories(self) -> tuple[Path, ...]:
+        """Both. A name that stands in both is served from neither: Triton refuses to load it."""
+        return self.model_repository, self.trained_models
 
 
 class BudgetSettings(FromEnvironment):

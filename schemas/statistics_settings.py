@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from schemas.chart_settings import AnyBaseline, Chart
 from schemas.section import Section
-
-RunRuleName = Literal[
-    "beyond_3_sigma",
-    "two_of_three_beyond_2_sigma",
-    "four_of_five_beyond_1_sigma",
-    "eight_on_one_side",
-    "nine_on_one_side",
-    "six_rising_or_falling",
-    "fourteen_alternating",
-    "fifteen_within_1_sigma",
-    "eight_beyond_1_sigma_both_sides",
-]
-"""What each costs in false alarms is in docs/statistics.md."""
+from schemas.statistics_names import RunRuleName
 
 
 class PChart(Section, frozen=True, kw_only=True):
@@ -59,6 +48,9 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
 
     `shifts` are windows too, in `time_zone` (a name of the IANA database such as Europe/Berlin). `by` adds the figures of the parts
     apart by `recipe`, `camera`, `batch`, or a label that a PLC gives its parts (`plcs`, `labels`).
+
+    `charts` are control charts; their frozen `baselines` stand in `baseline_files`, relative to the plant file, which
+    `linesight baselines freeze` writes.
     """
 
     windows_ms: tuple[int, ...] = (60_000, 3_600_000)
@@ -69,3 +61,6 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     grace_ms: int = 5_000
     idle_timeout_ms: int = 10_000
     p_chart: PChart = PChart()
+    charts: tuple[Chart, ...] = ()
+    baselines: tuple[AnyBaseline, ...] = ()
+    baseline_files: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from schemas.errors import ConfigurationError
+from schemas.readiness import RecipeStatus
 from schemas.reasons import DropReason, RefusalReason
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -60,8 +61,8 @@ class Stage:
         ProcessCollector(registry=self.registry)
         self.log: Any = structlog.get_logger(stage=name)
         self._ready = threading.Event()
-        self.lacking_recipes: tuple[str, ...] = ()
-        """Recipes that the stage cannot do yet although it is ready; said on `readiness`."""
+        self.recipes = RecipeStatus()
+        """What the stage says of recipes on `readiness`."""
         self.received = self.counter("in", "Records taken in.", "topic")
         self.produced = self.counter("out", "Records produced and acknowledged.", "topic")
         self.dropped = self.counter("dropped", "Records refused, or dropped by a rule.", "reason")
@@ -100,16 +101,17 @@ class Stage:
         self._budget_limit.labels(name).set(limit_bytes)
         return self._budget_used.labels(name)
 
-    def taken(self, topic: str, *, at_ms: int) -> None:
-        """A record with broker time `at_ms` was taken in."""
-        self.received.labels(topic).inc()
-        self.in_progress.inc()
+    def taken(self, topic: str, *, at_ms: int, count: int = 1) -> None:
+        """A record with broker time `at_ms` was taken in, or `count` of them, of which it is the last."""
+        self.received.labels(topic).inc(count)
+        self.in_progress.inc(count)
         self.lag.set(max(0.0, time.time() - at_ms / 1000))
 
-    def finished(self, *, seconds: float) -> None:
-        """A record is finished: everything that it produced was acknowledged."""
-        self.in_progress.dec()
-        self.duration.observe(seconds)
+    def finished(self, *, seconds: float, count: int = 1) -> None:
+        """A record is finished, or `count` together: everything that they produced was acknowledged."""
+        self.in_progress.dec(count)
+        for _ in range(count):  # the client has no way to observe a value several times at once
+            self.duration.observe(seconds)
         self.last_processed.set_to_current_time()
 
     @property

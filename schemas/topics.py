@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.alerts import Alert, RetrainingTrigger
+from schemas.charts import ChartPoint
 from schemas.commands import Command, CommandResult
 from schemas.errors import ConfigurationError
 from schemas.frames import Frame, Manifest
@@ -19,7 +20,7 @@ from schemas.notifications import AlertResponse, Notification
 from schemas.plc_events import PlcEvent
 from schemas.readiness import StageReadiness
 from schemas.records import AuditEvent, DeadLetter, ModelEvent, Review
-from schemas.sensors import SensorReading
+from schemas.sensors import AssetBaseline, SensorReading
 from schemas.statistics import Pane, WindowStatistics
 from schemas.verdicts import DefectEvent, Verdict
 
@@ -87,6 +88,14 @@ SENSORS = Topic(
     retention_ms=7 * DAY_MS,
     broker_time=True,
 )
+ASSET_BASELINES = Topic(
+    name="asset-baselines",
+    message=AssetBaseline,
+    schema="AssetBaseline",
+    key="asset",
+    description="Normal operation of assets, learned once: what their channels are held against.",
+    retention_ms=10 * 365 * DAY_MS,
+)
 PLC_EVENTS = Topic(
     name="plc-events",
     message=PlcEvent,
@@ -134,6 +143,14 @@ STATISTICS = Topic(
     schema="WindowStatistics",
     key="line",
     description="Yield, DPMO and the p-chart point of a station or line over one window.",
+    retention_ms=365 * DAY_MS,
+)
+CHARTS = Topic(
+    name="charts",
+    message=ChartPoint,
+    schema="ChartPoint",
+    key="line",
+    description="Points of the control charts, with limits, run rules and the frozen baseline they are held against.",
     retention_ms=365 * DAY_MS,
 )
 ALERTS = Topic(
@@ -209,7 +226,7 @@ MODELS = Topic(
     message=ModelEvent,
     schema="ModelEvent",
     key="model",
-    description="Model versions released, shadowed, promoted and rolled back: the registry's truth.",
+    description="Training runs and model versions, step by step, from the request to the promotion or back: the registry's truth.",
     retention_ms=10 * 365 * DAY_MS,
     partitions=1,
 )
@@ -227,7 +244,8 @@ READINESS = Topic(
     message=StageReadiness,
     schema="StageReadiness",
     key="stage",
-    description="Which processes can work, said once a second by those that a verdict needs: what a station's TriggerReady follows.",
+    description="Which processes can work and which recipes they have, said once a second by those that a verdict needs: what a station's "
+    "TriggerReady follows. PLC gateways say which recipes are wanted.",
     retention_ms=HOUR_MS,
     partitions=1,
 )
@@ -244,12 +262,14 @@ AUDIT = Topic(
 CATALOGUE: tuple[Topic, ...] = (
     FRAMES,
     SENSORS,
+    ASSET_BASELINES,
     PLC_EVENTS,
     INSPECTIONS,
     VERDICTS,
     DEFECTS,
     PANES,
     STATISTICS,
+    CHARTS,
     ALERTS,
     ALERT_RESPONSES,
     NOTIFICATIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import field
 
 from schemas.inspections import Defect, ModelUse
@@ -36,7 +37,9 @@ class Verdict(Message, frozen=True, kw_only=True):
     `id` is `station/part_id/visit/revision`. Revision 1 is the line's own; a review makes revision 2 and so on: the
     highest revision holds for records and statistics, only revision 1 ever went to the PLC.
     `due_at_ns` is the deadline (None: the recipe sets none). `action` is what the plant is to do with the part.
-    `labels` are those of its arrival.
+    `labels` are those of its arrival. `challenge` names the challenge that a known-bad part is (plant file): it was brought to prove the
+    station, and counts in no figure of the line; empty for an ordinary part. `challenge_passed`: whether the line's own verdict is the one
+    that the part must get; whether the machine rejected it, `plc-events` tells.
     """
 
     station: str
@@ -57,6 +60,43 @@ class Verdict(Message, frozen=True, kw_only=True):
     models: tuple[ModelUse, ...] = ()
     decided_by: str = "line"
     labels: dict[str, str] = {}
+    challenge: str = ""
+    challenge_passed: bool | None = None
+
+
+class CountedDefect(Value, frozen=True, kw_only=True):
+    """Of a defect, what statistics count."""
+
+    class_name: str = field(name="class")
+
+
+class CountedView(Value, frozen=True, kw_only=True):
+    """Of a view, what statistics count."""
+
+    outcome: str = "missing"
+    camera: str = ""
+    defects: tuple[CountedDefect, ...] = ()
+
+
+class CountedVerdict(Message, frozen=True, kw_only=True):
+    """Of a `Verdict` on the wire, what statistics count: reading the rest of most verdicts takes longer than counting them.
+
+    `views` are read where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`).
+    """
+
+    station: str
+    line: str
+    part_id: str
+    visit: int
+    revision: int
+    verdict: VerdictValue
+    arrived_at_ns: int
+    recipe: str
+    batch: str = ""
+    labels: dict[str, str] = {}
+    challenge: str = ""
+    raw_views: msgspec.Raw = field(name="views", default=msgspec.Raw())
+    views: tuple[CountedView, ...] = field(name="read_views", default=())
 
 
 def verdict_id(*, station: str, part_id: str, visit: int, revision: int) -> str:
@@ -69,7 +109,8 @@ class DefectEvent(Message, frozen=True, kw_only=True):
 
     `id` is `<verdict id>/<n>`. Remove duplicates by `id`; a higher `revision` of the same (station, part_id, visit)
     replaces all events of the lower one. `box` and `area_px` are in px of the original frame. `picture` is the link to the
-    kept picture: its key in the object store, named by the sha256 of its content.
+    kept picture: its key in the object store, named by the sha256 of its content. `challenge` is that of the verdict: such a
+    defect is one of a part that was made to be bad.
     """
 
     line: str
@@ -90,6 +131,7 @@ class DefectEvent(Message, frozen=True, kw_only=True):
     captured_at_ns: int
     picture: str
     models: tuple[ModelUse, ...] = ()
+    challenge: str = ""
 
 
 def picture_key(image_sha256: str) -> str:

@@ -18,6 +18,8 @@ from simulation.truth import Truth
 LOOK_AHEAD_PARTS = 8
 """Parts whose pictures are taken before they come."""
 REPAIR_TAKES_S = 3.0
+CHANGEOVER_WAITS_S = 3.0
+"""How long the belt stands at a change of products until the gateway is ready for the next one."""
 _POLL_S = 0.02
 
 
@@ -63,9 +65,16 @@ class Belt:
         self._rejects = 0
         self._on_station: dict[str, PlannedPart] = {}
 
+    async def lay_ready(self) -> None:
+        """Has the pictures of the first part taken; later parts' are taken while it comes. For use before anybody asks for parts."""
+        self._look_ahead()
+        await asyncio.wrap_future(self._ahead[0].pictures)
+
     async def run(self, plc: PlcServer) -> None:
         """Brings all parts and returns when the last one has left."""
         self._look_ahead()
+        if self._ahead:
+            await plc.change_over(self.station.name, self._ahead[0].part.recipe, within_s=0.0)
         await self.started.wait()
         due_s = time.monotonic()
         while True:
@@ -84,6 +93,11 @@ class Belt:
         self.finished = True
         self._truth.finished(self.station.departure_count)
 
+    def stop(self) -> None:
+        """No new part comes any more; those under repair do, and then it is finished."""
+        self._new = iter(())
+        self._ahead.clear()
+
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """Writes down what the PLC carried out."""
         self._truth.executed(request, at_ns)
@@ -92,7 +106,7 @@ class Belt:
         """Writes down where the part went; one in a few rejected parts is sent to repair."""
         self._truth.left(departure)
         part = self._on_station.pop(departure.part_id)
-        if departure.lane != "reject" or departure.visit > 1:
+        if departure.lane != "reject" or departure.visit > 1 or part.challenge:
             return
         self._rejects += 1
         if comes_back(self._rejects, self._seed):
@@ -110,7 +124,13 @@ class Belt:
 
     def _look_ahead(self) -> None:
         while len(self._ahead) < LOOK_AHEAD_PARTS and (part := next(self._new, None)) is not None:
-            self._ahead.append(self._order(part, part_id=f"{self.station.session}-{part.number + 1:05d}", visit=1))
+            part_id = part.challenge or f"{self.station.session}-{part.number + 1:05d}"
+            self._ahead.append(self._order(part, part_id=part_id, visit=1))
+
+    def _next_recipe(self, present: str) -> str:
+        """The next product that differs from the present one, as far as the belt can be seen; "" where there is none."""
+        coming = (each.part.recipe for each in (*self._ahead, *(each for _, each in self._under_repair)))
+        return next((recipe for recipe in coming if recipe != present), "")
 
     def _order(self, part: PlannedPart, *, part_id: str, visit: int) -> _Coming:
         pictures = self._studio.order(
@@ -130,6 +150,8 @@ class Belt:
             self._cameras.expose(arrival.trigger_count, pictures.jpegs, at_ns=arrival.at_ns)
             self._truth.part(self.station.name, arrival, pictures.defects)
 
+        await plc.change_over(self.station.name, coming.part.recipe, within_s=CHANGEOVER_WAITS_S)
+        await plc.announce(self.station.name, self._next_recipe(coming.part.recipe))
         while True:
             try:
                 await plc.arrive(

@@ -33,6 +33,7 @@ class _SimulatedCamera:
     views: tuple[str, ...]
     exposures: OrderedDict[tuple[int, str], _Exposure] = field(default_factory=OrderedDict)
     silent_until_s: float = 0.0
+    dark_until_s: float = 0.0
     clock_ahead_ns: int = 0
 
 
@@ -76,7 +77,7 @@ class CameraServer:
     def expose(self, trigger: int, jpegs: Mapping[str, bytes], *, at_ns: int) -> None:
         """Every camera takes its views of the part that is there now."""
         for camera in self._cameras.values():
-            for view in camera.views:
+            for view in camera.views if time.monotonic() >= camera.dark_until_s else ():
                 if view in jpegs:
                     camera.exposures[trigger, view] = _Exposure(jpeg=jpegs[view], at_ns=at_ns + camera.clock_ahead_ns)
             while len(camera.exposures) > KEPT_TRIGGERS * len(camera.views):
@@ -86,6 +87,12 @@ class CameraServer:
         """Lets a camera accept requests and answer none for so long; False where there is no such camera."""
         if camera in self._cameras:
             self._cameras[camera].silent_until_s = time.monotonic() + min(max(seconds, 0.0), _SILENT_FOR_AT_MOST_S)
+        return camera in self._cameras
+
+    def darken(self, camera: str, seconds: float) -> bool:
+        """Lets a camera take no picture for so long: it answers that there is none. False where there is no such camera."""
+        if camera in self._cameras:
+            self._cameras[camera].dark_until_s = time.monotonic() + seconds
         return camera in self._cameras
 
     def set_clock_ahead(self, camera: str, seconds: float) -> bool:

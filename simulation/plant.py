@@ -22,6 +22,7 @@ from schemas.recipes import Recipe
 from simulation.belt import Belt
 from simulation.boards import VIEWS
 from simulation.cameras import CameraServer, simulated_cameras
+from simulation.challenges import with_challenges
 from simulation.feeder import Feeder, status
 from simulation.pictures import PRODUCTS, PhotoStudio
 from simulation.plc import Method, PlcServer
@@ -106,14 +107,15 @@ async def _run_by_itself(
     keys = [recipe.key for recipe in recipes]
     cameras = CameraServer(place.cameras)
     studio = PhotoStudio()
+    planned = endless_plan(parts=parts, seed=seed, recipes=keys) if live else plan(parts=parts, seed=seed, recipes=keys)
     belt = Belt(
         station=station,
         cameras=cameras,
         studio=studio,
         truth=book,
-        parts=endless_plan(parts=parts, seed=seed, recipes=keys)
-        if live
-        else plan(parts=parts, seed=seed, recipes=keys),
+        parts=with_challenges(
+            planned, place.challenges, rate_per_s=rate_per_s, session=station.session, recipe=keys[0]
+        ),
         recipes={recipe.key: recipe for recipe in recipes},
         rate_per_s=rate_per_s,
         seed=seed,
@@ -122,6 +124,8 @@ async def _run_by_itself(
     async with AsyncExitStack() as stack:
         stack.callback(studio.close)
         studio.warm_up(recipes)
+        if live:  # its parts wait for nobody once a gateway is ready, so the first one must not wait for its pictures
+            await belt.lay_ready()
         plc = PlcServer(
             plc=plant.plcs[0],
             stations=[station],
@@ -182,12 +186,17 @@ def _belt_methods(belt: Belt) -> dict[str, tuple[Method, list[ua.VariantType], l
     async def answer(parent: ua.NodeId) -> list[ua.Variant]:
         return status(belt.station, finished=belt.finished)
 
+    async def stop(parent: ua.NodeId) -> list[ua.Variant]:
+        belt.stop()
+        return []
+
     async def misroute(parent: ua.NodeId) -> list[ua.Variant]:
         belt.station.misroute()
         return []
 
     return {
         "Simulation.Start": (start, [], []),
+        "Simulation.Stop": (stop, [], []),
         "Simulation.MisrouteNext": (misroute, [], []),
         "Simulation.Status": (answer, [], [_UINT32, _UINT32, _BOOLEAN]),
     }
@@ -199,11 +208,15 @@ def _camera_methods(cameras: CameraServer) -> dict[str, tuple[Method, list[ua.Va
     async def silence(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
         return [ua.Variant(cameras.silence(camera.Value, seconds.Value), _BOOLEAN)]
 
+    async def darken(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
+        return [ua.Variant(cameras.darken(camera.Value, seconds.Value), _BOOLEAN)]
+
     async def set_clock_ahead(parent: ua.NodeId, camera: ua.Variant, seconds: ua.Variant) -> list[ua.Variant]:
         return [ua.Variant(cameras.set_clock_ahead(camera.Value, seconds.Value), _BOOLEAN)]
 
     return {
         "Simulation.SilenceCamera": (silence, [_STRING, _DOUBLE], [_BOOLEAN]),
+        "Simulation.DarkenCamera": (darken, [_STRING, _DOUBLE], [_BOOLEAN]),
         "Simulation.SetCameraClockAhead": (set_clock_ahead, [_STRING, _DOUBLE], [_BOOLEAN]),
     }
 

@@ -38,6 +38,7 @@ _SCALARS: dict[str, Any] = {
     "line_mode": _STRING,
     "line_cause": _STRING,
     "recipe": _STRING,
+    "next_recipe": _STRING,
     "reset_count": _UINT32,
     "writes_allowed": _BOOLEAN,
     "ack_sequence": _UINT32,
@@ -48,6 +49,7 @@ _SCALARS: dict[str, Any] = {
 _WRITABLE: dict[str, Any] = {
     "gateway_heartbeat": _UINT32,
     "trigger_ready": _BOOLEAN,
+    "ready_recipe": _STRING,
     "trigger_seen": _UINT32,
     "error_code": _UINT16,
     "error_text": _STRING,
@@ -101,7 +103,8 @@ class PlcServer:
     """An OPC UA server with the nodes of these stations and channels. Use as an async context manager.
 
     `interlocks`, by station, name the nodes that show the setpoints in force: at first their lowest values.
-    `methods` are OPC UA methods by identifier (`Simulation.Start`) with the types of their arguments and results.
+    `methods` are OPC UA methods by identifier (`Simulation.Start`) with the types of their arguments and results; besides them
+    `Simulation.Sessions` says how many sessions the PLC holds, the asker's with them.
     `identity` is needed where the plant file asks for security. Raises `ConfigurationError` where the port is taken, or for
     certificates that cannot be used.
     """
@@ -131,7 +134,7 @@ class PlcServer:
             for name, setpoint in setpoints_of(found).items()
         }
         self._identity = identity
-        self._methods = methods or {}
+        self._methods = {"Simulation.Sessions": (self._tell_sessions, (), (_UINT32,)), **(methods or {})}
         self._server = Server()
         self._nodes: dict[tuple[str, str], ua.NodeId] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -175,10 +178,33 @@ class PlcServer:
         program = self._stations[station]
         arrival = program.arrive(part_id=part_id, recipe=recipe, batch=batch, now_ns=time.time_ns())
         before(arrival)
-        if arrival.recipe != self._read(station, "recipe"):
-            await self._write(station, "recipe", arrival.recipe)
+        await self._select(station, arrival.recipe)
         await self._publish_arrivals(program)
         return arrival
+
+    async def announce(self, station: str, recipe: str) -> None:
+        """Says which recipe comes next, where the plant file has a node for it."""
+        if (station, "next_recipe") in self._nodes and recipe != self._read(station, "next_recipe"):
+            await self._write(station, "next_recipe", recipe)
+
+    async def change_over(self, station: str, recipe: str, *, within_s: float) -> None:
+        """Selects a recipe and waits until the gateway is ready for it, for `within_s`: then the belt goes on all the same.
+
+        A gateway that was ready for nothing before, or does not say for what, is not waited for.
+        """
+        waits = self._read_if_there(station, "trigger_ready") and self._read_if_there(station, "ready_recipe")
+        await self._select(station, recipe)
+        if not waits:
+            return
+        give_up_s = time.monotonic() + within_s
+        while time.monotonic() < give_up_s:
+            if self._read(station, "trigger_ready") and self._read(station, "ready_recipe") == recipe:
+                return
+            await asyncio.sleep(CYCLE_S)
+
+    async def _select(self, station: str, recipe: str) -> None:
+        if recipe != self._read(station, "recipe"):
+            await self._write(station, "recipe", recipe)
 
     async def until_trigger_ready(self, station: str) -> None:
         """Returns when the gateway says that parts may come; at once where the plant file has no node for it."""
@@ -221,6 +247,10 @@ class PlcServer:
         for node in self._channel_nodes:
             await self._add(("", node), node, index, objects, _DOUBLE, is_ring=False)
         await self._add_methods(index)
+
+    async def _tell_sessions(self, parent: ua.NodeId) -> list[ua.Variant]:
+        # asyncua fills no SessionsDiagnosticsSummary, so its own register is asked
+        return [ua.Variant(len(self._server.iserver._external_sessions), _UINT32)]
 
     async def _add(
         self, key: tuple[str, str], identifier: str, index: int, parent: Any, kind: Any, *, is_ring: bool

@@ -41,6 +41,7 @@ class PlannedPart:
         batch: the material lot, counted from 1.
         defects: what is wrong with it; empty for a good part.
         lighting_drift_ratio: how far the lamp has aged when it comes, 0 to 1.
+        challenge: the id of a known-bad part that is brought to prove the station; empty for an ordinary part.
     """
 
     number: int
@@ -48,6 +49,7 @@ class PlannedPart:
     batch: int
     defects: tuple[DefectKind, ...]
     lighting_drift_ratio: float
+    challenge: str = ""
 
 
 def plan(*, parts: int, seed: int, recipes: Sequence[str]) -> tuple[PlannedPart, ...]:

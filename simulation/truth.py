@@ -48,6 +48,7 @@ class Truth:
             station=station,
             batch=arrival.batch,
             recipe=arrival.recipe,
+            at_ns=arrival.at_ns,
             defects=None if defects is None else [_row(defect) for defect in defects],
         )
 
@@ -60,6 +61,7 @@ class Truth:
             visit=request.visit,
             kind=request.kind,
             verdict=request.verdict,
+            action=request.action,
             at_ns=at_ns,
             valid_until_ns=request.valid_until_ns,
             sequence=request.sequence,

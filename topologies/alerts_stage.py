@@ -10,14 +10,16 @@ from pathlib import Path
 from aiokafka.partitioner import murmur2
 
 from processors.alert_actions import AlertStep
+from processors.alert_challenge import challenge_memory_ms
 from processors.alert_sight import Sight
 from processors.alerting import Alerting
-from schemas.alert_rules import DefectRateRule
+from processors.measured_charts import subgroup_ms
+from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.errors import Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
+from schemas.topics import CHARTS, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
 from topologies.alert_sender import alerts_so_far, send_steps, send_traced
 from topologies.background import until_one_ends
 from topologies.event_runner import EventRunner
@@ -31,16 +33,15 @@ from topologies.webhooks import Webhooks
 MOST_WAITING = 64
 """Records whose alerts are sent together; a tick later at the latest, and at once where the machine is to do something."""
 REMEMBERED_MS = 60_000
-"""Inspections and PLC events of so long are read back; verdicts as long as the longest rate window."""
+"""Inspections and PLC events of so long are read back; verdicts as long as the longest rate window, or as a challenge may take."""
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the stage until `stop` is set and everything is drained."""
     kafka = KafkaSettings()
     handler = Alerts(plant=plant, stage=stage, kafka=kafka)
-    runner = EventRunner(
-        plant=plant, stage=stage, topics=(VERDICTS, INSPECTIONS, PLC_EVENTS), handler=handler, kafka=kafka
-    )
+    topics = (VERDICTS, INSPECTIONS, PLC_EVENTS, *((CHARTS,) if _watches_charts(plant) else ()))
+    runner = EventRunner(plant=plant, stage=stage, topics=topics, handler=handler, kafka=kafka)
     beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Webhooks, Notifier, Receivers)]
     await until_one_ends(runner.run(stop), *beside)
 
@@ -73,9 +74,14 @@ class Alerts:
             rate_ms = max(
                 (rule.window_ms for rule in self._plant.alerts if isinstance(rule, DefectRateRule)), default=0
             )
-            await self._remember(alerting, history, VERDICTS, partitions, held_ms=rate_ms, margin_ms=CLOCK_MARGIN_MS)
+            held_ms = max(rate_ms, challenge_memory_ms(self._plant))
+            await self._remember(alerting, history, VERDICTS, partitions, held_ms=held_ms, margin_ms=CLOCK_MARGIN_MS)
             for topic in (PLC_EVENTS, INSPECTIONS):
                 await self._remember(alerting, history, topic, partitions, held_ms=REMEMBERED_MS, margin_ms=0)
+            if _watches_charts(self._plant):
+                await self._remember(
+                    alerting, history, CHARTS, partitions, held_ms=_points_ms(self._plant), margin_ms=0
+                )
         self._alerting = alerting
 
     async def take(self, record: Record) -> None:
@@ -136,6 +142,20 @@ class Alerts:
                 topic, number, from_ms=from_ms, until_offset=committed, margin_ms=margin_ms
             ):
                 alerting.recall(found.message, at_ns=found.at_ms * 1_000_000, now_ns=time.time_ns())
+
+
+def _watches_charts(plant: Plant) -> bool:
+    return any(isinstance(rule, ChartRule) for rule in plant.alerts)
+
+
+def _points_ms(plant: Plant) -> int:
+    """How long as many points take as a rule waits for before it clears."""
+    charts = plant.statistics.charts
+    lengths = {chart.name: chart.window_ms or subgroup_ms(chart, plant) for chart in charts}
+    return max(
+        (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
+        default=0,
+    )
 
 
 def _partition_of(key: str, partitions: int) -> int:

@@ -9,7 +9,7 @@ from prometheus_client import Counter, Histogram
 
 from processors.judgements import Decision, Refusal
 from schemas.telemetry import Stage
-from schemas.topics import COMMANDS, DEFECTS, VERDICTS
+from schemas.topics import AUDIT, COMMANDS, DEFECTS, VERDICTS
 from schemas.verdicts import Verdict
 from topologies.background import Background
 from topologies.line_runner import Outgoing, Producer, Record, refuse
@@ -102,9 +102,11 @@ def _consequences(decision: Decision[Record]) -> list[Outgoing]:
     """The command first: a machine waits for it."""
     trace, station = _traceparent(decision), decision.verdict.station
     commands = [decision.command] if decision.command is not None else []
+    audit = decision.audit
     return [
         *(Outgoing(topic=COMMANDS, key=station, message=command, traceparent=trace) for command in commands),
         *defect_messages(decision.verdict, decision.defects, trace),
+        *([] if audit is None else [Outgoing(topic=AUDIT, key=audit.actor, message=audit, traceparent=trace)]),
     ]
 
 

@@ -31,12 +31,12 @@ class Holdings:
         self._on_less = on_less
         self._prefixes: dict[TopicPartition, FinishedPrefix] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._open: dict[tuple[TopicPartition, int], tuple[int, float]] = {}
+        self._open: dict[tuple[TopicPartition, int], tuple[int, float, int]] = {}
 
-    def add(self, place: TopicPartition, offset: int, size_bytes: int) -> Callable[[], None]:
-        """A record was taken in; returns what finishes it."""
+    def add(self, place: TopicPartition, offset: int, size_bytes: int, *, count: int = 1) -> Callable[[], None]:
+        """A record was taken in, or `count` of them that finish together, the last at `offset`; returns what finishes them."""
         self._prefixes.setdefault(place, FinishedPrefix()).take(offset)
-        self._open[place, offset] = (COPIES * size_bytes, time.monotonic())
+        self._open[place, offset] = (COPIES * size_bytes, time.monotonic(), count)
         self._hold(COPIES * size_bytes)
         return partial(self._finish, place, offset)
 
@@ -54,7 +54,7 @@ class Holdings:
 
     def close(self) -> None:
         """The partitions are no longer ours: what is open will be read again by their next owner."""
-        self._stage.in_progress.dec(len(self._open))
+        self._stage.in_progress.dec(sum(count for _, _, count in self._open.values()))
         self._open.clear()
         self._hold(-self.held_bytes)
 
@@ -62,10 +62,10 @@ class Holdings:
         held = self._open.pop((place, offset), None)
         if held is None:
             return
-        size_bytes, since = held
+        size_bytes, since, count = held
         self._prefixes[place].finish(offset)
         self._hold(-size_bytes)
-        self._stage.finished(seconds=time.monotonic() - since)
+        self._stage.finished(seconds=time.monotonic() - since, count=count)
         self._on_less()
 
     def _hold(self, more_bytes: int) -> None:

@@ -153,7 +153,13 @@ class Inspector:
             return await self._bench.inspect(frame, place, warnings=warnings)
         begin = partial(self._begin, place, recipe.deadline_ms)
         try:
-            return await self._bench.inspect(frame, place, warnings=warnings, begin=begin)
+            return await self._bench.inspect(
+                frame,
+                place,
+                warnings=warnings,
+                begin=begin,
+                waits_until_ns=place.received_at_ns + recipe.deadline_ms * NS_PER_MS,
+            )
         except _ComesTooLate as late:
             return self._deferred(frame, place, warnings, str(late))
 

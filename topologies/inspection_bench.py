@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
@@ -13,25 +12,30 @@ from pathlib import Path
 import cv2
 
 from processors.inspection import FramePlace, dropped, inspected
+from processors.recipe_keeping import RecipeKeeping
 from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.inspections import Inspection
 from schemas.object_store import open_store
 from schemas.plant import Plant
-from schemas.settings import ObjectStoreSettings, StageSettings, TritonSettings
+from schemas.settings import KafkaSettings, ObjectStoreSettings, StageSettings, TritonSettings
 from schemas.telemetry import Stage
 from topologies.background import Background
-from topologies.frame_examiner import FrameExaminer, models_of
+from topologies.followed_models import FollowedModels
+from topologies.frame_examiner import FrameExaminer
+from topologies.recipe_models import models_of
+from topologies.recipe_wishes import RecipeWishes, follow
 from topologies.references import References
 from topologies.triton import Triton
+from topologies.warm_recipes import WarmRecipes
 
 MOST_THREADS = 4  # alignment holds the interpreter most of its time: more threads only wait for it
 FETCHING_THREADS = 4
 FRAMES_PER_REQUEST = 16
 """How many frames may be open for each request in flight: as many again as a full batch holds, while it is under way."""
 
-LOOK_EVERY_S = 2.0
-"""How often a reference that is missing is looked for."""
+BELT_MARGIN_S = 2.0
+"""For what is late: a frame that waits on the topic, a clock that is off."""
 
 LEAST_URGENT = 19
 """`nice` of threads that must not take time from anybody else's."""
@@ -50,7 +54,8 @@ class InspectionBench:
         cv2.setNumThreads(1)  # frames run side by side; threads within a frame would only fight them
         settings, store = TritonSettings(), open_store(ObjectStoreSettings())
         owner = f"{plant.plant}-{stage.name}-{StageSettings().instance}"
-        self._triton = Triton(settings=settings, stage=stage, models=models_of(plant), owner=owner)
+        self._triton = Triton(settings=settings, stage=stage, owner=owner)
+        self._followed = FollowedModels(plant=plant, triton=self._triton, stage=stage)
         threads = 1 if in_the_background else max(2, min(MOST_THREADS, os.cpu_count() or 2))
         self._executor = ThreadPoolExecutor(threads, "decode", _yield_to_all if in_the_background else None)
         self._fetching = ThreadPoolExecutor(FETCHING_THREADS, "fetch")
@@ -58,6 +63,7 @@ class InspectionBench:
             plant=plant,
             triton=self._triton,
             references=References(plant_dir=plant_dir, store=store, stage=stage, executor=self._executor),
+            followed=self._followed,
             store=store,
             stage=stage,
             executor=self._executor,
@@ -67,24 +73,52 @@ class InspectionBench:
         )
         self._stage = stage
         self._services = Background()
+        wishes = RecipeWishes(stage=stage.name, instance=StageSettings().instance)
+        self._recipes = WarmRecipes(
+            recipes=plant.recipes,
+            keeping=RecipeKeeping(
+                recipes=[recipe.key for recipe in plant.recipes],
+                at_most=settings.kept_recipes,
+                belt_s=_longest_belt_s(plant),
+                ahead=not in_the_background,
+            ),
+            wishes=wishes,
+            triton=self._triton,
+            models_of=models_of,
+            missing_reference=self._examiner.missing_reference,
+            stage=stage,
+            serves_plcs=any(station.plc is not None for station in plant.stations),
+            tells=not in_the_background,
+        )
+        kafka = KafkaSettings()
         self._services.spawn(self._triton.keep_ready())
-        self._services.spawn(self._warm_up())
-        self._warm = False
+        self._services.spawn(self._recipes.run())
+        self._services.spawn(self._followed.run(kafka))
+        self._services.spawn(follow(wishes, plant=plant, stage=stage, kafka=kafka, changed=self._recipes.look))
 
     @property
     def ready(self) -> bool:
-        """Whether Triton answers, and the first frame would be as quick as any other."""
-        return self._triton.ready and self._warm
+        """Whether Triton answers, and the first frame would be as quick as any other, as far as that can be."""
+        return self._triton.ready and self._recipes.began and self._followed.began
 
     async def inspect(
-        self, frame: Frame, place: FramePlace, *, warnings: Sequence[str], begin: Callable[[], None] = lambda: None
+        self,
+        frame: Frame,
+        place: FramePlace,
+        *,
+        warnings: Sequence[str],
+        begin: Callable[[], None] = lambda: None,
+        waits_until_ns: int | None = None,
     ) -> Outcome:
         """The outcome of a frame: inspected, or dropped for the reason for which it cannot be.
 
-        `begin` is called when the work on it begins; what it raises goes to the caller.
+        `begin` is called when the work on it begins; what it raises goes to the caller. Until `waits_until_ns` (UTC) at most the frame
+        waits for its recipe to be loaded, and goes on without: for `begin` to send it away.
         """
+        until_s = None if waits_until_ns is None else time.monotonic() + (waits_until_ns - time.time_ns()) / 1e9
         try:
-            found = await self._examiner.examine(frame, place, begin=begin)
+            async with self._recipes.use(frame.recipe, until_s=until_s):
+                found = await self._examiner.examine(frame, place, begin=begin)
         except Refused as refused:
             return dropped(frame, place, refused, warnings=warnings, now_ns=time.time_ns()), refused
         return inspected(frame, place, found, warnings=warnings, now_ns=time.time_ns()), None
@@ -100,13 +134,10 @@ class InspectionBench:
         for executor in (self._executor, self._fetching):
             executor.shutdown(wait=False, cancel_futures=True)
 
-    async def _warm_up(self) -> None:
-        self._stage.lacking_recipes = await self._examiner.lacking()
-        await self._examiner.warm_up()
-        self._warm = True
-        while self._stage.lacking_recipes:  # a reference may be captured while the line runs
-            await asyncio.sleep(LOOK_EVERY_S)
-            self._stage.lacking_recipes = await self._examiner.lacking()
+
+def _longest_belt_s(plant: Plant) -> float:
+    """How long a part is on its way at most, from its trigger to the gate."""
+    return max(station.gate_after_ms for station in plant.stations) / 1000 + BELT_MARGIN_S
 
 
 def _yield_to_all() -> None:

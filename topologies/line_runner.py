@@ -30,11 +30,13 @@ from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic
 from topologies.background import Background, until_one_ends
+from topologies.batches import RECORDS_PER_TURN as BATCHED_PER_TURN
+from topologies.batches import BatchHandler, hand_over
 from topologies.dead_letters import dead_letter, refuse
 from topologies.holdings import COPIES, Holdings
 from topologies.membership import Ownership, check_co_partitioned, fetched_bytes, leave, new_consumer
 from topologies.producer import Outgoing, Producer
-from topologies.records import Handler, Record
+from topologies.records import Handler, Record, fetched_record, size_bytes
 from topologies.standstill import ASK_AGAIN_S, Standstill, is_member
 
 __all__ = ["Handler", "LineRunner", "Outgoing", "Producer", "Record", "dead_letter", "refuse"]
@@ -56,7 +58,7 @@ class LineRunner:
 
     `ready` says whether the handler's own services are there; the stage is ready when it has partitions, a broker and these.
     Over `budget_bytes` (`LINESIGHT_BUDGET_HELD_MIB`) of unfinished records all partitions are paused until three quarters of it
-    are reached. `gathers`: nobody waits for this stage, so it is served in larger pieces, at most 0.1 s later.
+    are reached. `batches`: nobody waits for this stage, so its handler takes records by the batch, at most 0.1 s later.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class LineRunner:
         kafka: KafkaSettings | None = None,
         budget_bytes: int | None = None,
         tick_ms: int = TICK_MS,
-        gathers: bool = False,
+        batches: BatchHandler | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._plant = plant.plant
@@ -84,7 +86,8 @@ class LineRunner:
         self._partitions = plant.kafka.partitions * len(topics)
         self._fetched = stage.budget("fetched", limit_bytes=budgets.fetched_bytes)
         self._tick_s = tick_ms / 1000
-        self._gathers = gathers
+        self._batches = batches
+        self._most_records = BATCHED_PER_TURN if batches else RECORDS_PER_TURN
         self._services_ready = ready
 
         self._turn = asyncio.Lock()  # one method of the handler at a time
@@ -164,7 +167,7 @@ class LineRunner:
             partitions=self._partitions,
             fetched_bytes=self._fetched_bytes,
             listener=Ownership(topics=names, on_assigned=self._note_assigned, on_revoked=self._revoked),
-            gathers=self._gathers,
+            gathers=self._batches is not None,
         )
         try:
             await self._consumer.start()
@@ -255,12 +258,14 @@ class LineRunner:
             await self._take_over()
             await self._wait_while_paused()
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._records_per_turn())
-            generation = (
-                self._generation
-            )  # getmany returns records of the present assignment, without a pause in between
+            generation = self._generation  # of what getmany returns: there is no pause in between
             await self._take_over()
             async with self._turn:
                 for place, found in batches.items():
+                    if self._batches is not None:
+                        if await self._is_ours() and generation == self._generation:
+                            await self._take_batch(self._batches, place, found)
+                        continue
                     for raw in found:
                         if not await self._is_ours() or generation != self._generation:
                             break  # revoked meanwhile: the next owner reads them
@@ -274,33 +279,30 @@ class LineRunner:
     async def _take(self, place: TopicPartition, raw: Any) -> None:
         holdings, topic = self._holdings, self._topics[place.topic]
         assert holdings is not None
-        size_bytes = len(raw.value or b"") + len(raw.key or b"")
-        headers = tuple(raw.headers)
         self._at = f"{topic.name}/{place.partition}/{raw.offset}"
         self._stage.taken(topic.name, at_ms=raw.timestamp)
-        on_finish = holdings.add(place, raw.offset, size_bytes)
+        on_finish = holdings.add(place, raw.offset, size_bytes(raw))
         message, refused = None, None
         try:
-            message = decode(topic, raw.value, headers)
+            message = decode(topic, raw.value, raw.headers)
         except Refused as error:
             refused = error
-        record = Record(
-            topic=topic,
-            message=message,
-            partition=place.partition,
-            offset=raw.offset,
-            at_ms=raw.timestamp,
-            headers=headers,
-            key=raw.key,
-            value=raw.value or b"",
-            size_bytes=size_bytes,
-            on_finish=on_finish,
-        )
+        record = fetched_record(topic, place.partition, raw, message=message, on_finish=on_finish)
         if refused is None:
             await self._handler.take(record)
         else:
-            self._refusals.spawn(self._refuse(record, refused))
+            self._begin_refusal(record, refused)
             await asyncio.sleep(0)  # it takes its place before the next record does
+
+    async def _take_batch(self, handler: BatchHandler, place: TopicPartition, found: list[Any]) -> None:
+        topic = self._topics[place.topic]
+        assert self._holdings is not None
+        self._at = f"{topic.name}/{place.partition}/{found[0].offset}"
+        self._stage.taken(topic.name, at_ms=found[-1].timestamp, count=len(found))
+        await hand_over(found, handler, topic=topic, place=place, holdings=self._holdings, refuse=self._begin_refusal)
+
+    def _begin_refusal(self, record: Record, refused: Refused) -> None:
+        self._refusals.spawn(self._refuse(record, refused))
 
     async def _refuse(self, record: Record, refused: Refused) -> None:
         extra = await self._handler.refused(record, refused)
@@ -310,7 +312,7 @@ class LineRunner:
     def _records_per_turn(self) -> int:
         """As many as there is room for: a turn of large records must not go far over the budget."""
         room_bytes = self._budget_bytes - (self._holdings.held_bytes if self._holdings else 0)
-        return max(1, min(RECORDS_PER_TURN, room_bytes // max(1, self._record_bytes)))
+        return max(1, min(self._most_records, room_bytes // max(1, self._record_bytes)))
 
     async def _wait_while_paused(self) -> None:
         """Asked for records of paused partitions, the client throws away what it has fetched of them. Asked for nothing at all,

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from schemas.codec import encode
 from schemas.patience import patiently, pause_s
 from schemas.plant import Plant
-from schemas.readiness import StageReadiness
+from schemas.readiness import RecipeStatus, StageReadiness
 from schemas.settings import KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import READINESS
@@ -72,8 +72,8 @@ class ReadinessTeller:
                     break
 
     @property
-    def _state(self) -> tuple[bool, tuple[str, ...]]:
-        return self._stage.ready, self._stage.lacking_recipes
+    def _state(self) -> tuple[bool, RecipeStatus]:
+        return self._stage.ready, self._stage.recipes
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(**self._kafka.client(), acks=1, request_timeout_ms=REQUEST_TIMEOUT_MS)
@@ -86,6 +86,7 @@ class ReadinessTeller:
 
     async def _say(self, producer: AIOKafkaProducer, *, ready: bool) -> None:
         now_ns = time.time_ns()
+        recipes = self._stage.recipes
         encoded = encode(
             READINESS,
             StageReadiness(
@@ -94,7 +95,11 @@ class ReadinessTeller:
                 instance=self._instance,
                 ready=ready,
                 said_at_ns=now_ns,
-                lacking_recipes=self._stage.lacking_recipes,
+                lacking_recipes=recipes.lacking,
+                warm_recipes=recipes.warm,
+                lacking_reasons=dict(recipes.reasons),
+                selected_recipes=recipes.selected,
+                next_recipes=recipes.coming,
             ),
         )
         await producer.send_and_wait(self._topic, encoded.value, key=self._stage.name.encode(), headers=encoded.headers)

@@ -43,6 +43,27 @@ class Record:
         self.on_finish()
 
 
+def fetched_record(topic: Topic, partition: int, raw: Any, *, message: Any, on_finish: Callable[[], None]) -> Record:
+    """What the client fetched, with its `message` (None where it cannot be decoded)."""
+    return Record(
+        topic=topic,
+        message=message,
+        partition=partition,
+        offset=raw.offset,
+        at_ms=raw.timestamp,
+        headers=tuple(raw.headers),
+        key=raw.key,
+        value=raw.value or b"",
+        size_bytes=size_bytes(raw),
+        on_finish=on_finish,
+    )
+
+
+def size_bytes(raw: Any) -> int:
+    """Of what the client fetched: value and key."""
+    return len(raw.value or b"") + len(raw.key or b"")
+
+
 class Handler(Protocol):
     """A stage, as the line runner drives it.
 

@@ -1,12 +1,14 @@
 """Rows that wait for the server become one request: batches by backlog, without a timer.
 
 While fewer than `in_flight` requests are under way, what is there is sent at once; above that, rows of one kind gather
-until a request ends, and go together.
+until a request ends, and go together. As many as are answered well within their timeout, by how long rows of their kind took
+last: a large network on a CPU takes 100 ms a row, and sixteen in each of four requests would all be too late.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ from typing import Any
 import numpy.typing as npt
 
 from topologies.background import Background
+
+SHARE_OF_TIMEOUT = 0.5
+"""All requests that may be under way together are to be answered within this share of the timeout."""
 
 Array = npt.NDArray[Any]
 Parts = Mapping[str, Sequence[Array]]
@@ -53,6 +58,7 @@ class RequestBatches:
         self._waiting: deque[_Waiting] = deque()
         self._sending = Background()
         self._called = False
+        self._row_s: dict[Kind, float] = {}
 
     async def infer(
         self, model: tuple[str, int], inputs: Mapping[str, Array], *, most_rows: int, timeout_s: float
@@ -95,15 +101,16 @@ class RequestBatches:
         """The oldest rows, and those of their kind that fit beside them, in their order; nobody waits for a cancelled one."""
         batch: list[_Waiting] = []
         rows = 0
+        most_rows = 0
         others: deque[_Waiting] = deque()
         while self._waiting:
             item = self._waiting.popleft()
             if item.answer.done():
                 continue
-            fits = not batch or (
-                item.kind == batch[0].kind and rows + item.rows <= min(item.most_rows, batch[0].most_rows)
-            )
+            fits = not batch or (item.kind == batch[0].kind and rows + item.rows <= min(item.most_rows, most_rows))
             if fits:
+                if not batch:
+                    most_rows = min(item.most_rows, self._rows_in_time(item))
                 batch.append(item)
                 rows += item.rows
             else:
@@ -111,8 +118,16 @@ class RequestBatches:
         self._waiting = others
         return batch
 
+    def _rows_in_time(self, item: _Waiting) -> int:
+        """How many rows of its kind a request may hold, by how long the last ones took; their waiting at the server included."""
+        row_s = self._row_s.get(item.kind)
+        if row_s is None:
+            return item.most_rows
+        return int(SHARE_OF_TIMEOUT * item.timeout_s / max(1, self._in_flight) / row_s)
+
     async def _send_batch(self, batch: Sequence[_Waiting]) -> None:
         inputs = {name: [item.inputs[name] for item in batch] for name in batch[0].inputs}
+        began_s = time.perf_counter()
         try:
             outputs = await self._send(batch[0].kind, inputs, max(item.timeout_s for item in batch))
         except asyncio.CancelledError:
@@ -130,5 +145,7 @@ class RequestBatches:
                     item.answer.set_result({name: array[at : at + item.rows] for name, array in outputs.items()})
                 at += item.rows
         finally:
+            # also of a request that was too late: the next one is smaller
+            self._row_s[batch[0].kind] = (time.perf_counter() - began_s) / sum(item.rows for item in batch)
             self._under_way -= 1
             self._dispatch()

@@ -1,28 +1,34 @@
-"""The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line.
+"""The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line, figures -> chart points.
 
-Both run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Messages are sent in batches,
-and their sources finished when they are out. A restart reads back what the windows were made of; figures of open windows are
-told once more then, so that nothing need be held back for them.
+All run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Records come and messages go in
+batches; those are finished when everything that they caused is out. A restart reads back what the windows were made of; figures of
+open windows are told once more then, so that nothing need be held back for them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from processors.counted_charts import CountedCharts, Reworked, SeriesKey
+from processors.counted_charts import held_ms as charts_held_ms
+from processors.idle_partitions import IdlePartitions
 from processors.statistics_figures import Figures, LineWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
+from schemas.charts import ChartPoint
+from schemas.codec import decode, decode_counted
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import PANES, STATISTICS, VERDICTS
-from schemas.verdicts import Verdict
+from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS, Topic
+from topologies.batches import Batch
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
 
@@ -36,7 +42,13 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
     kafka = KafkaSettings()
     handler = Statistics(plant=plant, stage=stage, kafka=kafka)
     runner = LineRunner(
-        plant=plant, stage=stage, topics=(VERDICTS, PANES), handler=handler, kafka=kafka, tick_ms=TICK_MS, gathers=True
+        plant=plant,
+        stage=stage,
+        topics=(VERDICTS, PANES),
+        handler=handler,
+        kafka=kafka,
+        tick_ms=TICK_MS,
+        batches=handler,
     )
     await runner.run(stop)
 
@@ -52,9 +64,12 @@ class Statistics:
         self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
         self._panes: dict[int, Panes] = {}
         self._figures: dict[int, Figures] = {}
-        self._pending: list[Record] = []
+        self._charts: dict[int, CountedCharts] = {}
+        self._pending: list[Batch] = []
+        self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
         self._last_flush_ns = 0
+        self._idle = IdlePartitions(timeout_ms=plant.statistics.idle_timeout_ms)
         self._producer: Producer
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._parts_gauge = stage.gauge("parts", "Parts that are held in memory to recognise duplicates and revisions.")
@@ -63,30 +78,44 @@ class Statistics:
         """Reads back what the windows of these partitions were made of."""
         self._producer = producer
         self._pending.clear()
+        self._pending_records = 0
         async with self._history() as history:
             verdicts = await history.committed(VERDICTS, partitions)
             panes = await history.committed(PANES, partitions)
             for number in sorted(partitions):
                 self._panes[number] = await self._restored_panes(history, number, verdicts.get(number, 0))
                 self._figures[number] = await self._restored_figures(history, number, panes.get(number, 0))
+                self._charts[number] = await self._restored_charts(history, number)
 
     async def take(self, record: Record) -> None:
-        """Counts a verdict or a pane."""
-        self._next_offsets[record.topic.name, record.partition] = record.offset + 1
-        self._pending.append(record)
-        if record.topic is PANES:
-            self._figures[record.partition].feed(record.message, offset=record.offset)
+        """Never called: the runner has batches for us."""
+        raise AssertionError(f"a record of {record.topic.name} came alone")
+
+    def decode(self, topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
+        """Of a verdict as much as is counted; of a camera's figures, all views. Raises `Refused`."""
+        if topic is VERDICTS:
+            return decode_counted(value, headers, with_views="camera" in self._settings.by)
+        return decode(topic, value, headers)
+
+    async def take_batch(self, batch: Batch) -> None:
+        """Counts verdicts or panes."""
+        self._next_offsets[batch.topic.name, batch.partition] = batch.records[-1].offset + 1
+        self._pending.append(batch)
+        self._pending_records += len(batch.records)
+        if batch.topic is PANES:
+            for found in batch.records:
+                self._figures[batch.partition].feed(found.message, offset=found.offset)
         else:
-            self._count(record)
-        if len(self._pending) >= RECORDS_PER_BATCH:
+            self._count(batch)
+        if self._pending_records >= RECORDS_PER_BATCH:
             await self._flush(self._last_flush_ns)
 
     async def tick(self, now_ns: int) -> None:
         """Closes what is complete; sends what is due."""
         if not self._panes:
             return  # nothing is ours yet
-        for panes in self._panes.values():
-            panes.clock_at(now_ns)
+        for number in self._idle.idle(self._panes, now_ns=now_ns):
+            self._panes[number].clock_at(now_ns)
         urgent = any(panes.urgent for panes in self._panes.values())
         if urgent or now_ns - self._last_flush_ns >= BATCH_MS * NS_PER_MS:
             await self._flush(now_ns)
@@ -101,33 +130,41 @@ class Statistics:
         for number in partitions:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
+            self._charts.pop(number, None)
+            self._idle.forget(number)
 
-    def _count(self, record: Record) -> None:
-        verdict: Verdict = record.message
-        if verdict.arrived_at_ns < (record.at_ms - PANES.retention_ms) * NS_PER_MS:
-            # its window cannot be counted anew: what it was made of is gone from the topic
-            self._stage.emit(Noticed(what="too_old", subject=verdict.id))
-            return
-        fed = self._panes[record.partition].feed(verdict, offset=record.offset, record_at_ms=record.at_ms)
-        if fed is Fed.LATE:
-            self._stage.emit(Noticed(what="late", subject=verdict.id))
-        elif fed is Fed.DUPLICATE:
-            self._stage.emit(Noticed(what="duplicate", subject=verdict.id))
+    def _count(self, batch: Batch) -> None:
+        self._idle.took(batch.partition)
+        panes = self._panes[batch.partition]
+        for verdict, offset, at_ms in batch.records:
+            if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS:
+                # its window cannot be counted anew: what it was made of is gone from the topic
+                self._stage.emit(Noticed(what="too_old", subject=verdict.id))
+                continue
+            fed = panes.feed(verdict, offset=offset, record_at_ms=at_ms)
+            if fed is Fed.LATE:
+                self._stage.emit(Noticed(what="late", subject=verdict.id))
+            elif fed is Fed.DUPLICATE:
+                self._stage.emit(Noticed(what="duplicate", subject=verdict.id))
 
     async def _flush(self, now_ns: int) -> None:
         self._last_flush_ns = now_ns
-        finished, self._pending = self._pending, []
+        finished, self._pending, self._pending_records = self._pending, [], 0
         told = [pane for panes in self._panes.values() for pane in panes.due(now_ns)]
         for number, panes in self._panes.items():
             if missing := panes.take_missing():
                 told += await self._recounted(number, missing)
-        figures = [found for figures in self._figures.values() for found in figures.due()]
+        figures: list[WindowStatistics] = []
+        points: list[ChartPoint] = []
         for number, known in self._figures.items():
+            found = known.due()
             if absent := known.take_missing():
-                figures += await self._put_together(number, absent)
-        await self._producer.send([*map(_pane_out, told), *map(_figures_out, figures)])
-        for record in finished:
-            record.finish()
+                found += await self._put_together(number, absent)
+            points += await self._charted(number, found)
+            figures += found
+        await self._producer.send([*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)])
+        for batch in finished:
+            batch.finish()
         self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
         self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
 
@@ -187,6 +224,36 @@ class Statistics:
                     figures.feed(found.message, offset=found.offset)
         return figures.figures(absent)
 
+    async def _charted(self, number: int, figures: Sequence[WindowStatistics]) -> list[ChartPoint]:
+        charts = self._charts[number]
+        for found in figures:
+            charts.feed(found)
+        points = charts.due()
+        if missing := charts.take_missing():
+            points += await self._reworked(number, missing)
+        return points
+
+    async def _reworked(self, number: int, missing: dict[SeriesKey, dict[int, WindowStatistics]]) -> list[ChartPoint]:
+        reworked = Reworked(settings=self._settings, missing=missing)
+        async with self._history() as history:
+            end = await history.end(STATISTICS, number)
+            async for found in history.since(
+                STATISTICS, number, from_ms=reworked.from_ns // NS_PER_MS, until_offset=end
+            ):
+                reworked.feed(found.message)
+        return reworked.points()
+
+    async def _restored_charts(self, history: History, number: int) -> CountedCharts:
+        held_ms = charts_held_ms(self._settings)
+        end = await history.end(CHARTS, number) if held_ms else 0
+        if end == 0:
+            return CountedCharts(settings=self._settings)
+        from_ms = await start_of_memory_ms(history, CHARTS, number, committed=end - 1, held_ms=held_ms)
+        charts = CountedCharts(settings=self._settings, whole_from_ns=from_ms * NS_PER_MS)
+        async for found in history.since(CHARTS, number, from_ms=from_ms, until_offset=end):
+            charts.recall(found.message)
+        return charts
+
     def _opportunities_of(self, recipe: str) -> int:
         """Of a recipe that is not in the plant file (any more) nothing is known: such parts count no opportunities."""
         return self._opportunities.get(recipe, 0)
@@ -194,6 +261,10 @@ class Statistics:
 
 def _pane_out(pane: Pane) -> Outgoing:
     return Outgoing(topic=PANES, key=pane.line, message=pane)
+
+
+def _point_out(point: ChartPoint) -> Outgoing:
+    return Outgoing(topic=CHARTS, key=point.line, message=point)
 
 
 def _figures_out(figures: WindowStatistics) -> Outgoing:

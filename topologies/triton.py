@@ -1,4 +1,4 @@
-"""The inference server, over gRPC: models loaded explicitly in pinned versions, requests repeated while it is away.
+"""The inference server, over gRPC: the models that are held, requests repeated while it is away.
 
     away        no answer, or one that says so: wait until it is back, load the models again, repeat without end
     busy        its queue is full: repeat later, without end
@@ -6,8 +6,8 @@
                 each time after an inference of a known image showed that the server is well; then it is this image's
                 fault (`ModelFailed`)
 
-"Ready" as the server says it tells nothing about a dead or hung model process; the known image does. A model that fails on
-it is taken out and loaded again: the server does not start a dead model process by itself.
+Models are held and let go of while others work (`hold`, `let_go`, `unload`); what is held is brought back whenever the server was
+away. One that cannot be brought back any more is lost alone: the others go on. `model_control` commands the server.
 
 Rows that wait go together in one request (`request_batches`); where that fails, each is tried by itself, one after the
 other, so that the neighbours of an image that kills the model do not pay for it. A server on this machine reads and
@@ -17,24 +17,22 @@ writes shared memory (`shared_tensors`); any other gets the tensors over gRPC.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from schemas.errors import ConfigurationError, LinesightError
+from schemas.errors import LinesightError
 from schemas.inspections import ModelUse
-from schemas.object_store import digest_of
 from schemas.patience import pause_s
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
+from topologies.model_control import ASK_TIMEOUT_S, Key, Model, ModelControl, ModelUnusable, Tensors, Trouble
 from topologies.request_batches import Kind, Parts, RequestBatches
 from topologies.shared_tensors import (
     FOLDER,
@@ -48,19 +46,18 @@ from topologies.shared_tensors import (
 )
 from topologies.triton_errors import is_away, is_busy, is_cut_off, is_late, text_of
 
-Tensors = Mapping[str, npt.NDArray[Any]]
+__all__ = ["Model", "ModelFailed", "ModelUnusable", "Tensors", "Triton"]
 
 TRIES = 3
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
-LOAD_TIMEOUT_S = 30.0
-ASK_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 2.0
 PROOF_TIMEOUT_S = 0.5  # for the first known input; each further one may take twice as long, for the machine may be slow
 PROOF_DOUBLINGS = 4
 PATIENCE = 1  # known inputs that may be answered too late before the model counts as hung
 PATIENCE_AT_START = 4  # everything is cold, and everything else starts too
-UNLOAD_LOOKS = 100
+BACK_AT_ONCE = 3
+"""Models that are loaded again side by side: more would be late on their known inputs."""
 WARM_UPS = 4
 CHANNEL = [
     ("grpc.max_send_message_length", -1),
@@ -77,44 +74,36 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
 
 class ModelFailed(LinesightError):
-    """The model fails on this input again and again, while it works on a known one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """A model as this stage uses it. `known` is a small input on which it must give `outputs` of one row or more."""
-
-    pin: ModelPin
-    outputs: tuple[str, ...]
-    known: Tensors
+    """The model fails on this input again and again, while it works on a known one; or it is not held (any more)."""
 
 
 class Triton:
     """One client of one server, for one event loop. `owner` names it among the clients on this machine."""
 
-    def __init__(self, *, settings: TritonSettings, stage: Stage, models: Sequence[Model], owner: str) -> None:
+    def __init__(self, *, settings: TritonSettings, stage: Stage, owner: str) -> None:
         self._settings = settings
         self._stage = stage
-        self._models = {(model.pin.name, model.pin.version): model for model in models}
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
-        self._known = {(model.pin.name, model.pin.version): model.known for model in models}
+        self._control = ModelControl(client=self._client, settings=settings)
+        self._held: dict[Key, Model] = {}
+        self._known: dict[Key, Tensors] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # the server loads and unloads by name
         self._batches = RequestBatches(send=self._send, in_flight=settings.in_flight)
-        self._most_rows: dict[tuple[str, int], int] = {}
         self._answers_by_kind: dict[Kind, dict[str, RowOutput]] = {}
         self._suspects = asyncio.Lock()
+        self._returning = asyncio.Semaphore(BACK_AT_ONCE)
         self._shared = (
             SharedTensors(client=self._client, owner=owner, timeout_s=ASK_TIMEOUT_S)
             if _shares_memory(settings)
             else None
         )
         self._recovery: asyncio.Task[None] | None = None
-        self._uses: dict[tuple[str, int], ModelUse] = {}
         self._well = self._was_well = False
         self._suspected = False  # a request failed, or was answered too late, though the server was there
 
     @property
     def ready(self) -> bool:
-        """Whether the server answered the last time, with the right models loaded."""
+        """Whether the server answered the last time, with every model that is held."""
         return self._well
 
     async def close(self) -> None:
@@ -127,10 +116,7 @@ class Triton:
         await self._client.close()
 
     async def keep_ready(self) -> None:
-        """Loads the models and tries each on its known input; does so again whenever the server went away. Never returns.
-
-        Raises ConfigurationError when the server does not have a model in its pinned version.
-        """
+        """Brings back what is held and tries each model on its known input, whenever the server was away. Never returns."""
         while True:
             await self._recovered()
             while self._well:
@@ -138,23 +124,80 @@ class Triton:
                 if not await self._answers():
                     self._well = False
 
+    def holds(self, pin: ModelPin) -> bool:
+        """Whether the model can be asked: it was loaded and proved, and is brought back whenever the server was away."""
+        return (pin.name, pin.version) in self._held
+
+    async def hold(self, model: Model) -> None:
+        """Loads the model, proves it on its known input, and keeps it from now on; the others work on meanwhile.
+
+        Waits for a server that is away. Raises ModelUnusable.
+        """
+        attempt, trouble = 0, Trouble()
+        while True:
+            await self._recovered()
+            try:
+                async with self._turns[model.pin.name]:
+                    if model.key not in self._held:
+                        await self._control.load(model)
+                        # the server unloads by name: what does not work must not take a version along that does
+                        shared = any(name == model.pin.name for name, _ in self._held)
+                        await self._prove(model, attempt=attempt, patience=PATIENCE_AT_START, shared=shared)
+                        self._held[model.key] = model
+                return
+            except InferenceServerException as error:
+                attempt += 1
+                self._say(f"{model.pin.name}: {text_of(error)}", attempt)
+                if is_cut_off(error):
+                    self._well = False
+                if await self._answers() and trouble.note(error):
+                    raise ModelUnusable(
+                        f"{model.pin.name}/{model.pin.version} does not work on its known input: {text_of(error)}"
+                    ) from error
+            await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
+
+    def let_go(self, pin: ModelPin) -> None:
+        """Forgets a model that nobody here asks any more. On the server it stays until `unload`."""
+        key = (pin.name, pin.version)
+        self._held.pop(key, None)
+        self._known.pop(key, None)
+        self._control.forget(pin)
+        self._answers_by_kind = {kind: rows for kind, rows in self._answers_by_kind.items() if kind.model != key}
+
+    async def unload(self, pin: ModelPin) -> None:
+        """Has the server take the model out, with all of its versions, unless one of them is held here. For models that nobody asks."""
+        async with self._turns[pin.name]:
+            if any(name == pin.name for name, _ in self._held):
+                return
+            try:
+                if await self._control.is_ready(pin):
+                    await self._control.unload(pin)
+            except InferenceServerException as error:  # away: it is out, or stays where it was, unused
+                self._say(f"unloading {pin.name}: {text_of(error)}", 1)
+
     def know(self, pin: ModelPin, known: Tensors) -> None:
         """From now on tries the model with this input: one of the size that is really used also warms it up."""
         self._known[pin.name, pin.version] = known
 
-    async def warm_up(self) -> None:
-        """Tries every model on its known input as often as it takes to be quick (buffers grow with the first requests)."""
+    async def warm_up(self, pin: ModelPin) -> None:
+        """Tries a model on its known input as often as it takes to be quick (buffers grow with the first requests)."""
         for _ in range(WARM_UPS):
-            for name, version in self._models:
-                await self.infer(ModelPin(name=name, version=version), self._known[name, version])
+            model = self._held.get((pin.name, pin.version))
+            if model is None:
+                raise ModelFailed(f"{pin.name}/{pin.version} is not loaded (any more)")
+            await self.infer(pin, self._known_of(model))
 
     def most_rows(self, pin: ModelPin) -> int:
         """How many rows the model takes in one request (its `max_batch_size`); 0 where its rows cannot be batched."""
-        return self._most_rows[pin.name, pin.version]
+        return self._control.most_rows(pin)
 
     def use(self, pin: ModelPin) -> ModelUse:
         """Version and digest of a loaded model, as an inspection carries them."""
-        return self._uses[pin.name, pin.version]
+        return self._control.use(pin)
+
+    def parameters(self, pin: ModelPin) -> Mapping[str, str]:
+        """The parameters in a loaded model's configuration."""
+        return self._control.parameters(pin)
 
     async def infer(self, pin: ModelPin, inputs: Tensors) -> dict[str, npt.NDArray[Any]]:
         """Outputs by name. Repeats what is transient as the module says; raises ModelFailed."""
@@ -162,12 +205,14 @@ class Triton:
         while True:
             if not self._well:
                 await self._recovered()
+            if not self.holds(pin):
+                raise ModelFailed(f"{pin.name}/{pin.version} is not loaded (any more)")
             try:
                 if attempt == 0:
                     return await self._batches.infer(
                         (pin.name, pin.version),
                         inputs,
-                        most_rows=self._most_rows[pin.name, pin.version],
+                        most_rows=self.most_rows(pin),
                         timeout_s=self._settings.timeout_ms / 1000,
                     )
                 async with self._suspects:
@@ -204,7 +249,9 @@ class Triton:
 
     async def _send(self, kind: Kind, inputs: Parts, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
         """One request. The first of its kind goes over gRPC and shows how large the answers are."""
-        model = self._models[kind.model]
+        model = self._held.get(kind.model)
+        if model is None:
+            raise InferenceServerException(f"{kind.model[0]} is let go of", status="StatusCode.NOT_FOUND")
         rows = sum(len(part) for part in next(iter(inputs.values())))
         expected = self._answers_by_kind.get(kind)
         if self._shared is not None and expected is not None:
@@ -212,7 +259,7 @@ class Triton:
             if slot is not None:
                 return await self._infer_shared(self._shared, slot, model, inputs, expected, timeout_s=timeout_s)
         whole = {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in inputs.items()}
-        outputs = await self._infer(model, whole, timeout_s=timeout_s)
+        outputs = await self._control.infer(model, whole, timeout_s=timeout_s)
         for name, array in outputs.items():
             if len(array) != rows:
                 raise InferenceServerException(
@@ -236,19 +283,6 @@ class Triton:
             await shared.close()
             return None
 
-    async def _infer(self, model: Model, inputs: Tensors, *, timeout_s: float) -> dict[str, npt.NDArray[Any]]:
-        tensors = []
-        for name, array in inputs.items():
-            tensor = InferInput(name, array.shape, TYPES[array.dtype])
-            tensor.set_data_from_numpy(array)
-            tensors.append(tensor)
-        result = await self._ask(model, tensors, [InferRequestedOutput(name) for name in model.outputs], timeout_s)
-        outputs = {name: result.as_numpy(name) for name in model.outputs}
-        for name, array in outputs.items():
-            if array is None or array.size == 0:
-                raise InferenceServerException(f"output {name} is empty", status="StatusCode.INTERNAL")
-        return outputs
-
     async def _infer_shared(
         self,
         shared: SharedTensors,
@@ -262,7 +296,7 @@ class Triton:
         try:
             tensors = lay_inputs(slot, inputs)
             wanted, arrays = want_outputs(slot, expected, tensors[0].shape()[0])
-            result = await self._ask(model, tensors, wanted, timeout_s)
+            result = await self._control.ask(model, tensors, wanted, timeout_s)
             for name, array in arrays.items():
                 found = tuple(result.get_output(name).shape)
                 if found != array.shape:
@@ -276,36 +310,27 @@ class Triton:
         shared.give_back(slot)
         return answers
 
-    async def _ask(
-        self, model: Model, tensors: list[InferInput], wanted: list[InferRequestedOutput], timeout_s: float
-    ) -> InferResult:
-        return await self._client.infer(
-            model.pin.name,
-            tensors,
-            model_version=str(model.pin.version),
-            outputs=wanted,
-            client_timeout=timeout_s,
-        )
-
     # --- coming back ---------------------------------------------------------------------------------------------------
 
     async def _recovered(self) -> None:
         """Returns when the server is well. Everyone waits for the same recovery, whoever of them is cancelled."""
+        if self._well:
+            return
         if self._recovery is None or self._recovery.done():
             self._recovery = asyncio.create_task(self._recover())
         await asyncio.shield(self._recovery)
 
     async def _recover(self) -> None:
         attempt = 1 if self._suspected else 0  # what failed counts as the first known input
+        troubles: defaultdict[Key, Trouble] = defaultdict(Trouble)
         while True:
             try:
-                for model in self._models.values():
-                    await self._load(model.pin)
-                    await self._prove(
-                        model,
-                        timeout_s=PROOF_TIMEOUT_S * 2 ** min(attempt, PROOF_DOUBLINGS),
-                        patient=attempt < (PATIENCE if self._was_well else PATIENCE_AT_START),
-                    )
+                if not self._held and not await self._answers():
+                    raise InferenceServerException("it does not answer", status="StatusCode.UNAVAILABLE")
+                back = (self._bring_back(key, attempt, troubles[key]) for key in list(self._held))
+                for failed in await asyncio.gather(*back, return_exceptions=True):
+                    if failed is not None:
+                        raise failed
                 if self._shared is not None:
                     await self._shared.settle()  # before it counts as well: what fails from now on makes it unwell
                 self._well = self._was_well = True
@@ -316,65 +341,38 @@ class Triton:
                 self._say(f"{self._settings.url}: {text_of(error)}", attempt)
             await asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
-    async def _prove(self, model: Model, *, timeout_s: float, patient: bool) -> None:
-        """An inference of the known input. A model that fails on it, or hangs, is unloaded, to be loaded by the next attempt.
-
-        One that answers too late and has executed others meanwhile does not hang: it has much to do.
-        """
-        executed = await self._executions(model.pin)
-        try:
-            known = self._known[model.pin.name, model.pin.version]
-            await self._infer(model, known, timeout_s=timeout_s)
-        except InferenceServerException as error:
-            spared = is_away(error) or is_busy(error)
-            if is_late(error):
-                spared = patient or await self._executions(model.pin) > executed
-            if not spared:
-                await self._client.unload_model(model.pin.name, client_timeout=LOAD_TIMEOUT_S)
-                await self._unloaded(model.pin)
-            raise
-
-    async def _executions(self, pin: ModelPin) -> int:
-        """How many requests or batches the server has executed with the model since it was loaded."""
-        answer = await self._client.get_inference_statistics(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
-        return sum(int(model.execution_count) for model in answer.model_stats)
-
-    async def _unloaded(self, pin: ModelPin) -> None:
-        """Returns when the server has taken the model out: it answers before, and a load in between would do nothing."""
-        for _ in range(UNLOAD_LOOKS):
-            if not await self._client.is_model_ready(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S):
+    async def _bring_back(self, key: Key, attempt: int, trouble: Trouble) -> None:
+        """Loads and proves a held model once more. One that cannot be brought back is not held from then on."""
+        name, _ = key
+        async with self._returning, self._turns[name]:
+            model = self._held.get(key)
+            if model is None:  # let go of meanwhile
                 return
-            await asyncio.sleep(FIRST_PAUSE_S)
+            try:
+                await self._control.load(model)
+                await self._prove(model, attempt=attempt, patience=PATIENCE if self._was_well else PATIENCE_AT_START)
+            except ModelUnusable as error:
+                self._lose(key, str(error))
+            except InferenceServerException as error:
+                if not await self._answers() or not trouble.note(error):
+                    raise
+                self._lose(key, text_of(error))
 
-    async def _load(self, pin: ModelPin) -> None:
-        version = str(pin.version)
-        if await self._client.is_model_ready(pin.name, version, client_timeout=ASK_TIMEOUT_S):
-            await self._identify(pin)
-            return
-        try:
-            await self._client.load_model(pin.name, client_timeout=LOAD_TIMEOUT_S)
-        except InferenceServerException as error:
-            if is_late(error) or (is_away(error) and "failed to load" not in text_of(error)):
-                raise
-            raise ConfigurationError(
-                f"Triton at {self._settings.url} cannot load {pin.name}: {text_of(error)}"
-            ) from error
-        if not await self._client.is_model_ready(pin.name, version, client_timeout=ASK_TIMEOUT_S):
-            raise ConfigurationError(
-                f"Triton at {self._settings.url} has {pin.name}, but not version {pin.version}: add the version to the "
-                f"model repository, or pin one that is there in the plant file"
-            )
-        await self._identify(pin)
+    def _lose(self, key: Key, why: str) -> None:
+        del self._held[key]
+        self._stage.emit(Noticed(what="model_lost", subject=f"{key[0]}/{key[1]}", detail=why))
 
-    async def _identify(self, pin: ModelPin) -> None:
-        if (pin.name, pin.version) in self._uses:
-            return
-        answer = await self._client.get_model_config(pin.name, str(pin.version), client_timeout=ASK_TIMEOUT_S)
-        self._most_rows[pin.name, pin.version] = answer.config.max_batch_size
-        digest = weights_digest(self._settings.model_repository, pin)
-        if digest is None:
-            digest = answer.config.parameters["digest"].string_value or "unknown"
-        self._uses[pin.name, pin.version] = ModelUse(model=pin.name, version=pin.version, digest=digest)
+    async def _prove(self, model: Model, *, attempt: int, patience: int, shared: bool = False) -> None:
+        await self._control.prove(
+            model,
+            self._known_of(model),
+            timeout_s=PROOF_TIMEOUT_S * 2 ** min(attempt, PROOF_DOUBLINGS),
+            patient=attempt < patience,
+            shared=shared,
+        )
+
+    def _known_of(self, model: Model) -> Tensors:
+        return self._known.get(model.key) or model.known or self._control.empty_input(model.pin)
 
     def _say(self, detail: str, attempt: int) -> None:
         self._stage.emit(AttemptRepeated(service="triton", detail=detail, attempt=attempt))
@@ -384,11 +382,3 @@ def _shares_memory(settings: TritonSettings) -> bool:
     """`auto`: a server of this machine does."""
     host = settings.url.rpartition(":")[0]
     return settings.shared_memory == "auto" and host in _THIS_MACHINE and FOLDER.is_dir()
-
-
-def weights_digest(repository: Path, pin: ModelPin) -> str | None:
-    """`sha256:<hex>` of a model version's file in the repository; None where the repository is not on this machine."""
-    try:
-        return digest_of((repository / pin.name / str(pin.version) / "model.onnx").read_bytes())
-    except OSError:
-        return None

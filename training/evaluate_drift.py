@@ -31,7 +31,7 @@ from schemas.inspections import Defect
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import FailSafe, FrameOutcome, VerdictValue
-from schemas.recipes import Recipe
+from schemas.recipes import GoldenInspection, Recipe
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 from simulation.pictures import take_pictures
 from simulation.scenario import DRIFT_STARTS_AT_RATIO, PlannedPart, comes_back, plan
@@ -52,10 +52,12 @@ class VisionCore:
         self._comparisons = {
             (recipe.key, view.name): GoldenComparison(
                 reference=np.asarray(cv2.imread(str(plant_dir / str(view.reference)), cv2.IMREAD_GRAYSCALE), np.uint8),
-                settings=recipe.inspection,
+                settings=inspection,
             )
             for recipe in plant.recipes
             for view in recipe.views
+            for inspection in (recipe.inspection_of(view),)
+            if isinstance(inspection, GoldenInspection)
         }
 
     def inspect(self, recipe: Recipe, view: str, jpeg: bytes) -> tuple[float, tuple[Defect, ...]]:

@@ -10,12 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from processors.learned.settings import ModelSettings, served_parameters
 from schemas.errors import StageFailed
+from schemas.object_store import digest_of
 from training.local_inference import open_model
-from training.settings import FILE, ModelSettings
+from training.settings import FILE
 
 PARITY_TOLERANCE = 1e-3
-WEIGHTS = Path("1", "model.onnx")
+VERSION = 1
+WEIGHTS = Path(str(VERSION), "model.onnx")
 _OPSET = 17
 
 
@@ -63,8 +66,8 @@ def parity(exported: nn.Module, weights: bytes, images: npt.NDArray[np.uint8], t
     return difference
 
 
-def configuration(name: str, settings: ModelSettings, channels: int) -> str:
-    """`config.pbtxt` for the folder's name."""
+def configuration(name: str, settings: ModelSettings, channels: int, *, digest: str) -> str:
+    """`config.pbtxt` for the folder's name; `digest` is `sha256:<hex>` of the weights."""
     if settings.size_px:
         width, height = settings.size_px
         outputs = f'  {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {len(settings.classes)} ] }}'
@@ -88,12 +91,12 @@ output [
 instance_group [ {{ count: 1 kind: KIND_CPU }} ]
 dynamic_batching {{ }}
 version_policy {{ all {{ }} }}
-"""
+{served_parameters(settings, version=VERSION, digest=digest)}"""
 
 
 def write_model(folder: Path, weights: bytes, settings: ModelSettings, channels: int) -> None:
     """Configuration and settings first, the weights last and at once: a folder with weights is complete."""
-    (folder / "config.pbtxt").write_text(configuration(folder.name, settings, channels))
+    (folder / "config.pbtxt").write_text(configuration(folder.name, settings, channels, digest=digest_of(weights)))
     (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
     path = folder / WEIGHTS
     path.parent.mkdir(exist_ok=True)

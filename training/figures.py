@@ -1,7 +1,7 @@
 """Figures of an evaluation with their uncertainty. No torch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ _BOOTSTRAPS = 500
 Interval = tuple[float, float]
 
 
-def auroc(scores: Sequence[float], bad: Sequence[bool]) -> float | None:
+def auroc(scores: npt.ArrayLike, bad: npt.ArrayLike) -> float | None:
     """Chance that a bad one scores above a good one, ties count half (Mann-Whitney); None without both."""
     values, truth = np.asarray(scores, float), np.asarray(bad, bool)
     if truth.all() or not truth.any():
@@ -30,7 +30,7 @@ def wilson(hits: int, total: int) -> Interval | None:
     share, square = hits / total, _NORMAL_95**2
     centre = (share + square / (2 * total)) / (1 + square / total)
     half = _NORMAL_95 / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return centre - half if hits else 0.0, centre + half if hits < total else 1.0
 
 
 def bootstrapped(

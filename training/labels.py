@@ -1,7 +1,9 @@
 """The label files of `linesight train` and `evaluate`: one JSON object a line, paths relative to the file (docs/models.md)."""
 
+import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,12 @@ class Region:
         return int(x1), int(y1), math.ceil(x2) + (not self.is_box), math.ceil(y2) + (not self.is_box)
 
     @property
+    def area_px(self) -> float:
+        """Of the box around the outline."""
+        width, height = np.ptp(self.points, axis=0)
+        return float(width * height)
+
+    @property
     def label(self) -> Label:
         """The same for scoring."""
         return Label(class_name=self.class_name, box=self.box)
@@ -41,7 +49,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One labelled picture. `regions` is None where nobody marked places; `label` is None where nothing says good or bad."""
+    """One labelled picture. `regions` is None where nobody marked places; `label` is None where nothing says good or bad.
+
+    `size_px` is (width, height) of the picture, where it was looked at already.
+    """
 
     line: int
     name: str
@@ -50,6 +61,7 @@ class Sample:
     group: str
     regions: tuple[Region, ...] | None
     label: str | None
+    size_px: tuple[int, int] | None = None
 
     @property
     def bad(self) -> bool | None:
@@ -62,15 +74,13 @@ def read_samples(file: Path) -> list[Sample]:
 
     Raises:
         ConfigurationError: with file, line, key and what was expected; a file that is missing, a picture that is none, a
-            region outside its picture, one picture twice with contradicting labels, no row at all.
+            region outside its picture, one picture (or an exact copy of it, beside the same reference) twice with contradicting
+            labels, no row at all.
     """
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from error
     samples: list[Sample] = []
     seen: dict[Path, Sample] = {}
-    for number, line in enumerate(lines, start=1):
+    seen_bytes: dict[tuple[bytes, Path | None], Sample] = {}
+    for number, line in _lines(file):
         if not line.strip():
             continue
         try:
@@ -79,6 +89,8 @@ def read_samples(file: Path) -> list[Sample]:
             if before is not None:
                 _refuse_contradiction(before, sample)
                 continue
+            content = hashlib.sha256(sample.image.read_bytes()).digest(), sample.reference
+            _refuse_contradiction(seen_bytes.setdefault(content, sample), sample)
         except (ValueError, TypeError, RecursionError) as error:
             expected = "expected one JSON object a line: " if isinstance(error, json.JSONDecodeError) else ""
             raise ConfigurationError(f"{file}:{number}: {expected}{error}") from error
@@ -87,6 +99,14 @@ def read_samples(file: Path) -> list[Sample]:
     if not samples:
         raise ConfigurationError(f"{file}: no rows; expected one JSON object a line with at least `image`")
     return samples
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with file.open("rb") as lines:
+            yield from enumerate(lines, start=1)
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _sample(row: Any, folder: Path, number: int) -> Sample:
@@ -110,6 +130,7 @@ def _sample(row: Any, folder: Path, number: int) -> Sample:
         group="" if row.get("group") is None else str(row["group"]),
         regions=regions,
         label=_image_label(row, regions),
+        size_px=(width, height),
     )
 
 
@@ -179,6 +200,8 @@ def _numbers(values: Any, key: str) -> list[float]:
 
 def _image_label(row: dict[str, Any], regions: tuple[Region, ...] | None) -> str | None:
     label = row.get("label")
+    if isinstance(label, float) and not 0 <= label <= 1:
+        raise ValueError(f"label: expected a name, or the share of graders who called it bad (0 to 1), got {label!r}")
     if isinstance(label, float):  # a grader's probability, as of solar cells
         label = GOOD if label < 0.5 else "defect"
     elif isinstance(label, bool) or label in {0, 1}:
@@ -202,4 +225,5 @@ def _refuse_contradiction(before: Sample, sample: Sample) -> None:
         return None if one.regions is None else sorted((region.class_name, region.box) for region in one.regions)
 
     if (before.label, marks(before)) != (sample.label, marks(sample)):
-        raise ValueError(f"image: {sample.name} was labelled otherwise in line {before.line}")
+        copied = "" if before.image == sample.image else f", where the same picture is {before.name}"
+        raise ValueError(f"image: {sample.name} was labelled otherwise in line {before.line}{copied}")

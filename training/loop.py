@@ -2,8 +2,10 @@
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from torch import nn
 
 from schemas.errors import StageFailed
 from training.checkpoints import load_checkpoint, save_checkpoint
+from training.pace import Pace
 
-THREADS = 2
+MOST_THREADS = 2
 _PEAK_LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 0.01
 _WARM_STEPS = 30
@@ -50,7 +53,6 @@ def train(
     Raises:
         StageFailed: the loss was no number again and again.
     """
-    torch.set_num_threads(THREADS)
     averaged = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_PEAK_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     parts = {"network": network, "averaged": averaged, "optimizer": optimizer}
@@ -61,6 +63,8 @@ def train(
         say(f"taken up from {checkpoint} at step {step}, after {used_s:.0f} s of training")
     else:
         save_checkpoint(checkpoint, identity, parts, step, used_s)
+    batches, half_as_wide = _Ahead(batch, seed), _has_bfloat16()
+    pace = Pace(min(MOST_THREADS, os.cpu_count() or 1))
     last, saved_at = time.monotonic(), time.monotonic()
     network.train()
     while used_s < budget_s and step < _MOST_STEPS:
@@ -68,8 +72,9 @@ def train(
         rate = _PEAK_LEARNING_RATE * min(1.0, (step + 1) / _WARM_STEPS) * (1 + math.cos(math.pi * progress)) / 2
         for group in optimizer.param_groups:
             group["lr"] = max(rate, 1e-6) * 0.5**recoveries
-        inputs, targets = batch(np.random.default_rng((seed, step, recoveries)))
-        with torch.autocast("cpu", torch.bfloat16):
+        torch.set_num_threads(pace.threads(step))
+        inputs, targets = batches(step, recoveries)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_as_wide):
             answers = network(inputs)
         loss = loss_of(answers.float(), targets)
         if not torch.isfinite(loss):
@@ -86,9 +91,10 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        step += 1
-        _average(averaged, network, 1 - 1 / (1 + min(step * _AVERAGED_SHARE, _MOST_AVERAGED_STEPS)))
+        _average(averaged, network, 1 - 1 / (1 + min((step + 1) * _AVERAGED_SHARE, _MOST_AVERAGED_STEPS)))
         now = time.monotonic()
+        pace.took(step, now - last)
+        step += 1
         used_s, last = used_s + now - last, now
         if now - saved_at >= checkpoint_every_s:
             # a network that is broken already must not become the last good one
@@ -99,6 +105,33 @@ def train(
     save_checkpoint(checkpoint, identity, parts, step, used_s)
     say(f"trained {step} steps in {used_s:.0f} s")
     return averaged.eval()
+
+
+class _Ahead:
+    """Makes the next batch while the network learns from this one; which batch it is depends on nothing but the seed and the step."""
+
+    def __init__(self, batch: Batch, seed: int) -> None:
+        self._batch, self._seed = batch, seed
+        self._maker = ThreadPoolExecutor(max_workers=1)
+        self._next: tuple[tuple[int, int], Future[tuple[torch.Tensor, torch.Tensor]]] | None = None
+
+    def __call__(self, step: int, recoveries: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of a step; that of the step after it is begun."""
+        made = self._next[1] if self._next and self._next[0] == (step, recoveries) else self._begun(step, recoveries)
+        taken = made.result()
+        self._next = (step + 1, recoveries), self._begun(step + 1, recoveries)
+        return taken
+
+    def _begun(self, step: int, recoveries: int) -> Future[tuple[torch.Tensor, torch.Tensor]]:
+        return self._maker.submit(self._batch, np.random.default_rng((self._seed, step, recoveries)))
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16; where it does not, it is emulated and slower than float32."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 @torch.no_grad()

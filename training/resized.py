@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from processors.learned.form import Picture, resized
 from training.crops import lighting
 from training.labels import Sample
-from training.pictures import Form, Picture, PictureCache
-from training.resized_picture import resized
+from training.pictures import Form, PictureCache
 
 BATCH = 24
 _MOST_SHIFT_SHARE = 0.06

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.pictures import Picture
+from processors.learned.form import Picture
 
 _LEAST_CHANGE_GREY = 6
 """Less than this cannot be told from noise and is not marked."""
 _MOST_DEFECTS = 3
+_USUAL_CROP_PX = 256
 
 
 class SyntheticDefects:
@@ -42,17 +43,20 @@ def _shape(size: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray
     """Where, and how strongly: float32 [h, w], 0 to 1."""
     height, width = size
     mask = np.zeros((height, width), np.uint8)
+    share = min(1.0, min(height, width) / _USUAL_CROP_PX)  # a defect that fills a small picture teaches nothing
     kind = generator.random()
     if kind < 0.4:
         _curve(mask, generator)
     elif kind < 0.75:
         centre = (int(generator.integers(width)), int(generator.integers(height)))
-        axes = tuple(int(v) for v in np.exp(generator.uniform(np.log(2), np.log(40), 2)))
+        axes = tuple(int(v) for v in np.exp(generator.uniform(np.log(2), np.log(max(40 * share, 3)), 2)))
         cv2.ellipse(mask, centre, axes, float(generator.uniform(0, 180)), 0, 360, 1, -1)
     else:
-        blob = smooth_noise((height, width), float(np.exp(generator.uniform(np.log(4), np.log(24)))), generator)
+        blob = smooth_noise(
+            (height, width), float(np.exp(generator.uniform(np.log(2), np.log(max(24 * share, 3))))), generator
+        )
         x, y = int(generator.integers(width)), int(generator.integers(height))
-        reach = int(generator.integers(12, 80))
+        reach = int(generator.uniform(12, 80) * share) + 2
         window = np.zeros((height, width), np.uint8)
         cv2.circle(window, (x, y), reach, 1, -1)
         mask[(blob > 0.4) & (window > 0)] = 1

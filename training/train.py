@@ -1,6 +1,7 @@
 """From a label file to a model folder: read, split, train, export, choose thresholds, prove, write."""
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from torch import nn
 
 from schemas.errors import ConfigurationError
 from schemas.object_store import digest_of
@@ -20,15 +22,22 @@ from training.labels import Sample, read_samples
 from training.loop import train
 from training.model_card import ModelCard, write_card
 from training.networks import MULTIPLE_PX
+from training.pictures import Form
 from training.prediction import Model
 from training.settings import FAMILIES, ModelSettings
+from training.simulated_boards import draw_boards
 from training.splits import split
 from training.thresholds import Threshold
-from training.validation import Answered, answers, part_threshold, tuned
+from training.validation import MOST_IMAGES, Answered, answers, part_threshold, tuned
 
 CHECKPOINT = "checkpoint.pt"
-_TRAINING_SHARE = 0.82
-_DONE_SHARE = 0.94
+_LEAST_TRAINING_SHARE = 0.25
+"""Of the budget, however long reading took."""
+_MOST_CLOSING_SHARE = 0.4
+"""Of the budget; what does not fit into it, of many and large pictures, is not validated on."""
+_TUNING_SHARE = 0.04
+"""Of the budget, for thresholds and figures."""
+_DRAWING_SHARE = 0.15
 _PARITY_IMAGES = 4
 _PARITY_PX = 256
 
@@ -43,45 +52,66 @@ def train_model(
     overkill_cost: float,
     seed: int,
     say: Callable[[str], None],
+    begun_at_s: float | None = None,
+    simulate_copper: str | None = None,
 ) -> dict[str, Any]:
     """Trains and writes the folder; returns what the card says. An interrupted call with the same arguments is taken up.
+
+    Args:
+        begun_at_s: `time.monotonic()` at which the budget begins, where that was before the call. All that is done counts: reading,
+            training, export, validation. Where reading leaves too little, a quarter of the budget is trained all the same.
+        simulate_copper: `dark` or `light`: learn from good boards with drawn defects only (`training.simulated_boards`).
 
     Raises:
         ConfigurationError: labels that cannot be learned from, an unknown family, a folder that has a model already.
         StageFailed: the loss was no number again and again, or ONNX does not answer as torch does.
     """
-    started = time.monotonic()
+    started = time.monotonic() if begun_at_s is None else begun_at_s
     if family not in FAMILIES:
         raise ConfigurationError(f"family: expected one of {', '.join(FAMILIES)}, got {family!r}")
     if (out / WEIGHTS).exists():
         raise ConfigurationError(f"{out}: has a model already, which is never overwritten; name another folder")
     samples = read_samples(labels)
+    data = f"{len(samples)} images of {labels.name}, {data_digest(samples)}"
+    drawn = None
+    if simulate_copper is not None:
+        _refuse_simulation(family)
+        drawn = out / f"simulated-{simulate_copper}-{seed}-{digest_of(data.encode())[-12:]}"
+        until = started + budget_s * _DRAWING_SHARE
+        samples = read_samples(draw_boards(samples, drawn, copper=simulate_copper, until=until, seed=seed))
+        data = f"{len(samples)} boards with drawn defects, from the good ones among {data}"
     parts = split(samples, seed=seed)
+    if not parts.validation:
+        raise ConfigurationError(f"{labels}: one image; expected at least two, to learn from and to validate on")
     for line in parts.lines():
         say(line)
     out.mkdir(parents=True, exist_ok=True)
-    digest = data_digest(samples)
     torch.manual_seed(seed)
     task: Task = import_module(f"training.families.{family}").task([samples[index] for index in parts.train])
     say(f"{family}: classes {', '.join(task.settings.classes)}; pictures at scale {task.settings.scale:.2f}")
+    held = [samples[index] for index in parts.validation]
+    form = Form(colour=task.settings.colour, scale=task.settings.scale, paired=task.settings.paired)
+    form.refuse_unpaired(held)
+    inputs = task.batch(np.random.default_rng((seed, 0)))[0].contiguous()
+    closing_s = min(_rehearsed_s(task, inputs, held), budget_s * _MOST_CLOSING_SHARE)
+    validated_at_s = started + budget_s * (1 - _TUNING_SHARE)
+    left_s = validated_at_s - closing_s - time.monotonic()
     network = train(
         task.network,
         task.batch,
         task.loss,
-        budget_s=max(budget_s * _TRAINING_SHARE - (time.monotonic() - started), 1.0),
+        budget_s=max(left_s, budget_s * _LEAST_TRAINING_SHARE),
         checkpoint=out / CHECKPOINT,
-        identity=f"{digest} {family} {seed} {msgspec.json.encode(task.settings).decode()}",
+        identity=f"{data_digest(samples)} {family} {seed} {msgspec.json.encode(task.settings).decode()}",
         seed=seed,
         say=say,
     )
     exported = task.exported(network)
-    inputs = task.batch(np.random.default_rng((seed, 0)))[0].contiguous()
-    weights = onnx_bytes(exported, _example(inputs), classifier=bool(task.settings.size_px))
+    weights = _onnx(exported, inputs, task.settings)
     model = Model(weights, task.settings)
-    held = [samples[index] for index in parts.validation]
-    answered = answers(model, held, until=started + budget_s * _DONE_SHARE, seed=seed)
+    answered = answers(model, held, until=validated_at_s, seed=seed)
     model.settings = tuned(model, answered)
-    threshold = part_threshold(model.settings, answered, escape_cost=escape_cost, overkill_cost=overkill_cost)
+    threshold = part_threshold(model.settings, answered, held, escape_cost=escape_cost, overkill_cost=overkill_cost)
     model.settings = msgspec.structs.replace(model.settings, threshold=threshold.value)
     difference = parity(exported, weights, inputs[:_PARITY_IMAGES].numpy(), threshold.value)
     metrics = _metrics(model, answered, threshold, difference, parts.lines())
@@ -90,15 +120,38 @@ def train_model(
         weights,
         model.settings,
         metrics=metrics,
-        data=f"{len(samples)} images of {labels.name}, {digest}",
+        data=data,
         seed=seed,
+        rebuild=f"linesight train --family {family} --seed {seed} --budget-min {budget_s / 60:g} --escape-cost {escape_cost:g} "
+        f"--overkill-cost {overkill_cost:g}" + (f" --simulate-defects {simulate_copper}" if simulate_copper else ""),
     )
     write_card(card, out)
     write_model(out, weights, model.settings, model.form.channels)
     (out / CHECKPOINT).unlink(missing_ok=True)
+    if drawn is not None:
+        shutil.rmtree(drawn)
     say(f"{out}: written after {time.monotonic() - started:.0f} s")
     result: dict[str, Any] = msgspec.to_builtins(card)
     return result
+
+
+def _refuse_simulation(family: str) -> None:
+    if family != "pair_segmenter":
+        raise ConfigurationError(
+            f"--simulate-defects: expected --family pair_segmenter, got {family}; defects are drawn into bare boards, which are "
+            "compared with their references; other parts: `anomaly` learns from good ones"
+        )
+
+
+def _rehearsed_s(task: Task, inputs: torch.Tensor, held: Sequence[Sample]) -> float:
+    """Seconds that export and validation will take, from doing them once before training: what cannot be exported is told now."""
+    begun = time.monotonic()
+    weights = _onnx(task.exported(task.network), inputs, task.settings)
+    model = Model(weights, task.settings)
+    model(held[0])
+    exported_s, begun = time.monotonic() - begun, time.monotonic()
+    model(held[-1])
+    return 1.5 * exported_s + 2.0 * min(len(held), MOST_IMAGES) * (time.monotonic() - begun)
 
 
 def data_digest(samples: Sequence[Sample]) -> str:
@@ -113,8 +166,15 @@ def data_digest(samples: Sequence[Sample]) -> str:
     return "sha256:" + whole.hexdigest()
 
 
-def _example(inputs: torch.Tensor) -> torch.Tensor:
-    """Two inputs of a size that nothing in the graph may be bound to."""
+def _onnx(exported: nn.Module, inputs: torch.Tensor, settings: ModelSettings) -> bytes:
+    classifier = settings.size_px is not None
+    return onnx_bytes(exported, _example(inputs, classifier=classifier), classifier=classifier)
+
+
+def _example(inputs: torch.Tensor, *, classifier: bool) -> torch.Tensor:
+    """Two inputs; of a segmenter in a size that nothing in the graph may be bound to, of a classifier in the one it has."""
+    if classifier:
+        return inputs[:2]
     height, width = (min(side, _PARITY_PX) // MULTIPLE_PX * MULTIPLE_PX for side in inputs.shape[2:])
     return inputs[:2, :, :height, :width]
 
@@ -132,7 +192,7 @@ def _metrics(
 
 
 def _card(
-    name: str, weights: bytes, settings: ModelSettings, *, metrics: dict[str, Any], data: str, seed: int
+    name: str, weights: bytes, settings: ModelSettings, *, metrics: dict[str, Any], data: str, seed: int, rebuild: str
 ) -> ModelCard:
     size = "x".join(str(side) for side in reversed(settings.size_px)) if settings.size_px else "h, w: multiples of 16"
     maps = {"defect": "uint8 [N, 1, h / 2, w / 2]: strength", "class": "uint8 [N, 1, h / 2, w / 2]: index of the class"}
@@ -150,6 +210,6 @@ def _card(
         outputs={"score": "float32 [N, 1]: 0 to 1, how bad", **(named if settings.size_px else maps)},
         data=data,
         seed=seed,
-        rebuild=f"linesight train --family {settings.family} --seed {seed}",
+        rebuild=rebuild,
         metrics=metrics,
     )

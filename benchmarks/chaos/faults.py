@@ -32,7 +32,7 @@ WORKER, BROKER = "worker", "broker"
 ChildOf = Callable[[Scene], Child]
 
 
-def _stage(name: str) -> ChildOf:
+def stage(name: str) -> ChildOf:
     return lambda scene: scene.demo.line.children[name]
 
 
@@ -130,7 +130,7 @@ def hang_owning_judge(scene: Scene) -> Course:
     line = scene.demo.line
     name = owner_of_station("judge", line.health_ports)
     scene.notes["hung"] = name
-    return hang(_stage(name))(scene)
+    return hang(stage(name))(scene)
 
 
 def roll(checkout: Callable[[Scene], Path | None]) -> Callable[[Scene], Course]:
@@ -231,13 +231,13 @@ def _plc(scene: Scene) -> Child:
 _STAGES = ("inspect", "judge", "plc-gateway", "station-gateway")
 
 FAULTS: tuple[Fault, ...] = (
-    *(Fault(name=f"kill {name}", target=name, course=kill(_stage(name)), returns=WORKER) for name in _STAGES),
+    *(Fault(name=f"kill {name}", target=name, course=kill(stage(name)), returns=WORKER) for name in _STAGES),
     Fault(name="kill triton", target="triton", course=kill(_triton)),
     Fault(name="kill model process", target="triton", course=kill_model),
     Fault(name="kill broker", target="broker", course=kill(_broker), returns=BROKER),
     Fault(name="kill plc", target="plc", course=kill_plc, kills_plc=True, lasts_s=6.0),
     *(
-        Fault(name=f"hang {name}", target=name, course=hang(_stage(name)), lasts_s=HANG_S, returns=WORKER)
+        Fault(name=f"hang {name}", target=name, course=hang(stage(name)), lasts_s=HANG_S, returns=WORKER)
         for name in _STAGES
     ),
     Fault(name="hang triton", target="triton", course=hang(_triton), lasts_s=HANG_S),

@@ -1,4 +1,5 @@
-"""A TCP proxy in front of one service: it can hold connections without closing them, delay what passes, and reset some of them.
+"""A TCP proxy in front of one service: it can hold connections without closing them, one way or both, delay what passes, and reset
+connections.
 
 Runs in a thread of its own. All methods may be called from any thread.
 """
@@ -11,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from enum import Enum
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +26,13 @@ LINGER_NOT = struct.pack("ii", 1, 0)
 """Closing a socket set so sends a reset instead of an orderly end."""
 
 
+class Way(Enum):
+    """A direction through the proxy."""
+
+    TO_SERVICE = "to the service"
+    TO_CLIENTS = "to its clients"
+
+
 class Proxy:
     """Forwards connections to `host:target_port` from `port`. Use as a context manager; it forwards at once."""
 
@@ -35,19 +44,31 @@ class Proxy:
         self._delay_s = 0.0
         self._reset_ratio = 0.0
         self._loop = asyncio.new_event_loop()
-        self._passing: asyncio.Event
+        self._passing: dict[Way, asyncio.Event]
+        self._cut = False
         self._open: set[asyncio.StreamWriter] = set()
         self._pipes: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def hold(self) -> None:
-        """From now on nothing passes: connections stay open, and new ones are accepted, without an answer."""
-        self._loop.call_soon_threadsafe(self._passing.clear)
+    def hold(self, *ways: Way) -> None:
+        """From now on nothing passes these ways, or either way where none is named.
+
+        Connections stay open, and new ones are accepted, without an answer.
+        """
+        for way in ways or Way:
+            self._loop.call_soon_threadsafe(self._passing[way].clear)
+
+    def cut(self) -> None:
+        """Every open connection is reset, and every new one at once."""
+        self._cut = True
+        self._loop.call_soon_threadsafe(self._reset, 1.0)
 
     def release(self) -> None:
-        """What was held passes."""
-        self._loop.call_soon_threadsafe(self._passing.set)
+        """What was held passes, and new connections are let in."""
+        self._cut = False
+        for passing in self._passing.values():
+            self._loop.call_soon_threadsafe(passing.set)
 
     def delay(self, delay_ms: float) -> None:
         """Whatever passes from now on comes so much later, in either direction."""
@@ -71,8 +92,9 @@ class Proxy:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._passing = asyncio.Event()
-        self._passing.set()
+        self._passing = {way: asyncio.Event() for way in Way}
+        for passing in self._passing.values():
+            passing.set()
         server = self._loop.run_until_complete(asyncio.start_server(self._accept, HOST, self.port))
         resetting = self._loop.create_task(self._reset_regularly())
         self._ready.set()
@@ -86,7 +108,11 @@ class Proxy:
         self._loop.run_until_complete(asyncio.sleep(0))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._passing.wait()
+        for passing in self._passing.values():
+            await passing.wait()
+        if self._cut:
+            self._reset_connection(writer)
+            return
         try:
             far_reader, far_writer = await asyncio.open_connection(HOST, self._target_port)
         except OSError:
@@ -94,8 +120,8 @@ class Proxy:
             return
         self._open |= {writer, far_writer}
         pipes = [
-            asyncio.create_task(self._forward(reader, far_writer)),
-            asyncio.create_task(self._forward(far_reader, writer)),
+            asyncio.create_task(self._forward(reader, far_writer, self._passing[Way.TO_SERVICE])),
+            asyncio.create_task(self._forward(far_reader, writer, self._passing[Way.TO_CLIENTS])),
         ]
         self._pipes.update(pipes)
         await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
@@ -106,9 +132,11 @@ class Proxy:
         writer.close()
         far_writer.close()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
+    ) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUED_CHUNKS)
-        sending = asyncio.create_task(self._send(queue, writer))
+        sending = asyncio.create_task(self._send(queue, writer, passing))
         try:
             while chunk := await reader.read(CHUNK_BYTES):
                 await queue.put((time.monotonic() + self._delay_s, chunk))
@@ -119,12 +147,14 @@ class Proxy:
         finally:
             sending.cancel()
 
-    async def _send(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def _send(
+        self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, passing: asyncio.Event
+    ) -> None:
         while True:
             due_s, chunk = await queue.get()
             if (wait_s := due_s - time.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
-            await self._passing.wait()
+            await passing.wait()
             if not chunk:
                 return
             writer.write(chunk)
@@ -133,9 +163,15 @@ class Proxy:
     async def _reset_regularly(self) -> None:
         while True:
             await asyncio.sleep(RESET_EVERY_S)
-            for writer in [item for item in self._open if self._random.random() < self._reset_ratio]:
-                connection = writer.get_extra_info("socket")
-                if connection is not None and connection.fileno() >= 0:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-                    self.resets += 1
-                writer.transport.abort()
+            self._reset(self._reset_ratio)
+
+    def _reset(self, ratio: float) -> None:
+        for writer in [item for item in self._open if self._random.random() < ratio]:
+            self._reset_connection(writer)
+
+    def _reset_connection(self, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        if connection is not None and connection.fileno() >= 0:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            self.resets += 1
+        writer.transport.abort()

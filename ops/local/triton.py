@@ -56,15 +56,24 @@ class TritonService(Protocol):
 class LocalTriton:
     """A real server on free ports, in EXPLICIT model control.
 
-    `models` are loaded at every start, so also after a crash; `("*",)` is every model of the repository, `()` none. The same object
-    keeps its ports when it is started again.
+    `models` are loaded at every start, so also after a crash; `("*",)` is every model of the repository, `()` none. Those of
+    `trained`, a second repository that is made where it is not there, are loaded when they are asked for: one that is broken
+    does not keep the others from starting. The same object keeps its ports when it is started again.
     """
 
     name = "triton"
 
-    def __init__(self, run_dir: Path, model_repository: Path, *, models: Sequence[str] = EVERY_MODEL) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        model_repository: Path,
+        *,
+        models: Sequence[str] = EVERY_MODEL,
+        trained: Path | None = None,
+    ) -> None:
         self._log_dir = (run_dir / "logs").absolute()
         self._repository = model_repository.absolute()
+        self._trained = None if trained is None else trained.absolute()
         self._models = tuple(models)
         self._regions = shared_memory.region_prefix(next(_instances))
         self._ports: list[int] = []
@@ -100,6 +109,8 @@ class LocalTriton:
             raise ConfigurationError(
                 f"there is no model repository at {self._repository}: name a folder that holds models"
             )
+        if self._trained is not None:
+            self._trained.mkdir(parents=True, exist_ok=True)
         shared_memory.sweep(self._regions)
         if self._child is None:
             self._ports = ports.free_ports(3)
@@ -145,15 +156,22 @@ class LocalTriton:
         finally:
             connection.close()
 
+    def _models_at_start(self) -> Sequence[str]:
+        """The server's own `*` would mean every model of both repositories."""
+        if self._trained is None or self._models != EVERY_MODEL:
+            return self._models
+        return sorted(config.parent.name for config in self._repository.glob("*/config.pbtxt"))
+
     def _new_child(self) -> Child:
         packages = site_packages(TRITON_VENV)
         grpc, http_, metrics = (str(port) for port in self._ports)
         command: list[str | Path] = [
             packages / "pytriton" / "tritonserver" / "bin" / "tritonserver",
             f"--model-repository={self._repository}",
+            *([] if self._trained is None else [f"--model-repository={self._trained}"]),
             f"--backend-directory={TRITON_BACKENDS}",
             "--model-control-mode=explicit",
-            *(f"--load-model={model}" for model in self._models),
+            *(f"--load-model={model}" for model in self._models_at_start()),
             "--disable-auto-complete-config",
             f"--backend-config=python,shm-region-prefix-name={self._regions}",
             f"--backend-config=python,shm-default-byte-size={SHARED_MEMORY_BYTES}",
@@ -211,8 +229,11 @@ class GivenTriton:
         return None
 
 
-def triton_service(run_dir: Path, model_repository: Path) -> TritonService:
-    """The Triton to use: the one that `TRITON_URL` names, else a local one on `model_repository`. Not started yet."""
+def triton_service(run_dir: Path, model_repository: Path, *, trained: Path | None = None) -> TritonService:
+    """The Triton to use: the one that `TRITON_URL` names, else a local one on these repositories. Not started yet.
+
+    The local one starts without models: the stages load those that they want.
+    """
     if "TRITON_URL" in os.environ:
         return GivenTriton(TritonSettings().url)
-    return LocalTriton(run_dir, model_repository)
+    return LocalTriton(run_dir, model_repository, models=(), trained=trained)

@@ -64,6 +64,12 @@ class GoldenComparison:
             minimum_quality=settings.minimum_alignment_quality,
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Of its pictures."""
+        tolerance_bytes = 0 if self.tolerance is None else int(self.tolerance.nbytes)
+        return int(self.reference.nbytes + self.half_reference.nbytes) + tolerance_bytes
+
     def lay_over(self, frame: Image) -> LaidFrame:
         """Aligns a frame, uint8 [H, W].
 

@@ -6,6 +6,7 @@ Their bytes are the golden files. Change an example only together with a new ver
 from __future__ import annotations
 
 from schemas.alerts import Alert, AlertState, DriftEvidence, RetrainingTrigger
+from schemas.charts import ChartPoint, CusumSums, SpreadPoint
 from schemas.commands import Command, CommandResult
 from schemas.frames import DroppedRange, Frame, ImageEncoding, Manifest
 from schemas.inspections import Defect, Imaging, Inspection, ModelUse, Timings
@@ -22,13 +23,15 @@ from schemas.plc_events import (
 )
 from schemas.readiness import StageReadiness
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, FrameOutcome, VerdictReason, VerdictValue
-from schemas.records import AuditEvent, DeadLetter, ModelChange, ModelEvent, Review
-from schemas.sensors import SensorReading
+from schemas.records import AuditEvent, DeadLetter, Gate, ModelChange, ModelEvent, Review
+from schemas.sensors import AssetBaseline, NormalModel, SensorReading
 from schemas.statistics import ControlPoint, Pane, PaneCounts, WindowStatistics
 from schemas.topics import (
     ALERT_RESPONSES,
     ALERTS,
+    ASSET_BASELINES,
     AUDIT,
+    CHARTS,
     COMMAND_RESULTS,
     COMMANDS,
     DEAD_LETTERS,
@@ -53,6 +56,12 @@ from schemas.verdicts import DefectEvent, Verdict, ViewResult
 AT_NS = 1_767_225_600_123_456_789
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 DIGEST = f"sha256:{SHA256}"
+
+# a grey PNG of 2x1 px
+HEAT_MAP = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000002000000010800000000d14920560000000b49444154081d6364f80f00010501014359a44d"
+    "0000000049454e44ae426082"
+)
 
 ALERT = Alert(
     id=f"defect-rate/aoi-1/{AT_NS}/repeated/2",
@@ -232,6 +241,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 anomaly_score=0.96875,
                 models=(MODEL,),
                 reference=DIGEST,
+                tolerance=DIGEST,
                 image_sha256=SHA256,
                 width_px=640,
                 height_px=480,
@@ -245,6 +255,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 imaging=Imaging(
                     sharpness_ratio=0.875, level_ratio=1.25, saturated_ratio=0.125, black_ratio=0.25, shift_px=2.5
                 ),
+                heat_map=HEAT_MAP,
             ),
         ),
         (
@@ -269,6 +280,8 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 models=(MODEL,),
                 decided_by="anna",
                 labels={"tool": "T3", "cavity": "2"},
+                challenge="mousebite",
+                challenge_passed=True,
             ),
         ),
         (
@@ -293,6 +306,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 captured_at_ns=AT_NS,
                 picture=f"pictures/9f/{SHA256}",
                 models=(MODEL,),
+                challenge="mousebite",
             ),
         ),
         (
@@ -347,6 +361,58 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
             ),
         ),
         (
+            CHARTS,
+            ChartPoint(
+                id=f"thickness/asset/press/thickness/{AT_NS}/4711/9f86d081884c",
+                chart="thickness",
+                kind="cusum",
+                subject="asset/press/thickness",
+                line="line-1",
+                start_at_ns=AT_NS,
+                end_at_ns=AT_NS + 2_000_000_000,
+                revision=4_711,
+                phase=2,
+                value=5.25,
+                centre=0.125,
+                lower=0.0625,
+                upper=5.0,
+                outside=True,
+                rules=("eight_on_one_side",),
+                count=3,
+                size=5,
+                values=(1.5, 1.25, 1.75, 1.5, 2.0),
+                spread=SpreadPoint(value=0.75, centre=0.5, lower=0.25, upper=1.0, outside=True),
+                sums=CusumSums(upper=5.25, lower=0.5, upper_since=7, lower_since=1),
+                baseline="9f86d081884c",
+                frozen_by="M. Keller",
+                previous=5.0,
+            ),
+        ),
+        (
+            ASSET_BASELINES,
+            AssetBaseline(
+                id=f"press/2/{AT_NS}",
+                asset="press",
+                revision=2,
+                every_ms=1_000,
+                channels=("vibration", "temperature"),
+                rows=2_000,
+                from_ns=AT_NS,
+                to_ns=AT_NS + 2_000_000_000_000,
+                watched=(0, 1),
+                mean=(2.5, 41.25),
+                deviation=(0.25, 1.5),
+                model=NormalModel(
+                    mean=(0.125, 0.25),
+                    axes=(0.75, 0.625, -0.625, 0.75),
+                    variances=(0.5, 0.25),
+                    retained=1,
+                    t2_limit=11.5,
+                    q_limit=2.25,
+                ),
+            ),
+        ),
+        (
             ALERTS,
             ALERT,
         ),
@@ -388,6 +454,10 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 ready=True,
                 said_at_ns=AT_NS,
                 lacking_recipes=("board-b@1",),
+                warm_recipes=("board-a@1",),
+                lacking_reasons={"board-b@1": "reference of view left: board-b-left.png: No such file or directory"},
+                selected_recipes=("board-a@1",),
+                next_recipes=("board-b@1",),
             ),
         ),
         (
@@ -496,6 +566,13 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 at_ns=AT_NS,
                 by="anna",
                 detail="shadow agreed on 1,000 parts",
+                run=f"defect_classifier/run/{AT_NS - 900_000_000_000}",
+                trigger=f"defect_classifier/score_shift/{AT_NS - 901_000_000_000}",
+                dataset=DIGEST,
+                figures={"disagreement_ratio": 0.015625},
+                gates=(Gate(name="escapes_ratio", value=0.0, limit=0.0078125, passed=True, detail="0 of 212"),),
+                share_ratio=0.125,
+                beside=2,
             ),
         ),
         (

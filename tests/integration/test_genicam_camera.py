@@ -176,6 +176,22 @@ async def test_lost_packets_cost_one_picture_and_never_show_it_later(fake_camera
         assert number_in(await eye.picture_at_last()) != first
 
 
+async def test_a_frame_that_nobody_asked_for_is_no_parts_picture(fake_camera: None) -> None:
+    async with plugged_in() as wire, watching(trigger="software", pixel_format="Mono8") as eye:
+        shown = [number_in(await eye.picture_at_last())]
+        async with asyncio.timeout(60):
+            while not any(what == "camera_frame_stray" for what, _ in eye.noticed):
+                wire.says("fire")
+                await asyncio.sleep(APART_S)  # a part later; sooner, the fake camera takes both triggers for one
+                shown.append(number_in(await eye.picture_at_last()))
+        stray = re.search(r"frame id (\d+)", await eye.notices("camera_frame_stray"))
+        assert stray is not None
+        first, second, third = [number_in(await eye.picture_at_last()) for _ in range(3)]
+        assert (second - first) % 255 == (third - second) % 255 == 1, "in step again"
+        assert len({*shown, first, second, third}) == len(shown) + 3
+        assert int(stray[1]) % 255 not in (*shown, first, second, third)
+
+
 async def test_pulses_on_the_wire_are_bound_by_the_two_counters(fake_camera: None) -> None:
     async with plugged_in() as wire, watching(trigger_source="Software") as eye:
         belt = Belt(eye, wire)

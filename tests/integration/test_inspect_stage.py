@@ -35,7 +35,7 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import DEAD_LETTERS, FRAMES, INSPECTIONS
 from simulation.defects import DefectKind
-from topologies import frame_examiner
+from topologies import golden_examination
 from topologies.inspect_stage import run
 from topologies.topic_admin import ensure_topics
 
@@ -239,14 +239,14 @@ async def test_a_body_that_cannot_be_read_is_accounted_for_by_its_headers(
 async def test_a_picture_that_our_own_code_fails_on_costs_itself_alone(
     settings: KafkaSettings, plant: Plant, services: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = frame_examiner.decode_frame
+    right = golden_examination.decode_frame
 
     def with_a_defect(taken: Frame, content: bytes, *, camera: Camera) -> Image:
         if taken.sequence == 1:
             raise ZeroDivisionError("a defect of the program")
         return right(taken, content, camera=camera)
 
-    monkeypatch.setattr(frame_examiner, "decode_frame", with_a_defect)
+    monkeypatch.setattr(golden_examination, "decode_frame", with_a_defect)
     image = pictures(plant, seed=1).jpegs["left"]
     await publish(settings, plant, FRAMES, keyed([frame(image, sequence=number) for number in range(3)]))
     async with inspecting(plant, plant_dir=PLANT_DIR):

@@ -12,7 +12,7 @@ from inspecting import inspecting
 
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS, FRAMES, INSPECTIONS
-from topologies import inspection_bench
+from topologies import warm_recipes
 from topologies.topic_admin import ensure_topics
 
 FILE = "references/board-b-middle.png"
@@ -24,15 +24,17 @@ async def test_a_recipe_lacks_its_reference_until_the_picture_is_there(
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
     monkeypatch.setenv("TRITON_URL", triton)
     monkeypatch.setenv("OBJECT_STORE_URL", str(tmp_path / "objects"))
-    monkeypatch.setattr(inspection_bench, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(warm_recipes, "RETRY_S", 0.1)
+    monkeypatch.setattr(warm_recipes, "LOOK_EVERY_S", 0.1)
     plant = demo_plant(unique_prefix)
     await ensure_topics(plant, kafka=KafkaSettings(), topics=(FRAMES, INSPECTIONS, DEAD_LETTERS))
     shutil.copytree(PLANT_DIR / "references", tmp_path / "references")
     (tmp_path / FILE).unlink()
     async with inspecting(plant, plant_dir=tmp_path) as stage:
         await until(lambda: stage.ready, "the other recipes can be inspected")
-        assert stage.lacking_recipes == ("board-b@1",)
+        assert stage.recipes.lacking == ("board-b@1",)
+        assert FILE in stage.recipes.reasons["board-b@1"]
         shutil.copy(PLANT_DIR / FILE, tmp_path / FILE)
-        await until(lambda: stage.lacking_recipes == (), "the picture is found")
+        await until(lambda: stage.recipes.lacking == (), "the picture is found")
         noticed = stage.registry.get_sample_value("linesight_inspect_noticed_total", {"what": "missing_reference"})
         assert noticed == 1, "looked for many times, told once"

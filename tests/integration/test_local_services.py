@@ -184,6 +184,20 @@ def test_only_the_named_models_are_loaded(triton_installed: None, repository: Pa
         assert ask(server, lambda client: client.is_model_ready("picky"))
 
 
+def test_a_trained_model_is_served_from_a_second_repository_and_a_broken_one_keeps_nothing_from_starting(
+    triton_installed: None, repository: Path, tmp_path: Path
+) -> None:
+    trained = tmp_path / "trained"
+    save_model(trained, "later", [helper.make_node("BitwiseNot", ["x"], ["y"])], [])
+    save_model(trained, "broken", [helper.make_node("BitwiseNot", ["x"], ["y"])], [])
+    (trained / "broken" / "1" / "model.onnx").write_bytes(b"not a model")
+    with LocalTriton(tmp_path, repository, trained=trained) as server:
+        assert ask(server, lambda client: client.is_model_ready("invert"))
+        assert not ask(server, lambda client: client.is_model_ready("later"))
+        ask(server, lambda client: client.load_model("later"))
+        assert ask(server, lambda client: client.is_model_ready("later"))
+
+
 def test_a_model_that_cannot_be_loaded_is_named_with_the_reason(triton_installed: None, tmp_path: Path) -> None:
     save_model(tmp_path / "models", "broken", [helper.make_node("BitwiseNot", ["x"], ["y"])], [])
     (tmp_path / "models" / "broken" / "1" / "model.onnx").write_bytes(b"not a model")

@@ -25,14 +25,15 @@ OWNER = f"test-{os.getpid()}"
 GREY = np.zeros((1, 1, 32, 32), np.uint8)
 
 
-def client(url: str, *, stage: Stage | None = None, **settings: Any) -> Triton:
+async def client(url: str, *, stage: Stage | None = None, **settings: Any) -> Triton:
     model = Model(pin=PIN, outputs=("difference",), known={"image": GREY, "reference": GREY})
-    return Triton(
+    triton = Triton(
         settings=TritonSettings(url=url, model_repository=CHECKOUT / "triton_models", **settings),
         stage=stage or Stage("inspect"),
-        models=[model],
         owner=OWNER,
     )
+    await triton.hold(model)
+    return triton
 
 
 def ours(folder: Path = FOLDER) -> list[str]:
@@ -61,7 +62,7 @@ async def ask(triton: Triton, pictures: np.ndarray) -> list[np.ndarray]:
 
 async def test_shared_memory_gives_the_answers_that_grpc_gives(triton: str) -> None:
     pictures = np.random.default_rng(1).integers(0, 255, (20, 1, 96, 128), np.uint8)
-    over_grpc, shared = client(triton, shared_memory="off"), client(triton)
+    over_grpc, shared = await client(triton, shared_memory="off"), await client(triton)
     try:
         expected = await ask(over_grpc, pictures)
         assert ours() == []
@@ -79,12 +80,12 @@ async def test_shared_memory_gives_the_answers_that_grpc_gives(triton: str) -> N
 
 async def test_what_a_killed_worker_left_is_let_go_of_by_the_next_one(triton: str) -> None:
     pictures = np.random.default_rng(4).integers(0, 255, (4, 1, 64, 64), np.uint8)
-    killed = client(triton)  # never closed
+    killed = await client(triton)  # never closed
     for _ in range(2):
         await ask(killed, pictures)
     left = set(await known_to(triton))
     assert left
-    following = client(triton)
+    following = await client(triton)
     try:
         for _ in range(2):
             await ask(following, pictures)
@@ -99,7 +100,7 @@ async def test_a_server_that_came_back_has_forgotten_the_memory_and_gets_new(tmp
     pictures = np.random.default_rng(2).integers(0, 255, (4, 1, 64, 64), np.uint8)
     server = LocalTriton(tmp_path, CHECKOUT / "triton_models", models=())
     server.start()
-    triton = client(server.url)
+    triton = await client(server.url)
     try:
         expected = await ask(triton, pictures)
         await ask(triton, pictures)
@@ -121,7 +122,7 @@ async def test_a_server_that_cannot_open_the_memory_is_asked_over_grpc(
     monkeypatch.setattr("topologies.shared_tensors.FOLDER", tmp_path)  # the server looks in /dev/shm
     pictures = np.random.default_rng(3).integers(0, 255, (4, 1, 64, 64), np.uint8)
     stage = Stage("inspect")
-    asked = client(triton, stage=stage)
+    asked = await client(triton, stage=stage)
     try:
         for _ in range(2):
             assert len(await ask(asked, pictures)) == 4

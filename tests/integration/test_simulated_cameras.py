@@ -83,6 +83,17 @@ async def test_a_silent_camera_does_not_answer_and_the_others_do(rig: Rig) -> No
     assert not rig.server.silence("top", 1.0)
 
 
+async def test_a_dark_camera_answers_that_there_is_no_picture_and_the_others_take_theirs(rig: Rig) -> None:
+    rig.server.expose(1, {"left": b"l", "right": b"r"}, at_ns=1)
+    assert rig.server.darken("left", 60.0)
+    rig.server.expose(2, {"left": b"l", "right": b"r"}, at_ns=2)
+    assert rig.server.darken("left", 0.0)
+    rig.server.expose(3, {"left": b"l", "right": b"r"}, at_ns=3)
+    assert [(await rig.get(f"/cameras/left/left/{trigger}"))[0] for trigger in (1, 2, 3)] == [200, 404, 200]
+    assert (await rig.get("/cameras/right/right/2"))[0] == 200
+    assert not rig.server.darken("top", 1.0)
+
+
 async def test_a_camera_whose_clock_is_wrong_says_so_from_its_next_picture_on(rig: Rig) -> None:
     rig.server.expose(1, {"left": b"l", "right": b"r"}, at_ns=10)
     assert rig.server.set_clock_ahead("left", 600.0)

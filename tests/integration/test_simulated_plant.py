@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from plc_peer import GATE_MS, STATION, WAIT_S, Peer, connected, until
 
 from cli.simulated_certificates import commission
 from ops.local.ports import free_ports
+from schemas.challenges import ChallengePart, Challenges
 from schemas.errors import ConfigurationError
 from schemas.plant import Camera, HttpSource, Plant
 from schemas.plant_file import load_plant
@@ -33,8 +35,16 @@ def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plant:
     plant = load_plant(PLANTS / "demo.yaml")
     (line,) = plant.lines
     (station,) = line.stations
-    quick = msgspec.structs.replace(station, gate_after_ms=GATE_MS)
+    quick = msgspec.structs.replace(station, gate_after_ms=GATE_MS, challenges=Challenges())
     return msgspec.structs.replace(plant, lines=(msgspec.structs.replace(line, stations=(quick,)),))
+
+
+def challenged(plant: Plant) -> Plant:
+    """The plant with a known-bad board of the demo."""
+    (line,) = plant.lines
+    part = ChallengePart(name="open", part_id="CHALLENGE-*", expects=("open",))
+    proving = msgspec.structs.replace(line.stations[0], challenges=Challenges(parts=(part,)))
+    return msgspec.structs.replace(plant, lines=(msgspec.structs.replace(line, stations=(proving,)),))
 
 
 @asynccontextmanager
@@ -96,6 +106,22 @@ async def test_parts_come_after_start_and_every_one_leaves(demo: Plant, tmp_path
     assert rows(truth, "finished") == [{"event": "finished", "parts": 30}]
 
 
+async def test_the_known_bad_board_comes_first_and_is_not_repaired(demo: Plant, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    async with running(challenged(demo), truth, parts=4) as peer:
+        await peer.call("Simulation", "Start")
+
+        async def finished() -> bool:
+            return bool((await peer.call("Simulation", "Status"))[2])
+
+        await until(finished)
+    first, *others = rows(truth, "part")
+    assert first["part_id"].startswith("CHALLENGE-")
+    assert {defect["class"] for defect in first["defects"]} == {"open"}
+    assert not any(row["part_id"].startswith("CHALLENGE-") for row in others), "rejected, and it does not come back"
+    assert len({row["part_id"] for row in others}) == 4
+
+
 async def test_a_live_plant_feeds_at_trigger_ready_and_does_not_end(demo: Plant, tmp_path: Path) -> None:
     async with running(demo, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
         assert await peer.call("Simulation", "Status") == [0, 0, False]
@@ -106,6 +132,45 @@ async def test_a_live_plant_feeds_at_trigger_ready_and_does_not_end(demo: Plant,
             return bool(fed > count and not finished)
 
         await until(lambda: came(3 * 7))
+
+
+async def test_a_live_plant_that_is_stopped_lets_all_leave_and_is_finished(demo: Plant, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    async with running(demo, truth, parts=7, live=True) as peer:
+        await peer.call("Simulation", "Start")
+
+        async def status(came: int, *, finished: bool) -> bool:
+            fed, left, is_finished = await peer.call("Simulation", "Status")
+            return bool(fed >= came and is_finished is finished and (fed == left or not finished))
+
+        await until(lambda: status(10, finished=False))
+        await peer.call("Simulation", "Stop")
+        await until(lambda: status(10, finished=True))
+    arrivals = rows(truth, "part")
+    assert len(arrivals) == len(rows(truth, "left"))
+    assert all(0 < row["at_ns"] <= time.time_ns() for row in arrivals)
+
+
+async def test_the_plc_says_how_many_sessions_it_holds(demo: Plant, tmp_path: Path) -> None:
+    async with running(demo, tmp_path / "truth.jsonl", parts=7) as peer:
+        assert await peer.call("Simulation", "Sessions") == 1
+        async with connected(demo.plcs[0], plant_dir=PLANTS) as other:
+            assert await other.call("Simulation", "Sessions") == 2
+        assert await peer.call("Simulation", "Sessions") == 1
+
+
+async def test_the_next_product_is_announced_before_it_is_selected(demo: Plant, tmp_path: Path) -> None:
+    async with running(demo, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
+        assert await peer.read("recipe") == [demo.recipes[0].key], "the first one is there before any part"
+        await peer.node("trigger_ready").write_value(ua.Variant(True, ua.VariantType.Boolean))
+        announced: set[str] = set()
+
+        async def selected_as_announced() -> bool:
+            recipe, coming = await peer.read("recipe", "next_recipe")
+            announced.add(coming)
+            return recipe != demo.recipes[0].key and recipe in announced
+
+        await until(selected_as_announced)
 
 
 async def test_a_live_plant_that_is_only_observed_feeds_at_once(demo: Plant, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder that `linesight train` writes is served by Triton as it is, and answers as torch does. Needs torch."""
+"""A folder that `linesight train` writes is served by Triton as it is, answers as torch does, and says what it is. Needs torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 import tritonclient.grpc as triton_client
 
 from ops.local.triton import LocalTriton
-from training.settings import ModelSettings
+from processors.learned.settings import DIGEST, SETTINGS, ModelSettings, read_model_settings
+from schemas.object_store import digest_of
+from schemas.recipes import ModelPin
+from topologies.served_config import parameters_of
 
 torch = pytest.importorskip("torch", reason="torch is in the train extra (make setup-train)")
 
@@ -43,6 +46,9 @@ def test_triton_serves_the_folder_and_answers_as_torch(tmp_path: Path) -> None:
             given = triton_client.InferInput("image", images[name].shape, "UINT8")
             given.set_data_from_numpy(images[name])
             answer = client.infer(name, [given])
+            told = parameters_of(client.get_model_config(name).config, ModelPin(name=name, version=1))
+            assert read_model_settings(told[SETTINGS]) == settings[name]
+            assert told[DIGEST] == digest_of((tmp_path / "models" / name / "1" / "model.onnx").read_bytes())
             with torch.inference_mode():
                 expected = [value.numpy() for value in exported(torch.from_numpy(images[name]))]
             assert np.abs(answer.as_numpy("score") - expected[0]).max() <= 1e-3

@@ -41,6 +41,7 @@ def test_demo_adds_up(linesight: Linesight) -> None:
     assert report["frames"]["published"] == 3 * report["parts"]["arrived"]
     assert report["truth"]["escapes"] == 0
     assert report["truth"]["bad"] > 0
+    assert report["challenges"] == {"passed": 1, "failed": 0}, "the known-bad board of the demo was found"
     assert report["commands"]["sent"] >= report["parts"]["verdicts"] - report["parts"]["not_decidable"]
     _check_html((linesight.run_dir / "report.html").read_text())
     _check_every_stage_shows(scraped)

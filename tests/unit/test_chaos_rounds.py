@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.chaos.faults import BY_NAME, FAULTS
-from benchmarks.chaos.proxy import Proxy
+from benchmarks.chaos.proxy import Proxy, Way
 from benchmarks.chaos.rounds import faults_of
 from benchmarks.chaos.scene import Scene
 from benchmarks.chaos.table import holds, table
@@ -40,13 +40,15 @@ def test_pairs_do_not_touch_the_same_thing_and_follow_from_the_seed() -> None:
 
 
 @contextmanager
-def echo_server(port: int) -> Iterator[None]:
-    """Answers every connection with what it says."""
+def echo_server(port: int) -> Iterator[list[bytes]]:
+    """Answers every connection with what it says; gives what it heard."""
     listening = socket.create_server((HOST, port))
+    heard: list[bytes] = []
 
     def answer(connection: socket.socket) -> None:
         with connection, contextlib.suppress(ConnectionResetError):
             while received := connection.recv(4096):
+                heard.append(received)
                 connection.sendall(received)
 
     def serve() -> None:
@@ -59,7 +61,7 @@ def echo_server(port: int) -> Iterator[None]:
 
     threading.Thread(target=serve, daemon=True).start()
     try:
-        yield
+        yield heard
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
@@ -95,6 +97,38 @@ def test_a_held_connection_goes_on_where_it_was(proxy: Proxy) -> None:
             proxy.release()
             assert before.recv(4096) == b"two"
             assert meanwhile.recv(4096) == b"three"
+
+
+@pytest.mark.parametrize("ways", [(way,) for way in Way] + [()])
+def test_held_one_way_what_is_sent_arrives_or_its_answer_does_not(ways: tuple[Way, ...]) -> None:
+    port, target = free_ports(2)
+    with echo_server(target) as heard, Proxy(port=port, target_port=target, seed=1) as proxy, connect(proxy) as client:
+        client.sendall(b"one")
+        assert client.recv(4096) == b"one"
+        proxy.hold(*ways)
+        client.sendall(b"two")
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(4096)
+        assert (b"two" in heard) is (ways == (Way.TO_CLIENTS,))
+        client.settimeout(TIMEOUT_S)
+        proxy.release()
+        assert client.recv(4096) == b"two"
+
+
+def test_a_cut_ends_every_connection_and_lets_none_in_until_it_is_mended(proxy: Proxy) -> None:
+    with connect(proxy) as client:
+        client.sendall(b"one")
+        assert client.recv(4096) == b"one"
+        proxy.cut()
+        with pytest.raises(ConnectionResetError):
+            client.recv(4096)
+    with connect(proxy) as meanwhile, pytest.raises(ConnectionResetError):
+        meanwhile.recv(4096)
+    proxy.release()
+    with connect(proxy) as afterwards:
+        afterwards.sendall(b"three")
+        assert afterwards.recv(4096) == b"three"
 
 
 def test_resets_end_a_connection_in_disorder(proxy: Proxy) -> None:

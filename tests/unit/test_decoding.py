@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.decoding import decode_frame
+from processors.decoding import decode_bgr, decode_frame, decode_frame_in_colour
+from processors.learned.form import grey
 from processors.whole_image import check_whole, header_of
 from schemas.errors import Refused
 from schemas.frames import Frame, ImageEncoding
@@ -199,3 +200,38 @@ def test_the_end_of_a_thumbnail_is_not_taken_for_the_end_of_the_picture() -> Non
     check_whole(content, header_of(content))
     with pytest.raises(Refused, match="cut off"):
         check_whole(content[: len(content) // 2], header_of(content))
+
+
+def test_a_trained_model_sees_the_colours_that_the_camera_saw() -> None:
+    blue, red = np.zeros((100, 200, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
+    blue[..., 0], red[..., 2] = 200, 200
+    for encoding in SUFFIX:
+        found = decode_frame_in_colour(*framed(encoded(blue, encoding), encoding=encoding), camera=CAMERA)
+        assert found.shape == (100, 200, 3)
+        assert np.abs(found.astype(int) - blue).max() <= 3
+    raw = {"encoding": ImageEncoding.RAW, "channels": 3}
+    np.testing.assert_array_equal(decode_frame_in_colour(*framed(red[..., ::-1].tobytes(), **raw), camera=CAMERA), red)
+
+
+@pytest.mark.parametrize("encoding", list(SUFFIX))
+def test_a_picture_without_colour_is_what_golden_comparison_sees(encoding: ImageEncoding) -> None:
+    content = encoded(picture(), encoding)
+    given = framed(content, encoding=encoding)
+    found = decode_frame_in_colour(*given, camera=CAMERA)
+    np.testing.assert_array_equal(grey(found), decode_frame(*given, camera=CAMERA))
+    np.testing.assert_array_equal(grey(found), grey(decode_bgr(content)))
+
+
+def test_what_is_refused_in_grey_is_refused_in_colour() -> None:
+    for content, changes in (
+        (b"nonsense", {}),
+        (encoded(picture(), ImageEncoding.JPEG)[:500], {}),
+        (encoded(picture(width_px=500), ImageEncoding.PNG), {"encoding": ImageEncoding.PNG, "width_px": 500}),
+    ):
+        with pytest.raises(Refused) as raised:
+            decode_frame_in_colour(*framed(content, **changes), camera=CAMERA)
+        assert raised.value.reason is refusal(content, **changes)
+
+
+def framed(content: bytes, **changes: Any) -> tuple[Frame, bytes]:
+    return frame(content, **changes), content

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateways.heartbeats import HeartbeatWatch
-from gateways.opcua_session import Reading
+from gateways.opcua_session import REQUEST_TIMEOUT_S, Reading
 from gateways.plc_history import REMEMBERED, StationHistory
-from gateways.sensor_gateway import why_unusable
+from gateways.plc_link import pause_before
+from gateways.sampled_channel import why_unusable
 from gateways.station_nodes import station_nodes, writable_nodes
 from schemas.plant import PlcNodes
 from schemas.plc_events import (
@@ -154,8 +157,8 @@ def test_what_is_no_whole_number_is_no_heartbeat(value: object) -> None:
 @pytest.mark.parametrize(
     ("reading", "why"),
     [
-        (Reading(1.5, "Good"), None),
-        (Reading(7, "Good"), None),
+        (Reading(1.5, "Good"), ""),
+        (Reading(7, "Good"), ""),
         (Reading(math.nan, "Good"), "not_a_number"),
         (Reading(-math.inf, "Good"), "not_a_number"),
         (Reading(None, "Good"), "wrong_type"),
@@ -165,8 +168,8 @@ def test_what_is_no_whole_number_is_no_heartbeat(value: object) -> None:
         (Reading(1.5, "BadSensorFailure"), "bad_quality"),
     ],
 )
-def test_only_finite_numbers_that_the_plc_vouches_for_are_samples(reading: Reading, why: str | None) -> None:
-    assert why_unusable(reading) == why
+def test_only_finite_numbers_that_the_plc_vouches_for_are_samples(reading: Reading, why: str) -> None:
+    assert why_unusable(reading.value, good=reading.good, in_blocks=False) == why
 
 
 def test_only_mailbox_handshake_and_heartbeat_are_ever_written() -> None:
@@ -177,3 +180,9 @@ def test_only_mailbox_handshake_and_heartbeat_are_ever_written() -> None:
     assert all(node.startswith(groups) for node in written)
     assert not any("Ack" in node or "Reset" in node for node in written)
     assert "{station}" not in "".join(getattr(nodes, role) or "" for role in nodes.__struct_fields__)
+
+
+@given(st.integers(1, 100_000))
+def test_a_plc_that_accepted_and_did_not_answer_is_asked_again_within_three_seconds(attempt: int) -> None:
+    """So that the line is normal within 5 s of its return, however long it was away: the rest is for the session and TriggerReady."""
+    assert REQUEST_TIMEOUT_S + pause_before(attempt) <= 3.0

@@ -6,13 +6,17 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from processors.golden.reduction import reduced
+from processors.golden.tolerance import difference
 from simulation.boards import reference
 from training.golden_compare import MODEL, VERSION, build
 from training.local_inference import Comparison, open_model
 
 Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]
+GRAPH = Comparison()
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,29 @@ def test_any_size_is_compared(compare: Compare, shape: tuple[int, int]) -> None:
 def test_black_frames_do_not_divide_by_nothing(compare: Compare) -> None:
     black = np.zeros((640, 640), np.uint8)
     assert compare(black, black).max() == 0
+
+
+PICTURES = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+@given(
+    seeded=PICTURES,
+    height=st.integers(32, 150),
+    width=st.integers(32, 150),
+    gain=st.floats(0.3, 1.5),
+    patches=st.integers(0, 6),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_processors_recompute_is_what_the_graph_says(
+    seeded: np.random.Generator, height: int, width: int, gain: float, patches: int
+) -> None:
+    """A tolerance map is subtracted from the graph's difference: both have to be in the same levels, at every size and light."""
+    golden = np.kron(seeded.integers(20, 230, (1 + height // 7, 1 + width // 7)), np.ones((7, 7)))[:height, :width]
+    slope = gain * (1 + 0.3 * np.linspace(-0.5, 0.5, width)[None, :])
+    picture = golden * slope + seeded.normal(0, 4, golden.shape)
+    for _ in range(patches):
+        top, left = seeded.integers(0, height), seeded.integers(0, width)
+        picture[top : top + 9, left : left + 9] = seeded.integers(0, 256)
+    picture, golden = (np.clip(each, 0, 255).astype(np.uint8) for each in (picture, golden))
+    graph, ours = GRAPH(picture, golden).astype(int), difference(picture, golden).astype(int)
+    assert np.abs(graph - ours).max() <= 1, "rounding alone"

@@ -29,10 +29,10 @@ def looked(
     broker_away: bool = False,
     away: tuple[str, ...] = (),
     recipe: str = "",
-    lacking: bool = False,
+    lacks: str = "",
     now_s: float = 0.0,
 ) -> StationHandshake:
-    shaken.look(broker_away=broker_away, stages_away=away, recipe=recipe, recipe_lacking=lacking, now_s=now_s)
+    shaken.look(broker_away=broker_away, stages_away=away, recipe=recipe, recipe_lacks=lacks, now_s=now_s)
     return shaken
 
 
@@ -40,13 +40,13 @@ def looked(
     broker_away=st.booleans(),
     away=st.lists(st.sampled_from(STAGES), unique=True).map(tuple),
     recipe=st.sampled_from(["", "board@1", "board@2"]),
-    lacking=st.booleans(),
+    lacks=st.sampled_from(["", "inspect/0: being loaded"]),
 )
 def test_a_trigger_is_asked_for_only_while_everything_it_needs_is_there(
-    broker_away: bool, away: tuple[str, ...], recipe: str, lacking: bool
+    broker_away: bool, away: tuple[str, ...], recipe: str, lacks: str
 ) -> None:
-    shown = looked(handshake(), broker_away=broker_away, away=away, recipe=recipe, lacking=lacking).shown
-    assert shown.trigger_ready == (not broker_away and not away and recipe != "board@2" and not lacking)
+    shown = looked(handshake(), broker_away=broker_away, away=away, recipe=recipe, lacks=lacks).shown
+    assert shown.trigger_ready == (not broker_away and not away and recipe != "board@2" and not (recipe and lacks))
     assert (shown.error_code is HandshakeCode.NONE) == shown.trigger_ready
     assert bool(shown.error_text) == (not shown.trigger_ready)
 
@@ -59,7 +59,11 @@ def test_it_says_why_there_is_no_trigger_ready() -> None:
     assert looked(handshake(), away=("judge",)).shown.error_code is HandshakeCode.JUDGE_AWAY
     unknown = looked(handshake(), recipe="board@2").shown
     assert (unknown.error_code, unknown.error_text) == (HandshakeCode.UNKNOWN_RECIPE, "board@2 is none of board@1")
-    assert looked(handshake(), recipe="board@1", lacking=True).shown.error_code is HandshakeCode.RECIPE_LACKING
+    lacking = looked(handshake(), recipe="board@1", lacks="inspect/1: being loaded").shown
+    assert (lacking.error_code, lacking.error_text) == (
+        HandshakeCode.RECIPE_LACKING,
+        "board@1: inspect/1: being loaded",
+    )
 
 
 def test_only_a_trigger_that_the_plc_could_have_known_better_is_early() -> None:
@@ -102,9 +106,11 @@ def test_only_nodes_that_the_plc_has_are_written() -> None:
     everything = handshake().values(NODES)
     assert everything[NODES.trigger_ready or ""] is False
     assert set(everything) <= set(writable_nodes(NODES))
-    plain = PlcNodes(trigger_ready=None, trigger_seen=None, error_code=None, error_text=None, reset_count=None)
+    plain = PlcNodes(
+        trigger_ready=None, trigger_seen=None, error_code=None, error_text=None, reset_count=None, ready_recipe=None
+    )
     assert handshake().values(station_nodes(plain, "aoi-1")) == {}
-    assert len(writable_nodes(station_nodes(plain, "aoi-1"))) == len(writable_nodes(NODES)) - 4
+    assert len(writable_nodes(station_nodes(plain, "aoi-1"))) == len(writable_nodes(NODES)) - 5
 
 
 def said(stage: str, *, ready: bool, instance: str = "0") -> StageReadiness:
@@ -143,12 +149,45 @@ def test_a_second_trigger_for_one_part_is_double_and_a_ring_that_is_read_again_i
 
 def test_a_recipe_is_lacking_while_one_process_that_works_lacks_it() -> None:
     presence = Presence()
-    lacks = msgspec.structs.replace(said("inspect", ready=True), lacking_recipes=("board@1",))
+    lacks = msgspec.structs.replace(
+        said("inspect", ready=True), lacking_recipes=("board@1",), lacking_reasons={"board@1": "being loaded"}
+    )
     presence.hear(said("inspect", ready=True, instance="1"), now_s=0.0)
-    assert not presence.is_lacking("board@1", now_s=0.0)
+    assert not presence.lacks("board@1", now_s=0.0)
     presence.hear(lacks, now_s=0.0)
-    assert presence.is_lacking("board@1", now_s=SILENT_AFTER_S)
-    assert not presence.is_lacking("board@2", now_s=0.0)
-    assert not presence.is_lacking("board@1", now_s=SILENT_AFTER_S + 0.1), "who is silent says nothing"
+    assert presence.lacks("board@1", now_s=SILENT_AFTER_S) == "inspect/0: being loaded"
+    assert not presence.lacks("board@2", now_s=0.0), "a process of a release before says only what it lacks"
+    assert not presence.lacks("board@1", now_s=SILENT_AFTER_S + 0.1), "who is silent says nothing"
     presence.hear(msgspec.structs.replace(lacks, ready=False), now_s=0.0)
-    assert not presence.is_lacking("board@1", now_s=0.0), "who does not work gets no frames"
+    assert not presence.lacks("board@1", now_s=0.0), "who does not work gets no frames"
+
+
+def test_a_process_that_does_not_know_a_recipe_lacks_it_and_none_is_lacked_where_none_is_selected() -> None:
+    presence = Presence()
+    presence.hear(
+        msgspec.structs.replace(said("inspect", ready=True), warm_recipes=("board@1",)), now_s=0.0
+    )  # started with the plant file of before
+    presence.hear(msgspec.structs.replace(said("backfill", ready=True), warm_recipes=("board@3",)), now_s=0.0)
+    assert not presence.lacks("board@1", now_s=0.0), "what the backfill keeps holds up no part"
+    assert presence.lacks("board@2", now_s=0.0) == "inspect/0: not loaded"
+    assert not presence.lacks("", now_s=0.0)
+
+
+def test_trigger_ready_is_for_the_recipe_that_it_names() -> None:
+    """A PLC that changes over reads TriggerReady of the product before until the gateway has seen the change."""
+    shaken = StationHandshake(station="aoi-1", recipes=["board@1", "board@2"])
+    looked(shaken, recipe="board@1")
+    assert (shaken.shown.trigger_ready, shaken.shown.ready_recipe) == (True, "board@1")
+    shaken.changed.clear()
+    looked(shaken, recipe="board@2")
+    assert shaken.changed.is_set(), "it is written at once, though TriggerReady stays true"
+    assert (shaken.shown.trigger_ready, shaken.shown.ready_recipe) == (True, "board@2")
+    looked(shaken, recipe="board@1", lacks="being loaded")
+    assert (shaken.shown.trigger_ready, shaken.shown.ready_recipe) == (False, "")
+    assert shaken.values(NODES)[NODES.ready_recipe or ""] == ""
+
+
+def test_its_own_voice_tells_the_gateway_of_no_other_stage() -> None:
+    presence = Presence()
+    presence.hear(said("plc_gateway", ready=True), now_s=0.0)
+    assert not presence.hears_anyone(now_s=0.0)

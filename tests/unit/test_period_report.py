@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from cli.quality_html import digest_of, write_quality_html
@@ -113,6 +114,17 @@ def test_the_newest_revision_of_what_arrived_in_the_period_counts() -> None:
         "anna",
     )
     assert [(row.category, row.number) for row in report.pareto] == [("open", 9)]
+
+
+def test_challenge_parts_are_listed_and_in_no_other_figure() -> None:
+    def challenge(part: int, value: VerdictValue) -> Verdict:
+        made = verdict("cut", part, value, at_s=1_500 + part)
+        return msgspec.structs.replace(made, challenge="open", challenge_passed=value is NOT_OK)
+
+    challenged, plain = report_on([*DAY, challenge(900, NOT_OK), challenge(901, OK)]), report_on(DAY)
+    assert challenged.challenges == [("cut", "open", 2, 1)]
+    assert plain.challenges == []
+    assert (challenged.stations, challenged.pareto, challenged.maps) == (plain.stations, plain.pareto, plain.maps)
 
 
 def test_order_and_duplicates_change_no_figure() -> None:

@@ -95,9 +95,8 @@ SHAPE_MISTAKES = [
     (
         "text where keys belong",
         ("{ type: golden }", "golden"),
-        ["24: recipes[0].inspection: expected keys and values (`type`, `compare`, `classifier`, `copper`, "
-         "`difference_threshold`, `minimum_area_px`, `merge_distance_px`, `box_margin_px`, `minimum_score`, "
-         "`max_candidates`, `max_shift_px`, `max_angle_deg`, `minimum_alignment_quality`, `max_unexplained_ratio`), not the text `golden`"],
+        ["24: recipes[0].inspection: expected keys and values with `type` one of `golden`, `pair_segmenter`, `segmenter`, "
+         "`anomaly`, `classifier`, not the text `golden`"],
     ),
     (
         "a kind of source that there is not",
@@ -114,7 +113,7 @@ SHAPE_MISTAKES = [
     (
         "a setting of another kind",
         ("type: external", "type: external, url: x"),
-        ["13: lines[0].stations[0].cameras[1].source.url: expected a known key: `type`"],
+        ["13: lines[0].stations[0].cameras[1].source.url: expected a known key: `type`; `url` belongs to another `type`"],
     ),
     (
         "a value that is not on the list",

@@ -35,8 +35,10 @@ def rows(*values: int) -> Mapping[str, np.ndarray]:
     return {"x": np.array([[value] for value in values])}
 
 
-def asking(batches: RequestBatches, *values: int, most_rows: int = 4) -> asyncio.Task[dict[str, np.ndarray]]:
-    return asyncio.create_task(batches.infer(MODEL, rows(*values), most_rows=most_rows, timeout_s=1))
+def asking(
+    batches: RequestBatches, *values: int, most_rows: int = 4, timeout_s: float = 60
+) -> asyncio.Task[dict[str, np.ndarray]]:
+    return asyncio.create_task(batches.infer(MODEL, rows(*values), most_rows=most_rows, timeout_s=timeout_s))
 
 
 async def turns(count: int = 5) -> None:
@@ -105,6 +107,17 @@ async def test_nobody_is_asked_for_a_row_that_nobody_waits_for() -> None:
     server.open.set()
     await asyncio.gather(first, third)
     assert server.requests == [[1], [3]]
+
+
+async def test_rows_that_take_long_beside_their_timeout_go_one_at_a_time() -> None:
+    """So that a request is answered in time however much waits."""
+    server = Server()
+    server.open.set()
+    batches = RequestBatches(send=server.send, in_flight=1)
+    await asking(batches, 0, timeout_s=1e-9)
+    await asyncio.gather(*(asking(batches, value, timeout_s=1e-9) for value in range(1, 5)))
+    await asyncio.gather(*(asking(batches, value, timeout_s=1e9) for value in range(5, 9)))
+    assert server.requests == [[0], [1], [2], [3], [4], [5, 6, 7, 8]]
 
 
 async def test_closing_ends_everybody_who_waits() -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.challenges import ChallengePart, Challenges
 from schemas.recipes import GoldenInspection, Recipe, View
 from simulation.boards import reference
+from simulation.challenges import with_challenges
 from simulation.defects import DefectKind
 from simulation.pictures import PRODUCTS, take_pictures
 from simulation.scenario import (
@@ -147,3 +149,30 @@ def test_views_show_the_drawn_views_in_their_order() -> None:
         image = cv2.imdecode(np.frombuffer(taken.jpegs[view], np.uint8), cv2.IMREAD_GRAYSCALE)
         golden = reference("power", drawn)
         assert np.corrcoef(image.ravel(), golden.ravel())[0, 1] > 0.9
+
+
+def test_challenge_parts_come_first_and_on_schedule_and_change_no_other_part() -> None:
+    ordinary = plan(parts=20, seed=3, recipes=RECIPES)
+    challenges = Challenges(
+        parts=(
+            ChallengePart(name="open", part_id="CHALLENGE-*", expects=("open",)),
+            ChallengePart(name="other", part_id="X", expects=("scratch",)),
+            ChallengePart(name="label", labels={"kind": "challenge"}),
+        ),
+        every_ms=20_000,
+    )
+    found = list(with_challenges(ordinary, challenges, rate_per_s=1.0, session="s1", recipe=RECIPES[0]))
+    assert [part for part in found if not part.challenge] == list(ordinary)
+    brought = {place: part for place, part in enumerate(found) if part.challenge}
+    assert [(place, part.challenge) for place, part in brought.items()] == [
+        (0, "CHALLENGE-s1-1"),
+        (11, "CHALLENGE-s1-2"),
+    ]
+    assert {part.defects for part in brought.values()} == {(DefectKind.OPEN,)}, "the ones that can be drawn"
+    assert len({part.number for part in found}) == len(found)
+    unscheduled = Challenges(parts=challenges.parts[:1])
+    once = list(with_challenges(ordinary, unscheduled, rate_per_s=1.0, session="s1", recipe=RECIPES[0]))
+    assert [place for place, part in enumerate(once) if part.challenge] == [0]
+    assert list(with_challenges(ordinary, Challenges(), rate_per_s=1.0, session="s", recipe=RECIPES[0])) == list(
+        ordinary
+    )

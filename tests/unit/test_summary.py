@@ -149,6 +149,21 @@ def run() -> list[Logged]:
 TRUTH = {("good-1", 1): False, ("good-2", 1): False, ("bad-1", 1): True, ("bad-2", 1): True, ("never came", 1): True}
 
 
+def test_a_challenge_part_is_a_part_but_no_truth_of_the_line() -> None:
+    def marked(message: Any) -> Any:
+        if not isinstance(message, Verdict) or not message.part_id.startswith("bad"):
+            return message
+        return msgspec.structs.replace(
+            message, challenge="open", challenge_passed=message.verdict is VerdictValue.NOT_OK
+        )
+
+    found = report([(topic, marked(message)) for topic, message in run()], truth=TRUTH)
+    assert found["parts"] == {"arrived": 5, "verdicts": 5, "ok": 2, "not_ok": 2, "not_decidable": 1}
+    assert found["challenges"] == {"passed": 1, "failed": 1}
+    assert found["truth"] == {"good": 2, "bad": 1, "escapes": 0, "overkill": 1}
+    assert report(run())["challenges"] == {"passed": 0, "failed": 0}
+
+
 def test_the_report_says_what_happened() -> None:
     found = report(run(), truth=TRUTH, versions={"linesight": "1.2.3", "kafka": "4", "triton": "2"})
     assert json.loads(json.dumps(found)) == found

@@ -16,8 +16,8 @@ from training.labels import GOOD, Sample, read_samples
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("a", "b"):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((30, 40), 90, np.uint8))
+    for name, grey in (("a", 91), ("b", 90), ("copy of b", 90)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((30, 40), grey, np.uint8))
     (tmp_path / "no.png").write_bytes(b"no picture")
     return tmp_path
 
@@ -88,6 +88,8 @@ def test_what_makes_a_part_bad(folder: Path, row: dict[str, Any], bad: bool | No
         ),
         ({"image": "a.png", "boxes": [], "label": "bad"}, "says a bad part, but `boxes` is empty"),
         ({"image": "b.png", "label": "scratch"}, "image: b.png was labelled otherwise in line 1"),
+        ({"image": "copy of b.png", "label": "dent"}, "labelled otherwise in line 1, where the same picture is b.png"),
+        ({"image": "a.png", "label": 3.5}, "the share of graders who called it bad (0 to 1), got 3.5"),
     ],
 )
 def test_a_mistake_is_told_with_file_line_and_key(folder: Path, row: Any, said: str) -> None:

@@ -28,6 +28,11 @@ def test_no_other_threshold_costs_less(scored: list[tuple[float, bool]], escape_
     assert escape_cost * chosen.escapes + chosen.overkill <= least + 1e-6
 
 
+def test_neighbouring_scores_are_told_apart() -> None:
+    chosen = choose_threshold([0.0, 5e-324], [False, True], escape_cost=1, overkill_cost=1, otherwise=0.5)
+    assert (chosen.escapes, chosen.overkill) == (0, 0)
+
+
 def test_dear_escapes_lower_the_threshold() -> None:
     scores, bad = [0.1, 0.2, 0.6, 0.4, 0.8, 0.9], [False, False, False, True, True, True]
     dear = choose_threshold(scores, bad, escape_cost=10, overkill_cost=1, otherwise=0.5)
@@ -42,7 +47,13 @@ def test_good_parts_alone_never_give_a_threshold_below_the_highest(scores: list[
     assert above_good(scores) >= min(max(scores), 1 - 1e-6)
 
 
-@pytest.mark.parametrize("count", [10, 20, 50, 200])
+def test_one_outlier_among_many_good_parts_does_not_make_the_threshold() -> None:
+    generator = np.random.default_rng(4)
+    scores = (1 / (1 + np.exp(-generator.normal(-2, 0.5, 400)))).tolist()
+    assert above_good([*scores, 0.9999]) < 0.9
+
+
+@pytest.mark.parametrize("count", [10, 20, 50, 200, 400])
 def test_good_parts_alone_reject_few_new_good_ones(count: int) -> None:
     generator = np.random.default_rng(count)
     rejected = []

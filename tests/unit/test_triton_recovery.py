@@ -5,6 +5,9 @@ Triton itself is in tests/integration; here its answers come in orders that a re
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,9 @@ from schemas.errors import ConfigurationError
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import Stage
-from topologies.triton import Model, Triton
+from topologies import triton as triton_module
+from topologies.model_control import PROOFS_LATE, Model, ModelControl, ModelUnusable
+from topologies.triton import ModelFailed, Triton
 
 PIN = ModelPin(name="compare", version=2)
 MODEL = Model(pin=PIN, outputs=("difference",), known={"image": np.zeros((1, 1), np.uint8)})
@@ -52,11 +57,8 @@ class Server:
         """Nothing to close."""
 
 
-async def client_of(server: Server) -> Triton:
-    triton = Triton(settings=TritonSettings(shared_memory="off"), stage=Stage("inspect"), models=[MODEL], owner="t")
-    await triton._client.close()
-    triton._client = server
-    return triton
+def control_of(server: Server) -> ModelControl:
+    return ModelControl(client=server, settings=TritonSettings())
 
 
 @pytest.mark.parametrize(
@@ -71,11 +73,9 @@ async def test_a_model_that_answers_others_is_not_taken_for_one_that_hangs(
     executions: list[int], patient: bool, unloaded: int
 ) -> None:
     server = Server(executions=executions)
-    triton = await client_of(server)
     with pytest.raises(InferenceServerException, match="Deadline"):
-        await triton._prove(MODEL, timeout_s=0.1, patient=patient)
+        await control_of(server).prove(MODEL, MODEL.known, timeout_s=0.1, patient=patient, shared=False)
     assert server.unloaded == unloaded
-    await triton.close()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,124 @@ async def test_a_model_that_answers_others_is_not_taken_for_one_that_hangs(
 async def test_only_a_refusal_to_load_is_a_matter_of_configuration(
     answer: InferenceServerException, raised: type[Exception]
 ) -> None:
-    triton = await client_of(Server(executions=[], loading=answer))
     with pytest.raises(raised):
-        await triton._load(PIN)
+        await control_of(Server(executions=[], loading=answer)).load(MODEL)
+
+
+class Loads:
+    """Stands for `ModelControl`: loads and proves everything, but for what a test says."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
+        self.late: set[str] = set()
+        self.proofs = 0
+        self.proved_often = asyncio.Event()
+        self.unloaded: list[str] = []
+
+    async def load(self, model: Model) -> None:
+        if model.pin.name in self.gone:
+            raise ModelUnusable(f"{model.pin.name} is not in the repository any more")
+
+    async def prove(self, model: Model, *_: Any, **__: Any) -> None:
+        self.proofs += 1
+        if self.proofs >= 3 * PROOFS_LATE:
+            self.proved_often.set()
+        if model.pin.name in self.late:
+            raise LATE
+
+    async def is_ready(self, _pin: ModelPin) -> bool:
+        return True
+
+    async def unload(self, pin: ModelPin) -> None:
+        self.unloaded.append(pin.name)
+
+    def forget(self, _pin: ModelPin) -> None:
+        """Nothing is known."""
+
+    def most_rows(self, _pin: ModelPin) -> int:
+        return 1
+
+
+class Lives:
+    """Stands for the connection: whether the server says that it is there."""
+
+    def __init__(self) -> None:
+        self.live = True
+
+    async def is_server_live(self, **_: Any) -> bool:
+        return self.live
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def model(name: str, version: int = 1) -> Model:
+    return Model(pin=ModelPin(name=name, version=version), outputs=(), known=MODEL.known)
+
+
+@asynccontextmanager
+async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Triton, Loads, Lives]]:
+    monkeypatch.setattr(triton_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(triton_module, "LONGEST_PAUSE_S", 0.001)
+    triton = Triton(settings=TritonSettings(shared_memory="off"), stage=Stage("inspect"), owner="t")
+    await triton._client.close()
+    loads, lives = Loads(), Lives()
+    triton._client, triton._control = lives, loads  # type: ignore[assignment]
+    yield triton, loads, lives
     await triton.close()
+
+
+async def test_a_model_that_cannot_be_brought_back_is_lost_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with client(monkeypatch) as (triton, loads, _):
+        for name in ("a", "b"):
+            await triton.hold(model(name))
+        loads.gone.add("b")
+        triton._well = False  # the server was away
+        await asyncio.wait_for(triton._recovered(), 10)
+        assert triton.ready
+        assert triton.holds(model("a").pin)
+        assert not triton.holds(model("b").pin)
+        with pytest.raises(ModelFailed, match="b/1 is not loaded"):
+            await triton.infer(model("b").pin, MODEL.known)
+        loads.gone.clear()
+        await triton.hold(model("b"))
+        assert triton.holds(model("b").pin)
+
+
+async def test_a_model_is_late_only_on_a_server_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with client(monkeypatch) as (triton, loads, lives):
+        await triton.hold(model("a"))
+        loads.late.add("a")
+        lives.live, loads.proofs, triton._well = False, 0, False  # the whole server stands still
+        recovering = asyncio.create_task(triton._recovered())
+        await asyncio.wait_for(loads.proved_often.wait(), 10)
+        assert triton.holds(model("a").pin), "it is waited for without end"
+        lives.live = True
+        await asyncio.wait_for(recovering, 10)
+        assert not triton.holds(model("a").pin), "it hangs by itself"
+
+
+async def test_a_model_that_hangs_from_the_start_is_unusable_and_no_other_notices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with client(monkeypatch) as (triton, loads, _):
+        await triton.hold(model("a"))
+        loads.late.add("b")
+        with pytest.raises(ModelUnusable, match="b/1 does not work on its known input"):
+            await asyncio.wait_for(triton.hold(model("b")), 10)
+        assert triton.ready
+        assert triton.holds(model("a").pin)
+
+
+async def test_the_server_takes_a_model_out_only_where_no_version_of_it_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with client(monkeypatch) as (triton, loads, _):
+        for version in (1, 2):
+            await triton.hold(model("a", version))
+        triton.let_go(model("a", 1).pin)
+        await triton.unload(model("a", 1).pin)
+        assert loads.unloaded == []
+        triton.let_go(model("a", 2).pin)
+        await triton.unload(model("a", 2).pin)
+        assert loads.unloaded == ["a"]

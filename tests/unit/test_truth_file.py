@@ -8,8 +8,8 @@ from pathlib import Path
 from cli.truth import TruthFile
 
 
-def part(part_id: str) -> str:
-    return json.dumps({"event": "part", "part_id": part_id, "visit": 1, "defects": []}) + "\n"
+def part(part_id: str, *, at_ns: int = 1) -> str:
+    return json.dumps({"event": "part", "part_id": part_id, "visit": 1, "at_ns": at_ns, "defects": []}) + "\n"
 
 
 def test_a_line_is_taken_once_it_is_whole(tmp_path: Path) -> None:
@@ -29,6 +29,7 @@ def test_a_plant_that_begins_its_file_anew_is_read_from_its_beginning(tmp_path: 
     truth = TruthFile(path=tmp_path / "truth.jsonl")
     truth.path.write_text(part("SN-1") + part("SN-2"))
     truth.read_on()
-    truth.path.write_text(part("again-1"))
+    truth.path.write_text(part("again-1", at_ns=7))
     truth.read_on()
+    assert truth.arrived_at_ns == {("SN-1", 1): 1, ("SN-2", 1): 1, ("again-1", 1): 7}
     assert set(truth.parts) == {("SN-1", 1), ("SN-2", 1), ("again-1", 1)}

@@ -10,7 +10,7 @@ from schemas.errors import ConfigurationError
 from training.families.task import Task, grey_levels
 from training.labels import GOOD, Sample
 from training.networks import MULTIPLE_PX, Classifier, ClassProbabilities
-from training.pictures import Form, is_colour, read_picture
+from training.pictures import Form, is_colour, size_of
 from training.resized import Resized
 from training.settings import ModelSettings
 
@@ -48,8 +48,7 @@ def task(samples: Sequence[Sample]) -> Task:
 
 def input_size(samples: Sequence[Sample]) -> tuple[int, int]:
     """(width, height) of the network's input: the usual proportion of the pictures, and no larger than they are."""
-    pictures = [read_picture(sample.image) for sample in samples[:: max(len(samples) // 40, 1)]]
-    sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures if picture is not None], float)
+    sizes = np.array([size_of(sample) for sample in samples[:: max(len(samples) // 40, 1)]], float)
     width, height = np.median(sizes, axis=0)
     factor = min(1.0, float(np.sqrt(_INPUT_AREA_PX / (width * height))))
     sides = [max(round(side * factor / MULTIPLE_PX), 2) * MULTIPLE_PX for side in (width, height)]

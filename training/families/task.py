@@ -12,13 +12,15 @@ from training.crops import Crops, Draw
 from training.labels import Region, Sample
 from training.loop import Batch, Loss
 from training.networks import Maps, Segmenter
-from training.pictures import Form, is_colour, read_picture, working_scale
+from training.pictures import Form, is_colour, size_of, working_scale
 from training.settings import ModelSettings
 
 BOX_SHARE = 0.6
 """Share of a box's sides that counts as defect: boxes are drawn around a defect with room, and neighbours' boxes touch."""
 _LEARNED_AREA_SHARE = 0.25
 _LOOKED_AT = 60
+_SMOOTHING, _CLASS_SMOOTHING = 0.005, 0.02
+_CLASS_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,7 @@ class Task:
 
 def form_of(samples: Sequence[Sample], *, paired: bool) -> Form:
     """Colour and scale that suit the pictures and the size of their defects."""
-    pictures = [read_picture(sample.image) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
-    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures if picture is not None]
+    sizes = [size_of(sample) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
     sides = [side_px(region) for sample in samples for region in sample.regions or ()]
     colour = is_colour([sample.image for sample in samples])
     return Form(colour=colour, scale=working_scale(sizes, sides), paired=paired)
@@ -49,9 +50,11 @@ def side_px(region: Region) -> float:
 
 def grey_levels(samples: Sequence[Sample], form: Form) -> tuple[float, float]:
     """Mean and deviation of the pictures' values, for the normalisation inside the model."""
-    chosen = [form.load(sample) for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]]
-    means = [float(picture.mean()) for picture in chosen]
-    squares = [float(np.mean(picture.astype(np.float32) ** 2)) for picture in chosen]
+    means, squares = [], []
+    for sample in samples[:: max(len(samples) // _LOOKED_AT, 1)]:
+        picture = form.load(sample).astype(np.float32)
+        means.append(float(picture.mean()))
+        squares.append(float(np.mean(picture**2)))
     mean = float(np.mean(means))
     return mean, max(max(float(np.mean(squares)) - mean**2, 0.0) ** 0.5, 8.0)
 
@@ -87,9 +90,22 @@ def segmentation(
 
 
 def segmentation_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross entropy, and Dice of defect against none: few places are defects (Milletari et al., 3DV 2016)."""
-    entropy = functional.cross_entropy(logits, targets, label_smoothing=0.005)
-    defect = 1 - torch.softmax(logits, 1)[:, 0]
-    truth = (targets > 0).float()
+    """Where, and of which class, apart: else the class, which only a few places in a hundred have, is learned last.
+
+    Where: cross entropy of defect against none, and Dice, since few places are defects (Milletari et al., 3DV 2016). Class: cross entropy
+    among the classes, at the places of defects.
+    """
+    truth = targets > 0
+    against_none = torch.logsumexp(logits[:, 1:], 1) - logits[:, 0]
+    entropy = functional.binary_cross_entropy_with_logits(
+        against_none, truth.float() * (1 - 2 * _SMOOTHING) + _SMOOTHING
+    )
+    defect = torch.sigmoid(against_none)
     dice = (2 * (defect * truth).sum() + 1) / (defect.sum() + truth.sum() + 1)
-    return entropy + 0.5 * (1 - dice)
+    loss = entropy + 0.5 * (1 - dice)
+    if logits.shape[1] > 2 and bool(truth.any()):
+        named = logits[:, 1:].movedim(1, -1)[truth]
+        loss = loss + _CLASS_WEIGHT * functional.cross_entropy(
+            named, targets[truth] - 1, label_smoothing=_CLASS_SMOOTHING
+        )
+    return loss

@@ -4,7 +4,8 @@
 //                 "user": "...", "password": "...", "cycleMs": 10}'
 //
 // Without `certificate` it is unencrypted and anonymous. `cycleMs: 0` answers a command as soon as its sequence is written;
-// `holdsEveryPart` judges none by its part; `otherNamespaces` moves the index of the station's namespace.
+// `holdsEveryPart` judges none by its part; `otherNamespaces` moves the index of the station's namespace. `tags: n` adds machine tags
+// Tag.0 ... which count how often they were sampled, from `count` to `stop`; `constants: n` adds Constant.0 ... which never change.
 // It prints {"listening": true}, then answers each line of its standard input (`QUESTIONS`) with one line; it ends with its input.
 "use strict";
 
@@ -23,14 +24,14 @@ const KINDS = ["verdict", "stop_line"];
 
 // name -> type; `[]`: an array; `w`: the gateway may write it
 const VARIABLES = {
-  "Heartbeat.Plc": "UInt32", "Heartbeat.Gateway": "UInt32 w", "Session": "String", "Recipe": "String",
+  "Heartbeat.Plc": "UInt32", "Heartbeat.Gateway": "UInt32 w", "Session": "String", "Recipe": "String", "NextRecipe": "String",
   "Line.Mode": "String", "Line.Cause": "String",
   "Arrivals.Count": "UInt32", "Arrivals.TriggerCounts": "UInt32[]", "Arrivals.PartIds": "String[]", "Arrivals.Visits": "UInt16[]",
   "Arrivals.Recipes": "String[]", "Arrivals.Batches": "String[]", "Arrivals.TimesNs": "Int64[]",
   "Departures.Count": "UInt32", "Departures.Counts": "UInt32[]", "Departures.PartIds": "String[]", "Departures.Visits": "UInt16[]",
   "Departures.Lanes": "String[]", "Departures.ByFailSafe": "Boolean[]", "Departures.RejectConfirmed": "Boolean[]",
   "Departures.TimesNs": "Int64[]",
-  "Handshake.TriggerReady": "Boolean w", "Handshake.TriggerSeen": "UInt32 w", "Handshake.ErrorCode": "UInt16 w",
+  "Handshake.TriggerReady": "Boolean w", "Handshake.ReadyRecipe": "String w", "Handshake.TriggerSeen": "UInt32 w", "Handshake.ErrorCode": "UInt16 w",
   "Handshake.ErrorText": "String w", "Handshake.Reset": "UInt32", "WritesAllowed": "Boolean",
   "Mailbox.CommandId": "String w", "Mailbox.Kind": "String w", "Mailbox.PartId": "String w", "Mailbox.Visit": "UInt16 w",
   "Mailbox.Verdict": "String w", "Mailbox.Action": "String w", "Mailbox.Reason": "String w", "Mailbox.DefectClass": "String w",
@@ -108,8 +109,28 @@ function arrive({ part, recipe, batch }) {
   return count;
 }
 
+// A tag is 0 until `count` is asked, then 1, 2, 3 ... with each time that the server takes its value, and stays there after `stop`.
+const taken = [];
+let counting = false;
+
+function addTags(namespace, station) {
+  const variable = (name, options) =>
+    namespace.addVariable({
+      componentOf: station, nodeId: `s=${name}`, browseName: name, dataType: DataType.Double, minimumSamplingInterval: 10, ...options,
+    });
+  for (let number = 0; number < (options.tags ?? 0); number++) {
+    taken.push(0);
+    const get = () => new Variant({ dataType: DataType.Double, value: counting ? ++taken[number] : taken[number] });
+    variable(`Tag.${number}`, { value: { get } });
+  }
+  for (let number = 0; number < (options.constants ?? 0); number++)
+    variable(`Constant.${number}`, { value: new Variant({ dataType: DataType.Double, value: 7.5 }) });
+}
+
 const QUESTIONS = {
   arrive,
+  count: () => (counting = true),
+  stop: () => { counting = false; return taken; },
   value: ({ name }) => get(name),
   executed: () => [...executed],
   sessions: (_question, server) => server.engine.currentSessionCount,
@@ -161,6 +182,7 @@ function build(server) {
     variables[name].linesight = [type, Boolean(array)];
     set(name, array ? [] : zero(type));
   }
+  addTags(namespace, station);
   set("Session", options.session ?? "node-opcua-1");
   set("Line.Mode", "running");
   set("WritesAllowed", true);

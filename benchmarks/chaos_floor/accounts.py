@@ -1,0 +1,115 @@
+"""What must hold of a disturbed floor, by records that are not Linesight's claims: the PLC's log, the truth, and the topics as they lie.
+
+Each rule returns what breaks it, a line each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.chaos_floor.recovery import Part, is_decided
+from cli.truth import TruthFile
+from schemas.commands import Command, CommandResult
+from schemas.plant import Plant
+from schemas.plc_events import PartArrived
+from schemas.reasons import CommandKind, VerdictValue
+from schemas.topics import COMMAND_RESULTS, COMMANDS, PLC_EVENTS, VERDICTS
+from schemas.verdicts import Verdict
+from topologies.topic_reader import read_topics
+
+UNTOLD_WITHIN_S = 2.0
+"""A part may be known to nobody else only where its PLC was killed so soon after its arrival."""
+
+
+@dataclass(kw_only=True)
+class OnTopics:
+    """What lies on the topics: each id once, with every content that was found for it."""
+
+    told: set[Part] = field(default_factory=set)
+    verdicts: defaultdict[Part, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    commands: dict[str, Command] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, message: Any) -> None:
+        """Takes in a record; verdicts are those of the line itself (revision 1)."""
+        match message:
+            case PartArrived():
+                self.told.add((message.part_id, message.visit))
+            case Verdict(revision=1):
+                self.verdicts[message.part_id, message.visit].add((message.verdict.value, message.action.value))
+            case Command():
+                self.commands.setdefault(message.id, message)
+            case CommandResult():
+                self.outcomes[message.outcome.value] += 1
+
+
+async def on_topics(plant: Plant) -> OnTopics:
+    """Reads the topics from their beginning to their present end."""
+    found = OnTopics()
+    async for stored in read_topics(plant, [PLC_EVENTS, VERDICTS, COMMANDS, COMMAND_RESULTS]):
+        found.add(stored.message)
+    return found
+
+
+def wrong_commands(truth: TruthFile, topics: OnTopics) -> list[str]:
+    """Commands that the PLC executed twice, that nobody gave, that were another part's, or that contradict verdict or truth."""
+    broken = [
+        f"{command_id}: executed {count} times"
+        for command_id, count in Counter(row["command_id"] for row in truth.executed).items()
+        if count > 1
+    ]
+    for row in truth.executed:
+        broken += [f"{row['command_id']}: {why}" for why in _wrong(row, truth.parts, topics)]
+    return broken
+
+
+def _wrong(row: Mapping[str, Any], parts: Mapping[Part, Sequence[str]], topics: OnTopics) -> Iterator[str]:
+    given = topics.commands.get(row["command_id"])
+    if given is None:
+        yield "nobody gave it"
+        return
+    for name in ("part_id", "visit", "kind", "valid_until_ns"):
+        if getattr(given, name) != row[name]:
+            yield f"given with {name} {getattr(given, name)!r}, executed with {row[name]!r}"
+    if row["kind"] != CommandKind.VERDICT:
+        return
+    part = (row["part_id"], row["visit"])
+    if topics.verdicts.get(part) != {(row["verdict"], row["action"])}:
+        yield f"executed {row['verdict']}/{row['action']}, the verdict was {sorted(topics.verdicts.get(part, ()))}"
+    if part not in parts:
+        yield "no such part came"
+    elif is_decided(row) and (row["verdict"] == VerdictValue.OK) == bool(parts[part]):
+        yield f"executed {row['verdict']} for a part with defects {list(parts[part])}"
+
+
+def stale_commands(truth: TruthFile, *, gate_after_ms: int) -> list[str]:
+    """Commands that the PLC executed, by its clock, after their validity or for a part that had passed the gate."""
+    broken = []
+    for row in truth.executed:
+        if row["at_ns"] >= row["valid_until_ns"]:
+            broken.append(f"{row['command_id']}: executed {row['at_ns'] - row['valid_until_ns']} ns after its validity")
+        arrived_ns = truth.arrived_at_ns.get((row["part_id"], row["visit"]))
+        if arrived_ns is not None and row["at_ns"] >= arrived_ns + gate_after_ms * 1_000_000:
+            broken.append(f"{row['command_id']}: executed when its part had passed the gate")
+    return broken
+
+
+def parts_without_one_verdict(topics: OnTopics) -> list[str]:
+    """Parts that the PLC told, and that have no verdict, or two that differ."""
+    return [
+        f"{part}: {len(topics.verdicts.get(part, ()))} verdicts"
+        for part in sorted(topics.told)
+        if len(topics.verdicts.get(part, ())) != 1
+    ]
+
+
+def parts_never_told(truth: TruthFile, topics: OnTopics, *, killed_at_ns: Sequence[int]) -> list[str]:
+    """Parts that came and are not on `plc-events`, although their PLC lived on long enough to tell them."""
+    return [
+        f"{part}: arrived at {at_ns}"
+        for part, at_ns in truth.arrived_at_ns.items()
+        if part not in topics.told and not any(0 <= killed - at_ns <= UNTOLD_WITHIN_S * 1e9 for killed in killed_at_ns)
+    ]

@@ -1,0 +1,40 @@
+"""What `linesight check` says of the control charts: how often each is wrong, and which of them can raise no alert yet."""
+
+from __future__ import annotations
+
+from processors.chart_lengths import points_between_false_alarms
+from schemas.alert_rules import ChartRule
+from schemas.plant import Plant
+
+
+def chart_notes(plant: Plant) -> list[dict[str, object]]:
+    """One entry a chart: `points_between_false_alarms` is null where it is not known; `frozen` names the subjects in phase II."""
+    return [
+        {
+            "chart": chart.name,
+            "kind": chart.chart,
+            "points_between_false_alarms": points_between_false_alarms(chart),
+            "frozen": sorted({each.subject for each in plant.statistics.baselines if each.chart == chart.name}),
+            "alerts": [rule.name for rule in plant.alerts if isinstance(rule, ChartRule) and rule.chart == chart.name],
+        }
+        for chart in plant.statistics.charts
+    ]
+
+
+def told(note: dict[str, object]) -> str:
+    """An entry in words."""
+    length = note["points_between_false_alarms"]
+    often = (
+        f"a false alarm every {length:.0f} points"
+        if isinstance(length, float)
+        else "false alarms: see docs/statistics.md"
+    )
+    frozen = note["frozen"]
+    assert isinstance(frozen, list)
+    phase = f"phase II for {', '.join(frozen)}" if frozen else "phase I, no baseline is frozen"
+    said = f"chart {note['chart']} ({note['kind']}): {often}; {phase}"
+    alerts = note["alerts"]
+    assert isinstance(alerts, list)
+    if alerts and not frozen:
+        said += f"; alert {', '.join(alerts)} raises nothing until one is (linesight baselines freeze --chart {note['chart']})"
+    return said

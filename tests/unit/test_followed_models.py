@@ -1,0 +1,126 @@
+"""What a process holds for the pins that follow: what judges, what judged until a moment ago, and nothing that the server refuses."""
+
+from __future__ import annotations
+
+from model_events import version_event
+
+from processors.frame_checks import Assignment
+from schemas.frames import Frame, ImageEncoding
+from schemas.plant import Camera, ExternalSource, Line, Plant, Station
+from schemas.recipes import DefectClass, ModelPin, Recipe, SegmenterInspection, View
+from schemas.records import ModelChange
+from schemas.telemetry import Stage
+from topologies.followed_models import DRAIN_S, RETRY_S, FollowedModels
+from topologies.triton import Model, ModelUnusable
+
+MODEL = "boards"
+RELEASED, PROMOTED, ROLLED_BACK = ModelChange.RELEASED, ModelChange.PROMOTED, ModelChange.ROLLED_BACK
+
+
+class Server:
+    """Stands in for Triton: what is held, and which versions it refuses."""
+
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+        self.refused: set[int] = set()
+
+    def holds(self, pin: ModelPin) -> bool:
+        return pin.version in self.held
+
+    async def hold(self, model: Model) -> None:
+        if model.pin.version in self.refused:
+            raise ModelUnusable("no graph at all")
+        self.held.add(model.pin.version)
+
+    async def warm_up(self, pin: ModelPin) -> None:
+        assert pin.version in self.held
+
+    def let_go(self, pin: ModelPin) -> None:
+        self.held.remove(pin.version)
+
+
+def plant(pin: ModelPin) -> Plant:
+    camera = Camera(name="top", views=("top",), source=ExternalSource())
+    recipe = Recipe(
+        name="r",
+        views=(View(name="top"),),
+        inspection=SegmenterInspection(model=pin),
+        classes=(DefectClass(name="open"),),
+    )
+    return Plant(
+        plant="p", lines=(Line(name="l", stations=(Station(name="cut", cameras=(camera,)),)),), recipes=(recipe,)
+    )
+
+
+def frame(part: str) -> Frame:
+    return Frame(
+        id=f"top/s/{part}", station="cut", camera="top", view="top", session="s", sequence=1, part_id=part, visit=1,
+        recipe="r@1", captured_at_ns=1, encoding=ImageEncoding.PNG, width_px=1, height_px=1, size_bytes=1, sha256="00",
+    )  # fmt: skip
+
+
+class Follower:
+    """One process's followed models on a server that stands in."""
+
+    def __init__(self) -> None:
+        self.plant = plant(ModelPin(name=MODEL, version=1, follow=True))
+        self.server, self.stage = Server(), Stage("inspect")
+        self.server.held.add(1)  # the pinned one is the recipe's
+        self.models = FollowedModels(plant=self.plant, triton=self.server, stage=self.stage)  # type: ignore[arg-type]
+        self.models._began.set()  # the topic was read
+        self.at_ns = 0
+
+    async def say(self, change: ModelChange, version: int, *, now_s: float = 0.0) -> None:
+        self.at_ns += 1
+        self.models.take(version_event(change, version, self.at_ns))
+        await self.models.load(now_s=now_s)
+
+    async def version(self, part: str) -> int:
+        (recipe,), camera = self.plant.recipes, self.plant.cameras["top"]
+        assignment = Assignment(camera=camera, recipe=recipe, view=recipe.views[0])
+        (pin,) = (await self.models.assigned(assignment, frame(part))).inspection.models
+        return pin.version
+
+    def told(self) -> float:
+        return (
+            self.stage.registry.get_sample_value("linesight_inspect_noticed_total", {"what": "model_unusable"}) or 0.0
+        )
+
+
+async def test_a_part_that_was_begun_ends_with_its_version_and_the_version_goes_after_it() -> None:
+    line = Follower()
+    for change in (RELEASED, PROMOTED):
+        await line.say(change, 2)
+    assert await line.version("begun") == 2
+    await line.say(ROLLED_BACK, 2, now_s=100.0)
+    assert await line.version("begun") == 2
+    assert await line.version("new") == 1
+    await line.models.load(now_s=100.0 + DRAIN_S - 1)
+    assert line.server.held == {1, 2}
+    await line.models.load(now_s=100.0 + DRAIN_S)
+    assert line.server.held == {1}
+    assert await line.version("begun") == 1
+
+
+async def test_what_the_server_refuses_is_told_once_and_judges_once_it_is_mended() -> None:
+    line = Follower()
+    line.server.refused.add(2)
+    for change in (RELEASED, PROMOTED):
+        await line.say(change, 2)
+    await line.models.load(now_s=RETRY_S)
+    assert (await line.version("a"), line.told()) == (1, 1.0)
+    line.server.refused.clear()
+    await line.models.load(now_s=2 * RETRY_S)
+    assert await line.version("b") == 2
+
+
+async def test_what_the_server_lost_is_not_asked_and_is_held_again() -> None:
+    line = Follower()
+    for version in (2, 3):
+        for change in (RELEASED, PROMOTED):
+            await line.say(change, version)
+    assert await line.version("a") == 3
+    line.server.held.remove(3)
+    assert await line.version("b") == 2, "the champion before it was kept"
+    await line.models.load(now_s=1.0)
+    assert await line.version("c") == 3
