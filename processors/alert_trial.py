@@ -13,13 +13,13 @@ import msgspec
 
 from processors.alerting import Alerting
 from processors.sensor_limits import SensorLimits
-from schemas.alert_rules import DefectRateRule, Rule, SensorLimitRule, WrongLaneRule
+from schemas.alert_rules import ChallengeRule, ChartRule, DefectRateRule, Rule, SensorLimitRule, WrongLaneRule
 from schemas.alerts import Alert, AlertState
 from schemas.errors import Refused
 from schemas.message import NS_PER_S
 from schemas.plant import Plant
 from schemas.sensors import SensorReading
-from schemas.topics import INSPECTIONS, PLC_EVENTS, SENSORS, VERDICTS, Topic
+from schemas.topics import CHARTS, INSPECTIONS, PLC_EVENTS, SENSORS, VERDICTS, Topic
 
 TICK_NS = NS_PER_S
 MOST_TICKS = 10_000
@@ -59,13 +59,18 @@ def topics_of(rule: Rule) -> tuple[Topic, ...]:
             return (SENSORS,)
         case DefectRateRule():
             return (VERDICTS,)
-        case WrongLaneRule():
+        case WrongLaneRule() | ChallengeRule():
             return (VERDICTS, PLC_EVENTS)
+        case ChartRule():
+            return (CHARTS,)
     return (INSPECTIONS, PLC_EVENTS)
 
 
 def tried(rule: Rule, *, plant: Plant, records: Iterable[Recorded], until_ns: int | None = None) -> TrialResult:
-    """The rule over `records`, which are in the order of their times; and then until `until_ns`, in which nothing comes."""
+    """The rule over `records`, which are in the order of their times; and then until `until_ns`, in which nothing comes.
+
+    Any rule but an asset's watch, which learns before it judges.
+    """
     alone = msgspec.structs.replace(plant, alerts=(rule,))
     trial = _SensorTrial(alone) if isinstance(rule, SensorLimitRule) else _LineTrial(alone)
     alerts, count, now_ns = list[Alert](), 0, None

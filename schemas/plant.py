@@ -13,7 +13,7 @@ from schemas.addresses import without_password
 from schemas.alert_rules import Rule
 from schemas.challenges import Challenges
 from schemas.interlocks import Interlocks
-from schemas.receivers import AnyReceiver
+from schemas.receivers import AnyReceiver, Webhook
 from schemas.recipes import Recipe
 from schemas.section import Section
 from schemas.statistics_settings import StatisticsSettings
@@ -297,14 +297,6 @@ class Asset(Section, frozen=True, kw_only=True):
 
 
 # --- what follows the verdict ------------------------------------------------------------------------------------
-
-
-class Webhook(Section, frozen=True, kw_only=True):
-    """Every alert, as it is on the topic: POST as JSON, unsigned, without a bound. People are told by `receivers`."""
-
-    url: str
-    timeout_ms: int = 2000
-    max_tries: int = 5
 
 
 class RecordSettings(Section, frozen=True, kw_only=True):

@@ -11,6 +11,14 @@ SEVERITIES = ("info", "warning", "critical")
 """In their order; an andon shows 1, 2 or 3, and 0 when nothing is open."""
 
 
+class Webhook(Section, frozen=True, kw_only=True):
+    """Every alert, as it is on the topic: POST as JSON, unsigned, without a bound. People are told by `receivers`."""
+
+    url: str
+    timeout_ms: int = 2000
+    max_tries: int = 5
+
+
 class Receiver(Section, frozen=True, kw_only=True):
     """What all receivers share.
 

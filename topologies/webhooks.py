@@ -14,7 +14,8 @@ import aiohttp
 import msgspec
 
 from schemas.alerts import Alert
-from schemas.plant import Plant, Webhook
+from schemas.plant import Plant
+from schemas.receivers import Webhook
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import ALERTS

@@ -17,9 +17,10 @@ from broker import publish, publish_raw, read_to_end, until
 from schemas.alert_rules import DefectRateRule, Rule, SensorLimitRule, SilentCameraRule
 from schemas.alerts import Alert, AlertState
 from schemas.inspections import Inspection
-from schemas.plant import Asset, Camera, Channel, ExternalSource, KafkaLayout, Line, Plant, Plc, Station, Webhook
+from schemas.plant import Asset, Camera, Channel, ExternalSource, KafkaLayout, Line, Plant, Plc, Station
 from schemas.plc_events import PartArrived
 from schemas.reasons import CommandKind, FailSafe, FrameOutcome, VerdictValue
+from schemas.receivers import Webhook
 from schemas.sensors import SensorReading
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage

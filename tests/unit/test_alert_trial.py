@@ -16,9 +16,9 @@ from cli.exits import NotSo
 from cli.main import app
 from processors.alert_trial import Recorded, TrialResult, tried
 from processors.alerting import Alerting
-from schemas.alert_rules import DefectRateRule, SensorLimitRule, SilentStationRule
+from schemas.alert_rules import AssetWatchRule, DefectRateRule, SensorLimitRule, SilentStationRule
 from schemas.errors import ConfigurationError
-from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Plc, Station
+from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Plc, Station, Watch
 from schemas.plc_events import PartArrived
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.sensors import SensorReading
@@ -208,3 +208,12 @@ def test_a_rule_that_there_is_not_is_named_with_the_nearest(plant_file: Path) ->
     error = CliRunner().invoke(app, asked).exception
     assert isinstance(error, ConfigurationError)
     assert "did you mean rate?" in str(error)
+
+
+def test_a_watch_that_learns_before_it_judges_is_refused_and_not_said_to_be_quiet(plant_file: Path) -> None:
+    press = msgspec.structs.replace(PLANT.assets[0], watch=Watch())
+    watched = msgspec.structs.replace(PLANT, assets=(press,), alerts=(AssetWatchRule(name="rate", asset="press"),))
+    plant_file.write_bytes(msgspec.yaml.encode(msgspec.to_builtins(watched)))
+    error = run(plant_file, lines(verdicts([OK]))).exception
+    assert isinstance(error, ConfigurationError)
+    assert "`asset_watch` learns before it judges" in str(error)
