@@ -113,7 +113,9 @@ def silence(
     until_at_ns = time.time_ns() + minutes * 60 * NS_PER_S
     response = _response(ResponseKind.SILENCED, by, rule=rule, subject=subject, until_at_ns=until_at_ns, reason=reason)
     _send(response, description)
-    _tell(response, f"{rule} {subject} is silenced until {_moment(until_at_ns)} by {response.by}", json=json)
+    _tell(
+        response, f"{rule} {subject or EVERY_RULE} is silenced until {_moment(until_at_ns)} by {response.by}", json=json
+    )
 
 
 @app.command("unsilence")
@@ -125,7 +127,7 @@ def unsilence(
     _known(rule, description)
     response = _response(ResponseKind.UNSILENCED, by, rule=rule, subject=subject)
     _send(response, description)
-    _tell(response, f"{rule} {subject} is not silenced any more, by {response.by}", json=json)
+    _tell(response, f"{rule} {subject or EVERY_RULE} is not silenced any more, by {response.by}", json=json)
 
 
 @app.command("approve")
