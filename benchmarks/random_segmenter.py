@@ -106,6 +106,5 @@ def write_segmenter(folder: Path, *, seed: int) -> None:
         '  { name: "score" data_type: TYPE_FP32 dims: [ 1 ] },\n'
         '  { name: "defect" data_type: TYPE_UINT8 dims: [ 1, -1, -1 ] },\n'
         '  { name: "class" data_type: TYPE_UINT8 dims: [ 1, -1, -1 ] }\n]\n'
-        "instance_group [ { count: 1 kind: KIND_CPU } ]\ndynamic_batching { }\nversion_policy { all { } }\n"
-        + parameters
+        "instance_group [ { count: 1 kind: KIND_CPU } ]\nversion_policy { all { } }\n" + parameters
     )

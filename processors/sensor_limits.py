@@ -31,8 +31,8 @@ class _Samples:
     step_ns: float
 
     @property
-    def last_at_ns(self) -> float:
-        return self.first_at_ns + self.step_ns * (len(self.values) - 1)
+    def last_at_ns(self) -> int:
+        return self.first_at_ns + round(self.step_ns * (len(self.values) - 1))
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class _Channel:
     session: str = ""
     sequence: int = -1
     last_value: float | None = None
-    last_at_ns: float = 0.0
+    last_at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

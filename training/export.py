@@ -68,6 +68,7 @@ def parity(exported: nn.Module, weights: bytes, images: npt.NDArray[np.uint8], t
 
 def configuration(name: str, settings: ModelSettings, channels: int, *, digest: str) -> str:
     """`config.pbtxt` for the folder's name; `digest` is `sha256:<hex>` of the weights."""
+    batching = "dynamic_batching { }\n" if settings.size_px else ""  # whole pictures on a CPU are slower in batches
     if settings.size_px:
         width, height = settings.size_px
         outputs = f'  {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {len(settings.classes)} ] }}'
@@ -89,8 +90,7 @@ output [
 {outputs}
 ]
 instance_group [ {{ count: 1 kind: KIND_CPU }} ]
-dynamic_batching {{ }}
-version_policy {{ all {{ }} }}
+{batching}version_policy {{ all {{ }} }}
 {served_parameters(settings, version=VERSION, digest=digest)}"""
 
 

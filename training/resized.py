@@ -40,6 +40,9 @@ def _varied(picture: Picture, generator: np.random.Generator) -> Picture:
         picture = picture[:, :, ::-1]
     if picture.shape[1] == picture.shape[2] and generator.random() < 0.5:
         picture = picture.transpose(0, 2, 1)
-    shift = [round(float(generator.uniform(-1, 1)) * _MOST_SHIFT_SHARE * side) for side in picture.shape[1:]]
-    moved = np.roll(picture, shift, (1, 2))
+    most = [round(_MOST_SHIFT_SHARE * side) for side in picture.shape[1:]]
+    # filled up with its mirror image: an edge in the middle of the picture would look like a defect
+    framed = np.pad(picture, ((0, 0), *((margin, margin) for margin in most)), mode="symmetric")
+    top, left = (int(generator.integers(2 * margin + 1)) for margin in most)
+    moved = framed[:, top : top + picture.shape[1], left : left + picture.shape[2]]
     return lighting(np.ascontiguousarray(moved), generator)

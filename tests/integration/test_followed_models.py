@@ -27,7 +27,7 @@ from schemas.recipes import DefectClass, ModelPin, Recipe, SegmenterInspection, 
 from schemas.records import ModelChange, ModelEvent, version_event_id
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import DEAD_LETTERS, FRAMES, INSPECTIONS, MODELS
+from schemas.topics import DEAD_LETTERS, FRAMES, INSPECTIONS, MODELS, READINESS
 from topologies.topic_admin import ensure_topics
 from training.release import add_version, read_candidate
 
@@ -106,7 +106,7 @@ async def line(
     monkeypatch.setenv("TRITON_TRAINED_MODELS", str(repository))
     add_version(repository, "spots", read_candidate(trained(tmp_path / "first" / "spots", level=200.0)), 1)
     line = Disc(unique_prefix, KafkaSettings(), repository)
-    await ensure_topics(line.plant, kafka=line.kafka, topics=(FRAMES, INSPECTIONS, DEAD_LETTERS, MODELS))
+    await ensure_topics(line.plant, kafka=line.kafka, topics=(FRAMES, INSPECTIONS, DEAD_LETTERS, MODELS, READINESS))
     return line
 
 
@@ -152,13 +152,15 @@ async def test_canary_promotion_and_rollback_take_effect_between_two_frames(
         await until(lambda: judging(stage) == 2, "version 2 judges parts")
         first = line.parts
         await line.see(10)
-        assert all((await line.versions())[str(part)] == {2} for part in range(first, line.parts))
+        judged = await line.versions()
+        assert all(judged[str(part)] == {2} for part in range(first, line.parts))
 
         await line.say(ModelChange.ROLLED_BACK, 2)
         await until(lambda: judging(stage) == 1, "version 1 judges parts again")
         first = line.parts
         await line.see(10)
-        assert all((await line.versions())[str(part)] == {1} for part in range(first, line.parts))
+        judged = await line.versions()
+        assert all(judged[str(part)] == {1} for part in range(first, line.parts))
 
 
 async def test_a_version_that_triton_refuses_costs_no_frame(line: Disc, server: LocalTriton, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ recipes: [{{ name: disc, views: [{{ name: top }}], inspection: {{ type: segmente
 kafka: {{ partitions: 1 }}
 """
 SPOT_GREY = 190
-PARTS = 60
+PARTS = 90
 
 
 def picture(part: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 
+import msgspec
 import pytest
 
 from processors.alert_actions import AlertStep
@@ -78,6 +79,14 @@ def test_a_new_session_or_a_clock_that_stands_still_is_no_change() -> None:
     assert system.take(reading(2, 90, session="t"), at_ns=2 * S) == []
     same_time = reading(2, 20, session="t", sequence=99)
     assert system.take(same_time, at_ns=3 * S) == []
+
+
+@pytest.mark.parametrize("today_ns", [1_764_504_628_123_456_789, 1_764_504_628_123_456_701])
+def test_two_readings_of_one_time_are_no_change(today_ns: int) -> None:
+    system = limits(max_change_per_s=2.0)
+    for sequence, value in enumerate((20, 90)):
+        told = msgspec.structs.replace(reading(1, value, sequence=sequence), measured_at_ns=today_ns)
+        assert system.take(told, at_ns=S) == []
 
 
 def test_a_waveform_is_judged_by_each_of_its_samples() -> None:

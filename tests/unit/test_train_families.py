@@ -27,6 +27,7 @@ from training.labels import read_samples  # noqa: E402
 from training.loop import train  # noqa: E402
 from training.pictures import Form  # noqa: E402
 from training.prediction import Model  # noqa: E402
+from training.resized import Resized  # noqa: E402
 from training.settings import read_settings  # noqa: E402
 from training.splits import split  # noqa: E402
 from training.train import train_model  # noqa: E402
@@ -303,6 +304,19 @@ def test_a_rare_class_is_seen_more_often_than_there_are_of_it(tmp_path: Path) ->
     seen = [int((targets == 1).flatten(1).any(1).sum()) for targets in batches(crops, 20)]
     of_crops = 20 * len(crops(np.random.default_rng(0))[0])
     assert 0.04 < sum(seen) / of_crops < 0.2
+
+
+def test_a_moved_picture_of_a_classifier_has_no_edge_that_was_not_there(tmp_path: Path) -> None:
+    """A ramp from dark to light, moved: px beside each other stay alike, or the edge would be learned as a defect."""
+    rows = []
+    for name in ("good", "dent"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.tile(np.arange(40, 168, dtype=np.uint8), (64, 1)))
+        rows.append({"image": f"{name}.png", "label": name, "reference": f"{name}.png"})
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    form = Form(colour=False, scale=1.0, paired=False)
+    pictures = Resized(read_samples(labels), form, ["good", "dent"], (128, 64))(np.random.default_rng(1))[0].numpy()
+    assert np.abs(np.diff(pictures.astype(int), axis=3)).max() < 40
 
 
 def batches(crops: Crops, count: int) -> list[Any]:
