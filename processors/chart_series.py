@@ -73,6 +73,10 @@ class Series:
         """Whether a sample of that moment is held: later points follow from it, even where its own cannot be worked out."""
         return start_at_ns >= self._whole_from_ns
 
+    def whole_from(self, at_ns: int) -> None:
+        """Samples from `at_ns` on are put without a gap, if that is earlier than what was known."""
+        self._whole_from_ns = min(self._whole_from_ns, at_ns)
+
     def put(self, sample: Sample) -> None:
         """A sample that is to be held; one that is not newer than the last of its moment changes nothing."""
         known = self._samples.get(sample.start_at_ns)

@@ -42,6 +42,7 @@ class _Measured:
         self.place = figure.asset, figure.channel
         asset = next(asset for asset in plant.assets if asset.name == figure.asset)
         self.open: OrderedDict[tuple[str, int], _Open] = OrderedDict()
+        self.began = False
         self.series = Series(
             chart=chart,
             subject=Subject(f"asset/{figure.asset}/{figure.channel}", asset.line),
@@ -69,7 +70,10 @@ class MeasuredCharts:
     """The charts of measurements of the readings of some partitions."""
 
     def __init__(self, *, plant: Plant, whole_from_ns: int = 0) -> None:
-        """Readings from `whole_from_ns` on will be recalled without a gap."""
+        """Readings whose records are from `whole_from_ns` on (the broker's time) will be recalled without a gap, in the log's order.
+
+        A sensor's clock may be behind, and a gateway's disk may have held its readings: then they are whole from the first one on.
+        """
         charts = [chart for chart in plant.statistics.charts if isinstance(chart.figure, Measurement)]
         self._charts = [_Measured(chart, plant=plant, whole_from_ns=whole_from_ns) for chart in charts]
         self.incomplete = 0
@@ -86,6 +90,9 @@ class MeasuredCharts:
         return points
 
     def _put(self, chart: _Measured, reading: SensorReading, value: float, offset: int) -> None:
+        if not chart.began:
+            chart.began = True
+            chart.series.whole_from(reading.measured_at_ns)
         key = reading.session, reading.sequence // chart.size
         found = chart.open.setdefault(key, _Open())
         if len(found.values) == chart.size:

@@ -89,6 +89,7 @@ def test_every_defect_is_read_once_with_all_its_fields(kafka: str, topic: str, u
         "score": 0.875, "box": [1, 2, 30, 40], "area_px": 55.5, "decided_at_ns": 1_767_225_600_000_000_000,
         "captured_at_ns": 1_767_225_599_000_000_000, "picture": f"pictures/ab/{'ab' * 32}",
         "models": [{"model": "defect_classifier", "version": 1, "digest": "sha256:00"}],
+        "challenge": "",
     }  # fmt: skip
     assert complaints == ""
 

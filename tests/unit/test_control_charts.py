@@ -321,6 +321,13 @@ def test_what_a_gateway_kept_while_it_was_away_revises_the_points_after_it() -> 
     assert last_told(charts, (200, 201, 203, 204, 202)) == last_told(in_order, (200, 201, 202, 203, 204))
 
 
+def test_after_a_restart_readings_of_a_clock_that_is_behind_still_make_points() -> None:
+    chart = msgspec.structs.replace(FLOWS, chart="xbar_r", subgroup=2)
+    whole = flows(MeasuredCharts(plant=measured_plant(chart)), (50.0, 51.0, 52.0, 53.0))
+    again = flows(MeasuredCharts(plant=measured_plant(chart), whole_from_ns=900_000 * S), (50.0, 51.0, 52.0, 53.0))
+    assert again == whole
+
+
 def test_check_says_how_often_a_chart_is_wrong_and_which_rule_raises_nothing_yet() -> None:
     plant = measured_plant(FLOWS)
     plant = msgspec.structs.replace(plant, alerts=(ChartRule(name="control", chart="flow"),))
