@@ -13,7 +13,7 @@ from schemas.plant import Camera, ExternalSource
 from schemas.recipes import GoldenInspection
 from schemas.telemetry import Stage
 from simulation.boards import reference
-from topologies.references import References
+from topologies.references import GoldenPreparation, References
 
 CAMERA = Camera(name="left", views=("left",), source=ExternalSource())
 
@@ -29,7 +29,11 @@ async def test_the_tolerance_map_is_told_with_its_reference_and_none_where_there
 
         async def digests(tolerance: str | None) -> tuple[str, str | None]:
             found = await references.get(
-                file="left.png", tolerance=tolerance, digest=None, settings=GoldenInspection(), camera=CAMERA
+                file="left.png",
+                tolerance=tolerance,
+                digest=None,
+                preparation=GoldenPreparation(GoldenInspection()),
+                camera=CAMERA,
             )
             return found.digest, found.tolerance_digest
 
