@@ -125,7 +125,7 @@ async def _measured(line: LocalLine, plant: Plant, *, changes: int, say: Say) ->
         await asyncio.to_thread(line.start_stages)
         await _until(partial(_ready_for, plc, place.name, ""), "the line is ready")
         await _change(plc, place.name, product(0))
-        number = 0
+        number = KEPT - 1  # the first products are loaded from the start
         for kind, seen in took.items():
             for _ in range(changes):
                 number = (number + 1) % PRODUCTS

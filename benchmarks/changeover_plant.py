@@ -59,6 +59,8 @@ def plant_file(folder: Path, *, name: str, products: int, plc_port: int) -> Path
     plc |= {"endpoint": f"opc.tcp://127.0.0.1:{plc_port}/", "security": "none"}
     first = found["recipes"][0]
     found |= {"plant": name, "assets": [], "alerts": [], "recipes": [_recipe(first, each) for each in range(products)]}
+    found["statistics"].pop("charts", None)  # of the press, which is not here
+    found["lines"][0]["stations"][0].pop("challenges", None)
     (folder / "references").symlink_to(DEMO.parent / "references", target_is_directory=True)
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(found, sort_keys=False))
