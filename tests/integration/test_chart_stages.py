@@ -191,7 +191,7 @@ async def test_an_asset_learns_once_what_is_normal_and_leaves_it_in_one_alert_th
     settings: KafkaSettings, file: Path
 ) -> None:
     plant = load_plant(file)
-    rng, start_ns = np.random.default_rng(7), (time.time_ns() - 1000 * S) // S * S
+    rng, start_ns = np.random.default_rng(7), (time.time_ns() - 400 * S) // S * S
     normal = np.column_stack([rng.normal(50, 1, 260), rng.normal(40, 2, 260)])
     async with running(sensors_stage, plant, "sensors"):
         await publish(settings, plant, SENSORS, readings(normal[:150], first=0, start_ns=start_ns))
