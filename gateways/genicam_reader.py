@@ -17,12 +17,14 @@ import cv2
 
 from gateways.aravis import BAYER_8, RGB_8, AravisCamera, AravisError, RawFrame
 from gateways.camera_child import Send
-from gateways.camera_wire import Answer, Ask, Failure, Told
+from gateways.camera_wire import Answer, Ask, Failure, Told, Triggered
 from gateways.picture_encoding import encoded, refuse_size
-from gateways.picture_source import CaptureFailed
+from gateways.picture_source import CaptureFailed, TooLate, refuse_late
 from gateways.software_binding import Fits, SoftwareBinding, Stray
 from gateways.stream_clock import StreamClock
-from gateways.trigger_binding import Bound, TriggerBinding
+from gateways.stream_watch import SILENT_TRIGGERS, StreamWatch
+from gateways.trigger_binding import Bound, TriggerBinding, Unbound
+from gateways.wanted_parts import WantedParts
 from schemas.patience import pause_s
 from schemas.plant import Camera, GenicamSource
 
@@ -49,6 +51,10 @@ class _Connected(NamedTuple):
     """Frame ids begin anew."""
 
 
+class _StreamDead(Exception):
+    """Triggers have no frames, although the camera answers."""
+
+
 class GenicamReader:
     """One camera; see `gateways.camera_child.Reader`."""
 
@@ -58,11 +64,13 @@ class GenicamReader:
         self._send = send
         self._device: AravisCamera | None = None
         self._away = "it is being connected"
-        self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
-        # bounded: frames that nobody binds in time are lost ones, which the binding finds out by their ids
-        self._frames: queue.Queue[_Shown | _Connected] = queue.Queue(WAITING_FRAMES)
+        self._questions: queue.SimpleQueue[Triggered | Ask] = queue.SimpleQueue()
+        self._frames: queue.SimpleQueue[_Shown | _Connected] = queue.SimpleQueue()  # see _hand_over for its bound
         self._exposures: SoftwareBinding[_Shown] = SoftwareBinding()
         self._binding: TriggerBinding[_Shown] = TriggerBinding(window_s=source.window_ms / 1000)
+        self._wanted: WantedParts[Bound[_Shown] | Unbound] = WantedParts()
+        answers_within_ms = source.timeout_ms if source.trigger == "software" else source.window_ms
+        self._watch = StreamWatch(answers_within_s=answers_within_ms / 1000)
 
     def start(self) -> None:
         """Begins to connect."""
@@ -70,9 +78,14 @@ class GenicamReader:
         for loop in (self._receive, work):
             threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
 
+    def triggered(self, trigger: Triggered) -> None:
+        """Takes note of a trigger: one of the wire's, for the gateway fires where somebody asks."""
+        if self._source.trigger == "hardware":
+            self._questions.put(trigger)
+
     def ask(self, ask: Ask) -> None:
         """Takes a question."""
-        self._asks.put(ask)
+        self._questions.put(ask)
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
@@ -84,6 +97,9 @@ class GenicamReader:
             except AravisError as error:
                 self._away = str(error)
                 self._send(Told(what="camera_away", detail=f"{self._source.device}: {error}"))
+            except _StreamDead as error:
+                self._away = str(error)
+                self._send(Told(what="camera_stalled", detail=f"{self._source.device}: {error}"))
             lived = time.monotonic() - began_s > LONGEST_PAUSE_S
             time.sleep(pause_s(1 if lived else attempt, longest_s=LONGEST_PAUSE_S))
 
@@ -93,12 +109,19 @@ class GenicamReader:
             self._configure(device)
             device.start()
             clock = StreamClock()
+            self._watch.begun()
             self._hand_over(_Connected())
             self._device = device
             checked_s = time.monotonic()
             while True:
                 frame = device.next_frame(within_s=0.1)
+                if self._watch.is_dead(now_s=time.monotonic()):
+                    raise _StreamDead(
+                        f"{SILENT_TRIGGERS} triggers in a row without a frame, although the camera answers: its stream does not "
+                        "come here (address, firewall, cable), or the trigger does not reach it"
+                    )
                 if frame is not None:
+                    self._watch.frame(received_s=frame.received_s)
                     exposed_s = clock.exposed_s(stamp_s=frame.stamp_s, received_s=frame.received_s)
                     self._hand_over(_Shown(frame, exposed_s))
                     checked_s = frame.received_s
@@ -120,10 +143,11 @@ class GenicamReader:
         device.trigger_by("Software" if source.trigger == "software" else source.trigger_source)
 
     def _hand_over(self, event: _Shown | _Connected) -> None:
-        try:
-            self._frames.put_nowait(event)
-        except queue.Full:
+        """Frames that nobody binds in time are lost ones: the binding finds it out by their ids. That ids begin anew, it must not miss."""
+        if isinstance(event, _Shown) and self._frames.qsize() >= WAITING_FRAMES:
             self._send(Told(what="camera_frame_lost", detail=f"{WAITING_FRAMES} frames wait already"))
+            return
+        self._frames.put(event)
 
     # --- hardware trigger --------------------------------------------------------------------------------------------
 
@@ -131,17 +155,39 @@ class GenicamReader:
         synchronised = False
         while True:
             self._take_frame()
-            while not self._asks.empty():
-                ask = self._asks.get()
-                self._binding.trigger(ask.number, trigger_count=ask.trigger_count, seen_s=ask.seen_s)
+            while not self._questions.empty():
+                self._note(self._questions.get())
             for outcome in self._binding.outcomes(now_s=time.monotonic()):
-                if isinstance(outcome, Bound):
-                    self._answer(outcome.part, outcome.shown)
-                else:
-                    self._fail(outcome.part, outcome.why)
+                number = self._wanted.settled(outcome.part, outcome)
+                if number is not None:
+                    self._tell(number, outcome)
             if synchronised and not self._binding.synchronised:
                 self._send(Told(what="camera_out_of_step", detail=self._binding.lost_because))
             synchronised = self._binding.synchronised
+
+    def _note(self, message: Triggered | Ask) -> None:
+        count, seen_s = message.trigger_count, message.seen_s
+        if isinstance(message, Triggered):
+            # no pair with a frame may be made of a trigger that was noticed late: it would look like that of another part
+            timely = message.fresh and seen_s - message.at_s <= self._source.window_ms / 1000
+            part = self._wanted.triggered(trigger_count=count, seen_s=seen_s, wanted=message.wanted)
+            self._binding.trigger(part, trigger_count=count, seen_s=seen_s if timely else None)
+            if timely:
+                self._watch.triggered(seen_s=seen_s)
+            return
+        try:
+            outcome = self._wanted.asked(message.number, trigger_count=count, seen_s=seen_s)
+        except LookupError as error:
+            self._fail(message.number, str(error))
+            return
+        if outcome is not None:
+            self._tell(message.number, outcome)
+
+    def _tell(self, number: int, outcome: Bound[_Shown] | Unbound) -> None:
+        if isinstance(outcome, Bound):
+            self._answer(number, outcome.shown)
+        else:
+            self._fail(number, outcome.why)
 
     def _take_frame(self) -> None:
         try:
@@ -162,23 +208,28 @@ class GenicamReader:
 
     def _fire(self) -> None:
         while True:
-            ask = self._asks.get()
+            ask = self._questions.get()
+            assert isinstance(ask, Ask), "a trigger is noted where a wire exposes"
             try:
                 self._answer(ask.number, self._exposed_for(ask))
+            except TooLate as error:
+                self._fail(ask.number, str(error), too_late=True)
             except (CaptureFailed, AravisError) as error:
                 self._fail(ask.number, str(error))
 
     def _exposed_for(self, ask: Ask) -> _Shown:
         device = self._device
-        ends_s = ask.seen_s + self._source.timeout_ms / 1000
+        ends_s = ask.at_s + self._source.timeout_ms / 1000
         if device is None:
             raise CaptureFailed(f"the camera is away: {self._away}")
-        if time.monotonic() > ends_s:
-            raise CaptureFailed("its turn came too late: the picture would show another part")
+        refuse_late(ask.at_s, within_ms=self._source.expose_within_ms, setting="expose_within_ms")
         self._take_strays()
         if not self._exposures.in_step:
             self._begin_anew(device)
-        self._exposures.fired(at_s=time.monotonic())
+            refuse_late(ask.at_s, within_ms=self._source.expose_within_ms, setting="expose_within_ms")
+        fired_s = time.monotonic()
+        self._watch.triggered(seen_s=fired_s)
+        self._exposures.fired(at_s=fired_s)
         device.fire()
         while (left_s := ends_s - time.monotonic()) > 0:
             try:
@@ -236,8 +287,8 @@ class GenicamReader:
             return
         self._send(Answer(number=number, image=image, captured_at_ns=taken_at_ns))
 
-    def _fail(self, number: int, why: str) -> None:
-        self._send(Failure(number=number, why=f"{self._source.device}: {why}"))
+    def _fail(self, number: int, why: str, *, too_late: bool = False) -> None:
+        self._send(Failure(number=number, why=f"{self._source.device}: {why}", too_late=too_late))
 
 
 def _viewable(frame: RawFrame) -> NDArray[np.uint8]:

@@ -68,6 +68,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("a fraction of a second", "deadline_ms: 1000", "deadline_ms: 0.5"),
         ("a heartbeat in seconds", "heartbeat_ms: 500", "heartbeat_ms: 1"),
         ("a time-out in seconds", "timeout_ms: 500", "timeout_ms: 5"),
+        ("an exposure limit in seconds", "timeout_ms: 500", "timeout_ms: 500\n              expose_within_ms: 1"),
         ("windows in seconds", "windows_ms: [60000, 3600000]", "windows_ms: [60, 3600]"),
         ("a unit in the value", "gate_after_ms: 2000", "gate_after_ms: 2s"),
         ("milliseconds in the value", "deadline_ms: 1000", "deadline_ms: 1000 ms"),
@@ -211,6 +212,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("a model for each bad batch", "record:\n", "retraining: { mix_batches: 1 }\nrecord:\n"),
         ("no partition", "partitions: 4", "partitions: 0"),
         ("images larger than records", "inline_limit_bytes: 1000000", "inline_limit_bytes: 100000000"),
+        ("an exposure at the very moment", "timeout_ms: 500", "timeout_ms: 500\n              expose_within_ms: 0"),
         ("a match window of nothing", "window_ms: 100 }", "window_ms: 0 }"),
     ],
     "without effect": [
