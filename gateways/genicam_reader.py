@@ -18,6 +18,7 @@ import cv2
 from gateways.aravis import BAYER_8, RGB_8, AravisCamera, AravisError, RawFrame
 from gateways.camera_child import Send
 from gateways.camera_wire import Answer, Ask, Failure, Told, Triggered
+from gateways.frame_queue import WAITING_FRAMES, Connected, FrameQueue
 from gateways.picture_encoding import encoded, refuse_size
 from gateways.picture_source import CaptureFailed, TooLate, refuse_late
 from gateways.software_binding import Fits, SoftwareBinding, Stray
@@ -36,7 +37,6 @@ LONGEST_PAUSE_S = 5.0
 LOOK_EVERY_S = 0.01
 CHECK_EVERY_S = 1.0
 """How often a silent camera is asked whether it is there: without a trigger, silence is normal."""
-WAITING_FRAMES = 8
 QUIET_S = 0.2
 """A camera that was stopped has sent what it had when no frame came for so long."""
 DRAIN_AT_MOST_S = 1.0
@@ -45,10 +45,6 @@ DRAIN_AT_MOST_S = 1.0
 class _Shown(NamedTuple):
     frame: RawFrame
     exposed_s: float
-
-
-class _Connected(NamedTuple):
-    """Frame ids begin anew."""
 
 
 class _StreamDead(Exception):
@@ -65,7 +61,7 @@ class GenicamReader:
         self._device: AravisCamera | None = None
         self._away = "it is being connected"
         self._questions: queue.SimpleQueue[Triggered | Ask] = queue.SimpleQueue()
-        self._frames: queue.SimpleQueue[_Shown | _Connected] = queue.SimpleQueue()  # see _hand_over for its bound
+        self._frames: FrameQueue[_Shown] = FrameQueue()
         self._exposures: SoftwareBinding[_Shown] = SoftwareBinding()
         self._binding: TriggerBinding[_Shown] = TriggerBinding(window_s=source.window_ms / 1000)
         self._wanted: WantedParts[Bound[_Shown] | Unbound] = WantedParts()
@@ -110,7 +106,7 @@ class GenicamReader:
             device.start()
             clock = StreamClock()
             self._watch.begun()
-            self._hand_over(_Connected())
+            self._frames.begin()
             self._device = device
             checked_s = time.monotonic()
             while True:
@@ -123,7 +119,8 @@ class GenicamReader:
                 if frame is not None:
                     self._watch.frame(received_s=frame.received_s)
                     exposed_s = clock.exposed_s(stamp_s=frame.stamp_s, received_s=frame.received_s)
-                    self._hand_over(_Shown(frame, exposed_s))
+                    if not self._frames.put(_Shown(frame, exposed_s)):
+                        self._send(Told(what="camera_frame_lost", detail=f"{WAITING_FRAMES} frames wait already"))
                     checked_s = frame.received_s
                 elif time.monotonic() - checked_s > CHECK_EVERY_S:
                     device.check()
@@ -141,13 +138,6 @@ class GenicamReader:
         if source.gain_db is not None:
             device.amplify(source.gain_db)
         device.trigger_by("Software" if source.trigger == "software" else source.trigger_source)
-
-    def _hand_over(self, event: _Shown | _Connected) -> None:
-        """Frames that nobody binds in time are lost ones: the binding finds it out by their ids. That ids begin anew, it must not miss."""
-        if isinstance(event, _Shown) and self._frames.qsize() >= WAITING_FRAMES:
-            self._send(Told(what="camera_frame_lost", detail=f"{WAITING_FRAMES} frames wait already"))
-            return
-        self._frames.put(event)
 
     # --- hardware trigger --------------------------------------------------------------------------------------------
 
@@ -190,11 +180,10 @@ class GenicamReader:
             self._fail(number, outcome.why)
 
     def _take_frame(self) -> None:
-        try:
-            event = self._frames.get(timeout=LOOK_EVERY_S)
-        except queue.Empty:
+        event = self._frames.get(within_s=LOOK_EVERY_S)
+        if event is None:
             return
-        if isinstance(event, _Connected):
+        if isinstance(event, Connected):
             self._binding.restart("the camera was connected anew")
             return
         whole = event if event.frame.pixels is not None else None
@@ -232,9 +221,8 @@ class GenicamReader:
         self._exposures.fired(at_s=fired_s)
         device.fire()
         while (left_s := ends_s - time.monotonic()) > 0:
-            try:
-                event = self._frames.get(timeout=left_s)
-            except queue.Empty:
+            event = self._frames.get(within_s=left_s)
+            if event is None:
                 break
             found = self._bound(event)
             if isinstance(found, Fits):
@@ -245,9 +233,9 @@ class GenicamReader:
         self._exposures.gave_up(f"no frame within {self._source.timeout_ms} ms of TriggerSoftware")
         raise CaptureFailed(self._exposures.out_of_step_because)
 
-    def _bound(self, event: _Shown | _Connected) -> Fits[_Shown] | Stray | None:
+    def _bound(self, event: _Shown | Connected) -> Fits[_Shown] | Stray | None:
         """What the binding says to a frame; strays are told."""
-        if isinstance(event, _Connected):
+        if isinstance(event, Connected):
             self._exposures.begun()
             return None
         found = self._exposures.frame(event.frame.frame_id, event, exposed_s=event.exposed_s)
@@ -257,18 +245,18 @@ class GenicamReader:
 
     def _take_strays(self) -> None:
         """Frames that came since the last firing was answered are nobody's."""
-        while not self._frames.empty():
-            self._bound(self._frames.get())
+        while (event := self._frames.get(within_s=0)) is not None:
+            self._bound(event)
 
     def _begin_anew(self, device: AravisCamera) -> None:
         """A new acquisition, once nothing of the one before comes any more."""
         device.stop()
         drained_s = time.monotonic() + DRAIN_AT_MOST_S
         while time.monotonic() < drained_s:
-            try:
-                self._bound(self._frames.get(timeout=QUIET_S))
-            except queue.Empty:
+            event = self._frames.get(within_s=QUIET_S)
+            if event is None:
                 break
+            self._bound(event)
         device.start()
         self._exposures.begun()
 

@@ -184,6 +184,18 @@ async def test_lost_packets_cost_one_picture_and_never_show_it_later(fake_camera
         assert number_in(await eye.picture_at_last()) != first
 
 
+async def test_a_stream_that_is_dead_while_the_camera_answers_is_named_and_connected_anew(fake_camera: None) -> None:
+    async with plugged_in() as wire, watching(trigger="software", timeout_ms=300) as eye:
+        await eye.picture_at_last()
+        wire.says("lose 1")
+        while not any(what == "camera_stalled" for what, _ in eye.noticed):
+            await eye.next_failure()
+        assert "triggers in a row without a frame, although the camera answers" in await eye.notices("camera_stalled")
+        wire.says("lose 0")
+        await eye.picture_at_last()
+        assert not any(what == "camera_away" for what, _ in eye.noticed)
+
+
 async def test_a_frame_that_nobody_asked_for_is_no_parts_picture(fake_camera: None) -> None:
     async with plugged_in() as wire, watching(trigger="software", pixel_format="Mono8") as eye:
         shown = [number_in(await eye.picture_at_last())]
