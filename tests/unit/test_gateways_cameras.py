@@ -233,8 +233,9 @@ async def test_a_folder_camera_does_not_take_the_file_of_a_former_plc_session(tm
     assert (await camera.capture(view="v", trigger=seen(1))).captured_at_ns == file.stat().st_mtime_ns
     file.write_bytes(PNG)
     assert (await camera.capture(view="v", trigger=seen(1, not_before_ns=now_ns))).image == PNG
-    (tmp_path / "1.jpg").write_bytes(b"an older encoding")
-    os.utime(tmp_path / "1.jpg", ns=(now_ns, now_ns - int(4 * FORMER_S * 1e9)))
+    for older in (tmp_path / "1.jpg", tmp_path / "1.bmp"):
+        older.write_bytes(b"what the camera sent before it was set to another encoding")
+        os.utime(older, ns=(now_ns, now_ns - int(4 * FORMER_S * 1e9)))
     assert (await camera.capture(view="v", trigger=seen(1, not_before_ns=now_ns))).image == PNG
 
 

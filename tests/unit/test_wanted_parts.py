@@ -41,6 +41,14 @@ def test_no_more_outcomes_wait_than_agreed_and_what_is_not_known_is_said() -> No
         parts.asked(3, trigger_count=1, seen_s=2.0)  # that count, of a PLC that counted anew
 
 
+def test_what_becomes_of_parts_that_nobody_wants_takes_no_room_from_the_others() -> None:
+    parts: WantedParts[str] = WantedParts()
+    parts.settled(parts.triggered(trigger_count=1, seen_s=1.0, wanted=True), "wanted")
+    for count in range(2, KEPT + 3):
+        parts.settled(parts.triggered(trigger_count=count, seen_s=1.0, wanted=False), "not wanted")
+    assert parts.asked(1, trigger_count=1, seen_s=1.0) == "wanted"
+
+
 @given(st.lists(st.booleans(), min_size=4, max_size=60))
 def test_products_without_the_camera_do_not_cost_the_others_their_pictures(uses_camera: list[bool]) -> None:
     """A wired camera exposes at each part; products come in random order, and some do not use it."""
