@@ -50,17 +50,24 @@ class HttpCamera:
         try:
             # the wait for one's turn counts: a picture that is exposed too late would show another part
             async with asyncio.timeout(max(0.0, self._source.timeout_ms / 1000 - gone_s)), self._turn():
+                if not self.keeps_triggers:
+                    refuse_late(trigger.at_s, within_ms=self._source.expose_within_ms, setting="expose_within_ms")
                 why = "no answer"
                 while True:
-                    if not self.keeps_triggers:
-                        refuse_late(trigger.at_s, within_ms=self._source.expose_within_ms, setting="expose_within_ms")
                     try:
                         return await self._get(url, trigger)
                     except (aiohttp.ClientError, OSError, _OfFormerSession) as error:
                         why = str(error) or repr(error)
                     await asyncio.sleep(LOOK_AGAIN_S)
+                    self._ask_again(trigger, f"{url}: {why}")
         except TimeoutError:
             raise CaptureFailed(f"{url}: {why} within {self._source.timeout_ms} ms") from None
+
+    def _ask_again(self, trigger: Trigger, why: str) -> None:
+        """Raises `CaptureFailed` where another exposure would be too late: it was the camera that did not answer in time."""
+        limit_ms = self._source.expose_within_ms
+        if not self.keeps_triggers and time.monotonic() - trigger.at_s > limit_ms / 1000:
+            raise CaptureFailed(f"{why} within {limit_ms} ms of the trigger (expose_within_ms)")
 
     def _turn(self) -> AbstractAsyncContextManager[None]:
         return contextlib.nullcontext() if self.keeps_triggers else self._exposing
@@ -102,6 +109,6 @@ def _by_our_clock(captured_at_ns: int, date: str | None) -> int:
     """
     try:
         camera_now_ns = int(parsedate_to_datetime(date or "").timestamp()) * 1_000_000_000
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return captured_at_ns
     return time.time_ns() - (camera_now_ns - captured_at_ns)

@@ -183,6 +183,16 @@ async def test_a_camera_that_exposes_when_asked_is_not_asked_long_after_the_trig
         assert (await keeper.capture(view="v", trigger=seen(3, late_s=60))).image == PNG
 
 
+async def test_a_camera_that_is_away_when_it_is_asked_fails_and_is_not_too_late() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async with camera_at(answer, path="/now", timeout_ms=20_000, expose_within_ms=200) as camera:
+        with pytest.raises(CaptureFailed, match=r"503.* within 200 ms of the trigger") as failed:
+            await camera.capture(view="v", trigger=seen(1))
+    assert not isinstance(failed.value, TooLate), "an alert counts what the camera did not give"
+
+
 async def test_the_time_of_an_exposure_runs_from_the_trigger() -> None:
     async def answer(request: web.Request) -> web.Response:
         await asyncio.sleep(30)
