@@ -53,6 +53,7 @@ class TriggerTimes:
         triggers = []
         for arrival in news.entries:
             newest = arrival is news.entries[-1]
+            # after a standstill hundreds come at once; those behind by more than the way to the gate must not delay the others
             behind_s = max(0, news.entries[-1].occurred_at_ns - arrival.occurred_at_ns) / 1e9
             at_s = self._clock.exposed_s(stamp_s=arrival.occurred_at_ns / 1e9, received_s=answered.monotonic_s)
             # whatever the PLC's clock does, triggers follow each other
