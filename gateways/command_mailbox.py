@@ -25,7 +25,6 @@ from gateways.mailbox_contract import (
     Progress,
     Step,
     answered,
-    clock_skew_ns,
     clock_told,
     given_up,
     held_back,
@@ -140,7 +139,7 @@ class CommandMailbox:
             now_ns = time.time_ns()
             if step is Step.ANSWERED:
                 self._free, self._payload_stands = (session, mailbox), False
-                self._look_at_clock(clock_told(clock_skew_ns(mailbox, progress, now_ns)))
+                self._look_at_clock(clock_told(mailbox, progress, now_ns))
                 return answered(command, progress, mailbox, now_ns)
             if step is Step.WRONG_ECHO:
                 self._payload_stands = False

@@ -106,7 +106,8 @@ class ControlledStation:
                     self.report.early_trigger(f"trigger {count} came while TriggerReady was false", over=False)
             caught_up = True
             session_id = arrivals.plc_session
-            self.departed.came((part_id_of(self.name, session_id, part), part.visit) for part in arrivals.entries)
+            parts = [(part_id_of(self.name, session_id, part), part.visit) for part in arrivals.entries]
+            self.departed.came(parts, plc_session=session_id)
             await self.report.arrived(arrivals)
         if self.nodes.departure_count in news:
             departures = await self.departures.read(session)

@@ -14,25 +14,31 @@ REMEMBERED = 4096
 class DepartedParts:
     """The parts that left last, by part id and visit, as the PLC told.
 
-    A part that comes again with the visit that it had (a PLC that began anew, with the same serials) is there again.
+    A PLC with a new session has forgotten its parts (docs/connect-a-station.md): those of the session before count as gone. One that comes
+    again with the visit that it had is there again.
     """
 
     def __init__(self) -> None:
         self._left: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._here: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._plc_session = ""
         self._read_on: object = None
         self._read = asyncio.Event()
 
-    def came(self, parts: Iterable[tuple[str, int]]) -> None:
-        """These entered the station."""
+    def came(self, parts: Iterable[tuple[str, int]], *, plc_session: str) -> None:
+        """These entered the station, in this session of the PLC."""
+        if plc_session != self._plc_session:
+            self._plc_session = plc_session
+            self.left(list(self._here))
         for part in parts:
             self._left.pop(part, None)
+            _remember(self._here, part)
 
     def left(self, parts: Iterable[tuple[str, int]]) -> None:
         """These passed the gate."""
         for part in parts:
-            self._left[part] = None
-        while len(self._left) > REMEMBERED:
-            self._left.popitem(last=False)
+            self._here.pop(part, None)
+            _remember(self._left, part)
 
     def has_left(self, part_id: str, visit: int) -> bool:
         """Whether it is known to have passed the gate."""
@@ -56,3 +62,9 @@ class DepartedParts:
                 await self._read.wait()  # of another session: then this one is lost, as the next call says
         except TimeoutError:
             return
+
+
+def _remember(parts: OrderedDict[tuple[str, int], None], part: tuple[str, int]) -> None:
+    parts[part] = None
+    while len(parts) > REMEMBERED:
+        parts.popitem(last=False)

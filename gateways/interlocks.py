@@ -101,7 +101,10 @@ class StationInterlocks:
                 detail=f"the PLC forbids writes: {self._nodes.writes_allowed} is {machine.writes_allowed!r}, expected True",
             )
         if command.kind in OF_A_PART and self._departed.has_left(command.part_id, command.visit):
-            return Refusal(outcome=CommandOutcome.PART_LEFT, detail=f"{command.part_id} has passed the gate")
+            return Refusal(
+                outcome=CommandOutcome.PART_LEFT,
+                detail=f"{command.part_id}, visit {command.visit} has passed the gate, or the PLC has started anew since it came",
+            )
         against = self._against(command, machine, now_ns)
         if against:
             return Refusal(outcome=CommandOutcome.INTERLOCKED, detail=against)

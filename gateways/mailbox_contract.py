@@ -97,7 +97,7 @@ def answered(command: Command, progress: Progress, mailbox: Mailbox, now_ns: int
     if answer is None:
         detail = f"the PLC answered with result {mailbox.ack_result}; expected one of {sorted(PLC_CODES)}"
         return result_of(command, progress, CommandOutcome.NOT_ACKNOWLEDGED, detail=detail)
-    detail = clock_told(clock_skew_ns(mailbox, progress, now_ns)) if answer is PlcAnswer.EXPIRED else ""
+    detail = clock_told(mailbox, progress, now_ns) if answer is PlcAnswer.EXPIRED else ""
     return result_of(command, progress, _OUTCOMES[answer], detail=detail, acknowledged_at_ns=now_ns)
 
 
@@ -112,8 +112,11 @@ def clock_skew_ns(mailbox: Mailbox, progress: Progress, now_ns: int) -> int:
     return min(0, at_ns - progress.first_written_at_ns) if progress.first_written_at_ns else 0
 
 
-def clock_told(skew_ns: int) -> str:
-    """A skew as a person is told of it; "" where it is none to speak of."""
+def clock_told(mailbox: Mailbox, progress: Progress, now_ns: int) -> str:
+    """What a person has to know of the PLC's clock; "" where nothing is wrong with it."""
+    if not mailbox.ack_time_ns:
+        return "AckTimeNs is 0, expected ns since 1970: nobody can say whether the PLC's clock is right"
+    skew_ns = clock_skew_ns(mailbox, progress, now_ns)
     if abs(skew_ns) <= CLOCK_SKEW_NS:
         return ""
     side = "ahead of" if skew_ns > 0 else "behind"

@@ -92,6 +92,9 @@ Method = Callable[..., Awaitable[list[ua.Variant]]]
 class Observer(Protocol):
     """Who is told what the PLC did, in the cycle in which it did it."""
 
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        """A command stood in the mailbox, whatever became of it."""
+
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """A command was carried out."""
 
@@ -281,7 +284,10 @@ class PlcServer:
         while True:
             for station in self._stations.values():
                 now_ns = time.time_ns()
-                done = station.scan(self._mailbox(station), now_ns=now_ns)
+                request = self._mailbox(station)
+                done = station.scan(request, now_ns=now_ns)
+                if request is not None and done.answer is not None:
+                    self._observer.asked(station, request, done.answer)
                 await self._publish(station, done, now_ns)
             due = max(due + CYCLE_S, time.monotonic())
             await asyncio.sleep(due - time.monotonic())

@@ -14,7 +14,7 @@ from schemas.errors import ConfigurationError
 from schemas.plant import Plc, PlcNodes
 from schemas.reasons import PlcAnswer
 from simulation.plc import PlcServer
-from simulation.station import HOLDS_AT_MOST, Arrival, Departure, Request, Station
+from simulation.station import HOLDS_AT_MOST, Answer, Arrival, Departure, Request, Station
 
 
 class Witness:
@@ -23,6 +23,9 @@ class Witness:
     def __init__(self) -> None:
         self.carried_out: list[tuple[Request, int]] = []
         self.departed: list[Departure] = []
+
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        pass
 
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         self.carried_out.append((request, at_ns))
