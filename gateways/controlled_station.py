@@ -6,8 +6,6 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from prometheus_client import Gauge
-
 from gateways.arrivals import Arrival, Departure, RingFollower, RingTorn, arrival_ring, departure_ring, part_id_of
 from gateways.departed_parts import DepartedParts
 from gateways.handshake import StationHandshake
@@ -17,6 +15,7 @@ from gateways.opcua_session import OpcUaSession
 from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
 from gateways.selected_recipes import SelectedRecipes
+from gateways.station_metrics import StationMetrics
 from gateways.station_nodes import label_nodes, station_interlocks, station_nodes
 from schemas.plant import ExternalSource, Plant, Plc, PlcNodes
 from schemas.telemetry import Noticed, Stage
@@ -117,7 +116,7 @@ class ControlledStation:
 
 
 def controlled_station(
-    plc: Plc, name: str, *, plant: Plant, stage: Stage, publisher: RecordPublisher, writes_allowed: Gauge
+    plc: Plc, name: str, *, plant: Plant, stage: Stage, publisher: RecordPublisher, metrics: StationMetrics
 ) -> ControlledStation:
     """A station of `plc`, as the plant file describes it."""
     nodes = station_nodes(plc.nodes, name)
@@ -140,7 +139,7 @@ def controlled_station(
             publisher=publisher,
             stage=stage,
             handshake=handshake,
-            writes_allowed=writes_allowed.labels(name),
+            metrics=metrics,
         ),
         arrivals=RingFollower(ring=arrival_ring(nodes, label_nodes(plc, name)), session_node=nodes.session),
         departures=RingFollower(ring=departure_ring(nodes), session_node=nodes.session),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prometheus_client import Gauge
-
 from gateways.command_mailbox import CommandMailbox
 from gateways.controlled_station import controlled_station
 from gateways.heartbeats import exchange_heartbeats
@@ -15,6 +13,7 @@ from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
 from gateways.readiness_watch import Presence
 from gateways.selected_recipes import SelectedRecipes
+from gateways.station_metrics import StationMetrics
 from gateways.station_nodes import stations_of, writable_nodes
 from schemas.commands import CommandResult
 from schemas.plant import Plant, Plc
@@ -33,16 +32,14 @@ class PlcController:
         plant_dir: Path,
         stage: Stage,
         publisher: RecordPublisher,
-        writes_allowed: Gauge,
+        metrics: StationMetrics,
         recipes: SelectedRecipes,
     ) -> None:
         self._plc = plc
         self._stage = stage
         self._recipes = recipes
         self.stations = [
-            controlled_station(
-                plc, station.name, plant=plant, stage=stage, publisher=publisher, writes_allowed=writes_allowed
-            )
+            controlled_station(plc, station.name, plant=plant, stage=stage, publisher=publisher, metrics=metrics)
             for station in stations_of(plant, plc)
         ]
         self.link = PlcLink(

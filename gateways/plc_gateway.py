@@ -18,6 +18,7 @@ from gateways.publisher import RecordPublisher
 from gateways.readiness_watch import ReadinessWatch
 from gateways.selected_recipes import SelectedRecipes
 from gateways.spool import open_spool
+from gateways.station_metrics import StationMetrics
 from gateways.station_nodes import stations_of
 from schemas.commands import CommandResult
 from schemas.plant import Plant
@@ -51,9 +52,7 @@ class _Gateway:
         self._watch = ReadinessWatch(plant=plant, stage=stage, kafka=kafka)
         self._look = self._watch.presence.changed
         recipes = SelectedRecipes(plant=plant, stage=stage, changed=self._look)
-        writes_allowed = stage.gauge(
-            "writes_allowed", "1 where the PLC's bit allows writes, 0 where it forbids them.", "station"
-        )
+        metrics = StationMetrics(stage)
         self._controllers = [
             PlcController(
                 plc=plc,
@@ -61,7 +60,7 @@ class _Gateway:
                 plant_dir=plant_dir,
                 stage=stage,
                 publisher=publisher,
-                writes_allowed=writes_allowed,
+                metrics=metrics,
                 recipes=recipes,
             )
             for plc in plant.plcs
