@@ -6,6 +6,7 @@ client has a connection of its own, never unloads, and tells at once whether the
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,8 @@ from topologies.triton_errors import is_busy, is_cut_off, text_of
 
 PROOF_TIMEOUT_S = 3.0
 CUT_OFFS_FORGIVEN = 1
+RETRY_S = 30.0
+"""What cannot be loaded is tried again so often, not for every frame: a load is work for the server that the line shares."""
 
 
 class ServerAway(Transient):
@@ -38,6 +41,7 @@ class ShadowModels:
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
         self._control = ModelControl(client=self._client, settings=settings)
         self._held: dict[Key, Model] = {}
+        self._unusable: dict[Key, tuple[str, float]] = {}
         self._cut_off: Counter[Key] = Counter()
 
     async def close(self) -> None:
@@ -51,6 +55,17 @@ class ShadowModels:
         """
         if model.key in self._held:
             return
+        unusable, until_s = self._unusable.get(model.key, ("", 0.0))
+        if time.monotonic() < until_s:
+            raise ModelUnusable(unusable)
+        try:
+            await self._load(model)
+        except ModelUnusable as error:
+            self._unusable[model.key] = str(error), time.monotonic() + RETRY_S
+            raise
+        self._held[model.key] = model
+
+    async def _load(self, model: Model) -> None:
         await self._check_live()
         try:
             await self._control.load(model)
@@ -61,10 +76,10 @@ class ShadowModels:
             raise ModelUnusable(
                 f"{model.pin.name}/{model.pin.version} does not work on its known input: {text_of(error)}"
             ) from error
-        self._held[model.key] = model
 
     def keep_only(self, keys: set[Key]) -> None:
         """Forgets every other model; on the server they stay."""
+        self._unusable = {key: told for key, told in self._unusable.items() if key in keys}
         for name, version in self._held.keys() - keys:
             del self._held[name, version]
             self._control.forget(ModelPin(name=name, version=version))
@@ -97,7 +112,7 @@ class ShadowModels:
         try:
             return await self._control.infer(model, inputs, timeout_s=self._timeout_s)
         except InferenceServerException as error:
-            del self._held[model.key]  # the next frame looks whether the server still has it
+            self._held.pop(model.key, None)  # the next frame looks whether the server still has it
             await self._blame(model.key, error)
             raise ModelFailed(f"{pin.name}/{pin.version} failed: {text_of(error)}") from error
 
