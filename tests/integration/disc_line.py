@@ -112,4 +112,10 @@ def disc_server(line: Disc, folder: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def add_second(line: Disc, folder: Path, *, level: float = 100.0, **more: Any) -> None:
     """Version 2 in the repository: by itself one that takes the spot on every disc for a defect."""
-    add_version(line.repository, "spots", read_candidate(trained(folder / "second" / "spots", level=level, **more)), 2)
+    add_version_of(line, folder, 2, level=level, **more)
+
+
+def add_version_of(line: Disc, folder: Path, version: int, **model: Any) -> None:
+    """One more version in the repository."""
+    candidate = read_candidate(trained(folder / f"version-{version}" / "spots", **model))
+    add_version(line.repository, "spots", candidate, version)
