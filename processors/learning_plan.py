@@ -44,7 +44,19 @@ def trained_models(plant: Plant) -> tuple[str, ...]:
     return tuple(sorted({each.model.name for each in kinds if each.model.follow}))
 
 
-def watch_for(state: ModelState, limits: LearningSettings, *, now_ns: int) -> Watch | None:
+def views_of(plant: Plant, model: str) -> frozenset[tuple[str, str]]:
+    """What the model inspects, each as (recipe, view)."""
+    return frozenset(
+        (recipe.key, view.name)
+        for recipe in plant.recipes
+        for view in recipe.views
+        if any(pin.name == model for pin in recipe.inspection_of(view).models)
+    )
+
+
+def watch_for(
+    state: ModelState, limits: LearningSettings, *, views: frozenset[tuple[str, str]], now_ns: int
+) -> Watch | None:
     """The trial that goes on: of the candidate, else of a champion that was promoted within `trial_limit_ms`."""
     candidate = state.candidate
     if candidate is not None:
@@ -54,6 +66,7 @@ def watch_for(state: ModelState, limits: LearningSettings, *, now_ns: int) -> Wa
             version=candidate.version,
             since_ns=candidate.since_ns,
             share_ratio=candidate.share_ratio,
+            views=views,
         )
         return Watch(phase=phase, trial=trial, from_ns=candidate.since_ns)
     if state.champion == PIN:
@@ -61,7 +74,7 @@ def watch_for(state: ModelState, limits: LearningSettings, *, now_ns: int) -> Wa
     since_ns = state.versions[state.champion].since_ns
     if now_ns - since_ns > limits.trial_limit_ms * NS_PER_MS:
         return None
-    trial = Trial(model=state.model, version=state.champion, since_ns=since_ns, share_ratio=1.0)
+    trial = Trial(model=state.model, version=state.champion, since_ns=since_ns, share_ratio=1.0, views=views)
     return Watch(phase=Phase.PROBATION, trial=trial, from_ns=since_ns - REFERENCE_NS)
 
 

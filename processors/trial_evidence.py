@@ -1,12 +1,13 @@
 """What live parts say of a version: its shadow's answers, the frames and parts that it judged, and what people said of these.
 
 A fold in which neither the order of records nor their repetition matters: each thing is kept once, under its id, and what follows is
-computed from all of them (`candidate_rules`). It is bounded by `MOST_KEPT` of each kind, far more than a trial needs; what comes then is
-left out.
+computed from all of them (`candidate_rules`). It is bounded by `MOST_KEPT` of each kind, of the version on trial and of the others, far
+more than a trial needs; what comes then is left out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -18,7 +19,7 @@ from schemas.records import Review
 from schemas.shadows import ShadowAnswer
 from schemas.verdicts import Verdict
 
-MOST_KEPT = 50_000
+MOST_KEPT = 20_000
 MODEL_FAULTS = (RefusalReason.MODEL_FAILED.value, RefusalReason.INSPECTION_FAILED.value)
 """Why a frame was lost through the model that was asked."""
 
@@ -28,12 +29,16 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A version and what it is doing since `since_ns`: judging a share of the parts, all of them, or none (in shadow: 0)."""
+    """A version and what it is doing since `since_ns`: judging a share of the parts, all of them, or none (in shadow: 0).
+
+    `views` are those that the model inspects, each as (recipe, view).
+    """
 
     model: str
     version: int
     since_ns: int
     share_ratio: float
+    views: frozenset[tuple[str, str]]
 
 
 class Answer(NamedTuple):
@@ -73,6 +78,8 @@ class TrialEvidence:
         self.looks: dict[str, Look] = {}
         self.parts: dict[PartVisit, Judged] = {}
         self._reviews: dict[PartVisit, tuple[int, str, VerdictValue]] = {}
+        self._recipes = {recipe for recipe, _ in trial.views}
+        self._room: Counter[tuple[str, bool]] = Counter()
 
     def take(self, message: ShadowAnswer | Inspection | Verdict | Review) -> None:
         """Takes the next record of whatever topic; what says nothing about this trial changes nothing."""
@@ -95,30 +102,31 @@ class TrialEvidence:
         if (answer.model, answer.version) != (self.trial.model, self.trial.version):
             return
         visit = PartVisit(answer.station, answer.part_id, answer.visit)
-        _keep(self.answers, answer.id, Answer(
+        self._keep(self.answers, answer.id, True, Answer(
             visit, answer.decision, answer.line_decision, answer.infer_ms, answer.line_infer_ms, bool(answer.error)
         ))  # fmt: skip
 
     def _inspected(self, inspection: Inspection) -> None:
         versions = {use.version for use in inspection.models if use.model == self.trial.model}
         failed = inspection.outcome is FrameOutcome.DROPPED and inspection.reason in MODEL_FAULTS
-        if not (versions or failed) or inspection.is_deferral:
+        of_model = versions or (failed and (inspection.recipe, inspection.view) in self.trial.views)
+        if not of_model or inspection.is_deferral:
             return
         part = f"{inspection.station}/{inspection.part_id}"
         mine = self._mine(versions, part, inspection.inspected_at_ns)
         if mine is not None:
-            _keep(self.looks, inspection.id, Look(mine, failed, inspection.timings.infer_ms))
+            self._keep(self.looks, inspection.id, mine, Look(mine, failed, inspection.timings.infer_ms))
 
     def _judged(self, verdict: Verdict) -> None:
         if verdict.revision != 1 or verdict.challenge:
             return
         versions = {use.version for use in verdict.models if use.model == self.trial.model}
-        if verdict.models and not versions:
+        if not versions and (verdict.models or verdict.recipe not in self._recipes):
             return  # of a recipe without this model
         mine = self._mine(versions, f"{verdict.station}/{verdict.part_id}", verdict.decided_at_ns)
         if mine is not None:
             visit = PartVisit(verdict.station, verdict.part_id, verdict.visit)
-            _keep(self.parts, visit, Judged(mine, verdict.verdict, verdict.decided_at_ns))
+            self._keep(self.parts, visit, mine, Judged(mine, verdict.verdict, verdict.decided_at_ns))
 
     def _reviewed(self, review: Review) -> None:
         if review.verdict is VerdictValue.NOT_DECIDABLE:
@@ -147,7 +155,8 @@ class TrialEvidence:
             )
         return None if mine and at_ns < trial.since_ns else mine
 
-
-def _keep(kept: dict[Key, Value], key: Key, value: Value) -> None:
-    if len(kept) < MOST_KEPT:
-        kept.setdefault(key, value)
+    def _keep(self, kept: dict[Key, Value], key: Key, mine: bool, value: Value) -> None:
+        room = (type(value).__name__, mine)  # what others judged before must not take the room of what is on trial
+        if key not in kept and self._room[room] < MOST_KEPT:
+            kept[key] = value
+            self._room[room] += 1

@@ -159,7 +159,6 @@ class ShadowBench:
         assignment = self._checks.check(frame)
         content = await self._contents.content(frame, assignment.camera)
         asked = trials(assignment, inspection, shadow_of=self._followed.shadow)
-        self._models.keep_only({(pin.name, pin.version) for _, trial in asked for pin in trial.inspection.models})
         return [await self._ask(pin, trial, frame, inspection, content) for pin, trial in asked]
 
     async def _ask(

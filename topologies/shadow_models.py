@@ -7,7 +7,7 @@ client has a connection of its own, never unloads, and tells at once whether the
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +25,8 @@ from topologies.triton_errors import is_busy, is_cut_off, text_of
 
 PROOF_TIMEOUT_S = 3.0
 CUT_OFFS_FORGIVEN = 1
+KEPT_MODELS = 16
+"""What was held first is forgotten here; on the server it stays."""
 RETRY_S = 30.0
 """What cannot be loaded is tried again so often, not for every frame: a load is work for the server that the line shares."""
 
@@ -40,7 +42,7 @@ class ShadowModels:
         self._timeout_s = settings.timeout_ms / 1000
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
         self._control = ModelControl(client=self._client, settings=settings)
-        self._held: dict[Key, Model] = {}
+        self._held: OrderedDict[Key, Model] = OrderedDict()
         self._unusable: dict[Key, tuple[str, float]] = {}
         self._cut_off: Counter[Key] = Counter()
 
@@ -61,9 +63,14 @@ class ShadowModels:
         try:
             await self._load(model)
         except ModelUnusable as error:
-            self._unusable[model.key] = str(error), time.monotonic() + RETRY_S
+            now_s = time.monotonic()
+            self._unusable = {key: told for key, told in self._unusable.items() if now_s < told[1]}
+            self._unusable[model.key] = str(error), now_s + RETRY_S
             raise
         self._held[model.key] = model
+        while len(self._held) > KEPT_MODELS:
+            (name, version), _ = self._held.popitem(last=False)
+            self._control.forget(ModelPin(name=name, version=version))
 
     async def _load(self, model: Model) -> None:
         await self._check_live()
@@ -76,13 +83,6 @@ class ShadowModels:
             raise ModelUnusable(
                 f"{model.pin.name}/{model.pin.version} does not work on its known input: {text_of(error)}"
             ) from error
-
-    def keep_only(self, keys: set[Key]) -> None:
-        """Forgets every other model; on the server they stay."""
-        self._unusable = {key: told for key, told in self._unusable.items() if key in keys}
-        for name, version in self._held.keys() - keys:
-            del self._held[name, version]
-            self._control.forget(ModelPin(name=name, version=version))
 
     def holds(self, pin: ModelPin) -> bool:
         """Whether the model can be asked."""

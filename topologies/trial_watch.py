@@ -15,7 +15,7 @@ from functools import partial
 from aiokafka.errors import KafkaError
 
 from processors.candidate_rules import Decision, Phase, decide
-from processors.learning_plan import Watch, followed_models, next_shadow, watch_for
+from processors.learning_plan import Watch, followed_models, next_shadow, views_of, watch_for
 from processors.model_state import PIN, ModelState
 from processors.model_steps import audit_of, version_step
 from processors.trial_evidence import TrialEvidence
@@ -60,7 +60,7 @@ class TrialWatch:
         self._producer = producer
         self._stage = stage
         self._prove = prove
-        self._models = followed_models(plant)
+        self._models = {model: views_of(plant, model) for model in followed_models(plant)}
         self._trials: dict[Watch, TrialEvidence] = {}
         self._over: set[Watch] = set()
         self._again_s: dict[str, float] = {}
@@ -100,7 +100,7 @@ class TrialWatch:
         wanted = []
         for model in self._models:
             state = self._log.registry.state(model)
-            watch = watch_for(state, self._limits, now_ns=now_ns)
+            watch = watch_for(state, self._limits, views=self._models[model], now_ns=now_ns)
             if watch is not None and watch not in self._over:
                 wanted.append(watch)
             elif (version := next_shadow(state)) is not None and self._may_try(model):

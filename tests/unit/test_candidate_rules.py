@@ -181,6 +181,19 @@ def test_frames_that_the_champion_loses_too_do_not() -> None:
     assert after(Phase.CANARY, [*judged(), lost(part)]).change is ModelChange.PROMOTED
 
 
+def test_what_another_model_loses_is_not_its_fault() -> None:
+    others = [lost(part, recipe="another@1") for part in range(160, 200) if of_canary(part)]
+    undecided = [verdict(part, 0, NOT_DECIDABLE, recipe="another@1") for part in range(200, 260) if of_canary(part)]
+    assert after(Phase.CANARY, [*judged(), *others, *undecided]).change is ModelChange.PROMOTED
+
+
+def test_what_was_judged_before_does_not_take_the_room_of_what_is_on_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processors.trial_evidence.MOST_KEPT", 50)
+    records = [inspection(part, OTHER) for part in range(200)]
+    late = next(part for part in range(200, 300) if of_canary(part))
+    assert after(Phase.CANARY, [*records, lost(late)]).change is ModelChange.ROLLED_BACK
+
+
 def test_a_canary_that_is_slow_is_rolled_back() -> None:
     slow = [
         inspection(part, MINE if of_canary(part) else OTHER, infer_ms=40.0 if of_canary(part) else 5.0)

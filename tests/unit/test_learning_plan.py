@@ -19,6 +19,7 @@ RUN = f"{MODEL}/run/1"
 LIMITS = LearningSettings(run_interval_ms=1_000, runs_per_day=2)
 SECOND_NS = 1_000 * NS_PER_MS
 LATER_NS = 10 * SECOND_NS
+VIEWS = frozenset({("disc@1", "top")})
 
 
 def after(*events: ModelEvent) -> ModelState:
@@ -49,21 +50,23 @@ def test_only_one_version_at_a_time_and_none_below_the_champion() -> None:
 
 def test_a_trial_is_followed_from_the_step_that_began_it() -> None:
     released, shadowed = version_event(C.RELEASED, 1, 1), version_event(C.SHADOWED, 1, 5)
-    watch = watch_for(after(released, shadowed), LIMITS, now_ns=9)
+    watch = watch_for(after(released, shadowed), LIMITS, views=VIEWS, now_ns=9)
     assert watch is not None
     assert (watch.phase, watch.trial.since_ns, watch.trial.share_ratio, watch.from_ns) == (Phase.SHADOW, 5, 0.0, 5)
-    watch = watch_for(after(released, shadowed, version_event(C.CANARIED, 1, 7, share_ratio=0.25)), LIMITS, now_ns=9)
+    watch = watch_for(
+        after(released, shadowed, version_event(C.CANARIED, 1, 7, share_ratio=0.25)), LIMITS, views=VIEWS, now_ns=9
+    )
     assert watch is not None
     assert (watch.phase, watch.trial.since_ns, watch.trial.share_ratio) == (Phase.CANARY, 7, 0.25)
 
 
 def test_a_new_champion_is_compared_with_the_hour_before_it_for_a_while() -> None:
     state = after(version_event(C.RELEASED, 1, 1), version_event(C.PROMOTED, 1, 2 * REFERENCE_NS))
-    watch = watch_for(state, LIMITS, now_ns=2 * REFERENCE_NS)
+    watch = watch_for(state, LIMITS, views=VIEWS, now_ns=2 * REFERENCE_NS)
     assert watch is not None
     assert (watch.phase, watch.from_ns) == (Phase.PROBATION, REFERENCE_NS)
     late_ns = 2 * REFERENCE_NS + (LIMITS.trial_limit_ms + 1) * NS_PER_MS
-    assert watch_for(state, LIMITS, now_ns=late_ns) is None
+    assert watch_for(state, LIMITS, views=VIEWS, now_ns=late_ns) is None
 
 
 def test_a_request_is_due_when_nothing_speaks_against_it() -> None:
@@ -108,7 +111,7 @@ def test_a_run_with_the_time_of_a_wrong_clock_holds_up_nothing_for_years() -> No
 @given(events=histories())
 def test_a_trial_that_is_followed_is_one_that_goes_on(events: list[ModelEvent]) -> None:
     state = after(*events)
-    watch = watch_for(state, LIMITS, now_ns=len(events))
+    watch = watch_for(state, LIMITS, views=VIEWS, now_ns=len(events))
     if state.candidate is not None:
         assert watch is not None
         assert watch.trial.version == state.candidate.version

@@ -18,7 +18,14 @@ OK, NOT_OK, NOT_DECIDABLE = VerdictValue.OK, VerdictValue.NOT_OK, VerdictValue.N
 
 
 def evidence(*, share_ratio: float = 0.5, from_ns: int = SINCE_NS) -> TrialEvidence:
-    return TrialEvidence(Trial(model=MODEL, version=MINE, since_ns=SINCE_NS, share_ratio=share_ratio), from_ns=from_ns)
+    trial = Trial(
+        model=MODEL,
+        version=MINE,
+        since_ns=SINCE_NS,
+        share_ratio=share_ratio,
+        views=frozenset({("disc@1", "top")}),
+    )
+    return TrialEvidence(trial, from_ns=from_ns)
 
 
 def use(version: int) -> tuple[ModelUse, ...]:
@@ -38,9 +45,9 @@ def failure(part: int, line: VerdictValue = OK) -> ShadowAnswer:
     return answer(part, NOT_DECIDABLE, line, error="it came to grief")
 
 
-def inspection(part: int, version: int, *, infer_ms: float = 5.0, lost: str = "") -> Inspection:
+def inspection(part: int, version: int, *, infer_ms: float = 5.0, lost: str = "", recipe: str = "disc@1") -> Inspection:
     return Inspection(
-        id=f"top/s/{part}", station="cut", camera="top", view="top", session="s", sequence=part, part_id=str(part), visit=1,
+        id=f"top/s/{part}", station="cut", camera="top", view="top", session="s", sequence=part, part_id=str(part), visit=1, recipe=recipe,
         outcome=FrameOutcome.DROPPED if lost else FrameOutcome.INSPECTED, reason=lost or None, models=use(version),
         inspected_at_ns=SINCE_NS + part, timings=Timings(infer_ms=infer_ms),
     )  # fmt: skip
@@ -49,8 +56,8 @@ def inspection(part: int, version: int, *, infer_ms: float = 5.0, lost: str = ""
 def verdict(part: int, version: int, value: VerdictValue = OK, *, at_ns: int | None = None, **more: Any) -> Verdict:
     return Verdict(
         id=verdict_id(station="cut", part_id=str(part), visit=1, revision=1), station="cut", line="l", part_id=str(part),
-        visit=1, revision=1, verdict=value, action=FailSafe.PASS, arrived_at_ns=1, recipe="disc@1", models=use(version),
-        decided_at_ns=SINCE_NS + part if at_ns is None else at_ns, **more,
+        visit=1, revision=1, verdict=value, action=FailSafe.PASS, arrived_at_ns=1, models=use(version),
+        decided_at_ns=SINCE_NS + part if at_ns is None else at_ns, **{"recipe": "disc@1", **more},
     )  # fmt: skip
 
 
@@ -61,9 +68,9 @@ def review(part: int, value: VerdictValue, *, at_ns: int = 1) -> Review:
     )  # fmt: skip
 
 
-def lost(part: int) -> Inspection:
+def lost(part: int, *, recipe: str = "disc@1") -> Inspection:
     """A frame that its model could not stand."""
-    return inspection(part, 0, lost=RefusalReason.MODEL_FAILED)
+    return inspection(part, 0, lost=RefusalReason.MODEL_FAILED, recipe=recipe)
 
 
 def of_canary(part: int, share_ratio: float = 0.5) -> bool:
