@@ -45,8 +45,8 @@ from topologies.topic_admin import ensure_topics
 
 UNSEEN_GREY = 60
 """No spot for any version."""
-FAINT_GREY = 150
-"""A spot for a version with a level of 100, not for version 1."""
+FAINT_GREY = 170
+"""A spot for a version with a level of 150, which is above the disc itself, and not for version 1."""
 WHITE = 255
 """A spot for all of them; those that `fail on white` come to grief."""
 
@@ -145,7 +145,7 @@ async def test_bad_versions_are_let_go_in_shadow_and_no_part_meets_them(
         await seen_until(line, 3, Standing.REJECTED, spot=UNSEEN_GREY)
         slow = await last_event(line, ModelChange.REJECTED)
 
-        await release(line, 4, tmp_path, level=100.0)
+        await release(line, 4, tmp_path, level=150.0)
         found = await seen_until(line, 4, Standing.REJECTED, spot=FAINT_GREY)
         wrong = await last_event(line, ModelChange.REJECTED)
 
@@ -177,7 +177,7 @@ async def test_the_rules_promote_and_what_shows_only_then_is_rolled_back(
         await seen_until(line, 2, Standing.ROLLED_BACK, spot=WHITE)
         crashed = await last_event(line, ModelChange.ROLLED_BACK)
 
-        await release(line, 3, tmp_path, level=100.0)
+        await release(line, 3, tmp_path, level=150.0)
         champion = await seen_until(line, 3, Standing.CHAMPION, spot=UNSEEN_GREY)
         promoted = await last_event(line, ModelChange.PROMOTED)
         before = line.parts

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from hypothesis import given
+from hypothesis import strategies as st
 from model_events import MODEL, histories, run_event, version_event
 
 from processors.candidate_rules import Phase
 from processors.learning_plan import DAY_NS, REFERENCE_NS, next_run, next_shadow, watch_for
 from processors.model_registry import Registry
 from processors.model_state import ModelState
+from processors.served_versions import DRAINED_NS, unserved
+from processors.version_choice import versions_needed
 from schemas.alerts import RetrainingTrigger
 from schemas.learning_settings import LearningSettings
 from schemas.message import NS_PER_MS
+from schemas.recipes import ModelPin
 from schemas.records import ModelChange, ModelEvent
 
 C = ModelChange
@@ -106,6 +110,25 @@ def test_runs_are_some_time_apart_and_a_day_has_so_many() -> None:
 
 def test_a_run_with_the_time_of_a_wrong_clock_holds_up_nothing_for_years() -> None:
     assert due(after(*ended(400 * DAY_NS)), asked()) == MODEL
+
+
+def test_the_server_lets_go_of_what_was_let_go_of_some_time_ago() -> None:
+    released = [version_event(C.RELEASED, version, version) for version in range(1, 11)]
+    champions = [version_event(C.PROMOTED, version, 20 + version) for version in range(1, 8)]
+    gone = version_event(C.REJECTED, 9, 30)
+    state = after(*released, *champions, gone)
+    late_ns = DRAINED_NS + 100
+    assert unserved(state, pinned={2}, now_ns=late_ns) == {1, 9}, "2 is pinned, 3 to 7 are champions, 8 and 10 wait"
+    assert unserved(state, pinned={2}, now_ns=100) == frozenset(), "parts may be on their way"
+
+
+@given(events=histories(), pin=st.integers(1, 5))
+def test_what_may_judge_a_part_is_served(events: list[ModelEvent], pin: int) -> None:
+    state = after(*events)
+    gone = unserved(state, pinned={pin}, now_ns=DRAINED_NS * 2)
+    needed = set(versions_needed(ModelPin(name=MODEL, version=1, follow=True), state))
+    assert not gone & {pin, state.champion, *needed}
+    assert state.candidate is None or state.candidate.version not in gone
 
 
 @given(events=histories())
