@@ -1,9 +1,11 @@
 """Promotions on a running line: 20 of them while 50 frames/s come, and what they cost the frames.
 
-One inspect process, one Triton, one segmenter of the trained families (random weights, 320x320 px). Minutes with swaps take turns with
-minutes without: in the first the next version is added to the repository and promoted every 6 s, and the line loads, proves and warms it
-up beside the one that judges. A frame's time is from the broker's receipt to the end of its inspection. Compared are the p99 of the two
-kinds of minutes; each frame that was not inspected counts as dropped, each dead letter as an error, and every version must have judged.
+One inspect process, one Triton, one segmenter of the trained families (random weights, 224x224 px). Minutes with swaps take turns with
+minutes without: in the first the next version is added to the repository and promoted every 15 s, as `linesight release` and `models
+promote` do, and the line loads, proves and warms it up beside the one that judges. The server holds the pinned version and the last three:
+it starts a process for each whenever the model's configuration changes, and that is what a swap costs. A frame's time is from the
+broker's receipt to the end of its inspection. Compared are the p99 of the two kinds of minutes; each frame that was not inspected counts
+as dropped, each dead letter as an error, and every version must have judged.
 
 `python -m benchmarks.model_swap [--swaps 20]` writes run/model-swap.json.
 """
@@ -48,11 +50,13 @@ from schemas.topics import DEAD_LETTERS
 from simulation.pictures import take_pictures
 
 MODEL = "swapped"
-SIDE_PX = 320
+SIDE_PX = 224
 RATE_PER_S = 50.0
 SWAPS = 20
-SWAP_EVERY_S = 6.0
-SWAPS_PER_MINUTE = 10
+SWAP_EVERY_S = 15.0
+SWAPS_PER_TURN = 10
+STILL_S = 60.0
+SERVED = 3
 WARM_S = 10.0
 AT_MOST = 1.3
 FEWEST = 100
@@ -88,10 +92,10 @@ def model_swap(*, swaps: int = SWAPS, say: Say = lambda _line: None) -> Section:
                 version = 1
                 while version <= swaps:
                     began_ns = time.time_ns()
-                    inspections.look(SWAP_EVERY_S * SWAPS_PER_MINUTE)
+                    inspections.look(STILL_S)
                     minutes.append(("still", began_ns, time.time_ns()))
                     began_ns = time.time_ns()
-                    for _ in range(min(SWAPS_PER_MINUTE, swaps - version + 1)):
+                    for _ in range(min(SWAPS_PER_TURN, swaps - version + 1)):
                         version += 1
                         due_s = time.monotonic() + SWAP_EVERY_S
                         _promote(found, plant, version)
@@ -146,7 +150,11 @@ def _promote(found: Services, plant: BenchPlant, version: int) -> None:
     new = home / f".{version}.new"
     new.mkdir()
     (new / "model.onnx").write_bytes(weights)
-    text = (home / "config.pbtxt").read_text() + served_parameters(SETTINGS, version=version, digest=digest_of(weights))
+    known = [line for line in (home / "config.pbtxt").read_text().splitlines() if not line.startswith("version_policy")]
+    served = sorted({1, *range(max(1, version - SERVED + 1), version + 1)})
+    policy = f"version_policy {{ specific {{ versions: {served} }} }}"
+    own = served_parameters(SETTINGS, version=version, digest=digest_of(weights))
+    text = "\n".join([*known, policy, own])
     whole = home / ".config.new"
     whole.write_text(text)
     whole.replace(home / "config.pbtxt")

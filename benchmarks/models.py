@@ -9,7 +9,7 @@ flags; `--budget-min` scales the minutes of all of them (their sum, 90 at 1.0, i
 - BSData photos, places of spindles held out: `segmenter`, pixel overlap; baseline: darker or lighter than the surroundings.
 - BSData windows with and without pitting, AUROC: `segmenter` and `classifier` beside HOG + linear SVM; `anomaly` (good windows only) beside
   HOG + one-class SVM.
-- 20 promotions at 50 frames/s (`benchmarks.model_swap`; 5 minutes): nothing dropped, p99 with and without swaps.
+- 20 promotions at 50 frames/s (`benchmarks.model_swap`; 7 minutes): nothing dropped, p99 with and without swaps.
 - Inference at 640x640, one thread: ms and MB of each family, of networks that learned nothing (the cost is the same).
 """
 

@@ -35,8 +35,8 @@ REQUEST = RetrainingTrigger(
 @pytest.fixture
 async def task(kafka: str, unique_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     monkeypatch.setenv("LINESIGHT_RUN_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("PYTHONPATH", ":".join(map(str, (CHECKOUT, TESTS, TESTS / "integration"))))
     task = await reviewed_task(kafka, unique_prefix, tmp_path, monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", ":".join(map(str, (CHECKOUT, TESTS, TESTS / "integration"))))
     (tmp_path / "training").mkdir()
     text = task.plant_file.read_text(encoding="utf-8")
     task.plant_file.write_text(text.replace("version: 1 }", "version: 1, follow: true }"), encoding="utf-8")
