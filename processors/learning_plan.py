@@ -18,6 +18,7 @@ from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.recipes import TrainedInspection
 
+_LET_GO = (Standing.REJECTED, Standing.ROLLED_BACK)
 DAY_NS = 24 * 3_600_000 * NS_PER_MS
 REFERENCE_NS = 3_600_000 * NS_PER_MS
 """A new champion is compared with what judged in the hour before it was promoted."""
@@ -58,6 +59,7 @@ def watch_for(
     state: ModelState, limits: LearningSettings, *, views: frozenset[tuple[str, str]], now_ns: int
 ) -> Watch | None:
     """The trial that goes on: of the candidate, else of a champion that was promoted within `trial_limit_ms`."""
+    let_go = frozenset(number for number, each in state.versions.items() if each.standing in _LET_GO)
     candidate = state.candidate
     if candidate is not None:
         phase = Phase.SHADOW if candidate.standing is Standing.SHADOW else Phase.CANARY
@@ -67,15 +69,24 @@ def watch_for(
             since_ns=candidate.since_ns,
             share_ratio=candidate.share_ratio,
             views=views,
+            let_go=let_go,
         )
         return Watch(phase=phase, trial=trial, from_ns=candidate.since_ns)
-    if state.champion == PIN:
+    if state.champion == PIN or _is_reinstated(state):
         return None
     since_ns = state.versions[state.champion].since_ns
     if now_ns - since_ns > limits.trial_limit_ms * NS_PER_MS:
         return None
-    trial = Trial(model=state.model, version=state.champion, since_ns=since_ns, share_ratio=1.0, views=views)
+    trial = Trial(
+        model=state.model, version=state.champion, since_ns=since_ns, share_ratio=1.0, views=views, let_go=let_go
+    )
     return Watch(phase=Phase.PROBATION, trial=trial, from_ns=since_ns - REFERENCE_NS)
+
+
+def _is_reinstated(state: ModelState) -> bool:
+    """Whether the champion came back by a rollback: beside the version that was too strict it would look blind, and be taken back, too."""
+    since_ns = state.versions[state.champion].since_ns
+    return any(each.standing is Standing.ROLLED_BACK and each.since_ns == since_ns for each in state.versions.values())
 
 
 def next_shadow(state: ModelState) -> int | None:

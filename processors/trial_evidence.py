@@ -31,7 +31,7 @@ Value = TypeVar("Value")
 class Trial:
     """A version and what it is doing since `since_ns`: judging a share of the parts, all of them, or none (in shadow: 0).
 
-    `views` are those that the model inspects, each as (recipe, view).
+    `views` are those that the model inspects, each as (recipe, view). Nothing is compared with what `let_go` versions judged.
     """
 
     model: str
@@ -39,6 +39,7 @@ class Trial:
     since_ns: int
     share_ratio: float
     views: frozenset[tuple[str, str]]
+    let_go: frozenset[int] = frozenset()
 
 
 class Answer(NamedTuple):
@@ -145,7 +146,7 @@ class TrialEvidence:
         of one part met two versions, nothing is learned.
         """
         trial = self.trial
-        if at_ns < self._from_ns or len(versions) > 1:
+        if at_ns < self._from_ns or len(versions) > 1 or versions & trial.let_go:
             return None
         if versions:
             mine = versions == {trial.version}

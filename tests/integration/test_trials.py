@@ -19,9 +19,9 @@ from disc_line import VIEWS, Disc, add_version_of, disc_line, disc_server
 from inspecting import inspecting
 from judged_parts import arrival
 
-from cli.model_log import read_registry
 from cli.trainer_stage import run as run_trainer
 from ops.local.triton import LocalTriton
+from processors.model_registry import Registry
 from processors.model_state import PIN, ModelState, Standing
 from schemas.inspections import Inspection
 from schemas.learning_settings import LearningSettings
@@ -100,7 +100,7 @@ async def see(line: Disc, spot: int) -> None:
 
 
 async def state(line: Disc) -> ModelState:
-    return (await asyncio.to_thread(read_registry, line.plant, line.kafka)).state("spots")
+    return Registry(await read_to_end(line.kafka, line.plant, MODELS)).state("spots")
 
 
 async def seen_until(line: Disc, version: int, standing: Standing, *, spot: int) -> ModelState:

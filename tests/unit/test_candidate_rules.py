@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from trial_records import (
+    LET_GO,
     MINE,
     NOT_DECIDABLE,
     NOT_OK,
@@ -141,6 +142,12 @@ def test_it_waits_for_enough_parts_and_not_for_ever() -> None:
     assert decision.change is ModelChange.ROLLED_BACK
 
 
+def test_it_waits_for_others_to_be_compared_with() -> None:
+    mine = [verdict(part, MINE) for part in range(200) if of_canary(part)]
+    others = [verdict(part, OTHER) for part in range(40) if not of_canary(part)]
+    assert after(Phase.CANARY, [*mine, *others]).change is None
+
+
 def test_a_canary_that_rejects_more_is_rolled_back_as_soon_as_it_is_no_chance() -> None:
     decision = after(Phase.CANARY, judged(60, mine=2, others=20))
     assert (decision.change, unmet(decision)) == (ModelChange.ROLLED_BACK, {"overkill_p_value"})
@@ -185,6 +192,11 @@ def test_what_another_model_loses_is_not_its_fault() -> None:
     others = [lost(part, recipe="another@1") for part in range(160, 200) if of_canary(part)]
     undecided = [verdict(part, 0, NOT_DECIDABLE, recipe="another@1") for part in range(200, 260) if of_canary(part)]
     assert after(Phase.CANARY, [*judged(), *others, *undecided]).change is ModelChange.PROMOTED
+
+
+def test_parts_of_a_version_that_was_let_go_are_not_compared_with() -> None:
+    strict = [verdict(part, LET_GO, NOT_OK) for part in range(1_000, 1_200)]
+    assert after(Phase.CANARY, [*judged(), *strict]).change is ModelChange.PROMOTED
 
 
 def test_what_was_judged_before_does_not_take_the_room_of_what_is_on_trial(monkeypatch: pytest.MonkeyPatch) -> None:

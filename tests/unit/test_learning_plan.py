@@ -73,6 +73,23 @@ def test_a_new_champion_is_compared_with_the_hour_before_it_for_a_while() -> Non
     assert watch_for(state, LIMITS, views=VIEWS, now_ns=late_ns) is None
 
 
+def test_a_champion_that_came_back_by_a_rollback_is_on_no_probation() -> None:
+    """Or the one that was there before would be taken back for calling fewer parts bad than the one that called too many."""
+    first = (version_event(C.RELEASED, 1, 1), version_event(C.PROMOTED, 1, 2))
+    second = (version_event(C.RELEASED, 2, 3), version_event(C.PROMOTED, 2, 4))
+    assert watch_for(after(*first, *second), LIMITS, views=VIEWS, now_ns=9) is not None
+    assert watch_for(after(*first, *second, version_event(C.ROLLED_BACK, 2, 5)), LIMITS, views=VIEWS, now_ns=9) is None
+
+
+def test_what_was_let_go_is_nothing_to_be_compared_with() -> None:
+    state = after(version_event(C.RELEASED, 1, 1), version_event(C.REJECTED, 1, 2), *(
+        version_event(C.RELEASED, 2, 3), version_event(C.SHADOWED, 2, 4)
+    ))  # fmt: skip
+    watch = watch_for(state, LIMITS, views=VIEWS, now_ns=9)
+    assert watch is not None
+    assert watch.trial.let_go == {1}
+
+
 def test_a_request_is_due_when_nothing_speaks_against_it() -> None:
     assert due(ModelState(model=MODEL)) is None
     assert due(ModelState(model=MODEL), asked()) == MODEL

@@ -12,7 +12,7 @@ from schemas.records import Review
 from schemas.shadows import ShadowAnswer, shadow_id
 from schemas.verdicts import Verdict, verdict_id
 
-MODEL, MINE, OTHER = "spots", 2, 1
+MODEL, MINE, OTHER, LET_GO = "spots", 3, 1, 2
 SINCE_NS = 1_000_000
 OK, NOT_OK, NOT_DECIDABLE = VerdictValue.OK, VerdictValue.NOT_OK, VerdictValue.NOT_DECIDABLE
 
@@ -24,6 +24,7 @@ def evidence(*, share_ratio: float = 0.5, from_ns: int = SINCE_NS) -> TrialEvide
         since_ns=SINCE_NS,
         share_ratio=share_ratio,
         views=frozenset({("disc@1", "top")}),
+        let_go=frozenset({LET_GO}),
     )
     return TrialEvidence(trial, from_ns=from_ns)
 
