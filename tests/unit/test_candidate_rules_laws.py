@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trial_records import (
@@ -25,6 +26,7 @@ from trial_records import (
 )
 
 from processors.candidate_rules import Decision, Phase, decide
+from processors.part_state import PartVisit
 from processors.trial_tests import Share, p_above, p_fewer, p_more
 from schemas.learning_settings import LearningSettings
 
@@ -85,6 +87,22 @@ def test_a_restart_comes_to_the_same_decision(taken: list[Any], phase: Phase, da
     for record in taken[cut:]:
         seen.take(record)
     assert decide(phase, seen, LIMITS, now_ns=SINCE_NS) == decided(phase, taken)
+
+
+@given(order=st.permutations([review(1, OK, at_ns=5), review(1, NOT_OK, at_ns=9), review(1, OK, at_ns=7)]))
+def test_of_several_reviews_the_last_one_by_its_time_counts(order: list[Any]) -> None:
+    seen = evidence()
+    for each in [*order, *order]:
+        seen.take(each)
+    assert seen.review(PartVisit("cut", "1", 1)) is NOT_OK
+
+
+def test_what_is_read_again_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processors.trial_evidence.MOST_KEPT", 3)
+    seen = evidence()
+    for part in (1, 1, 1, 1, 2, 3, 4):
+        seen.take(answer(part, OK))
+    assert len(seen.answers) == 3
 
 
 @given(taken=records(), phase=st.sampled_from(Phase))
