@@ -188,7 +188,7 @@ async def test_the_rules_promote_and_what_shows_only_then_is_rolled_back(
             return len(await read_to_end(line.kafka, line.plant, VERDICTS)) == line.parts
 
         await until(all_judged, "every part has its verdict")
-    assert unmet(crashed) == {"errors_count"}
+    assert "errors_count" in unmet(crashed)
     assert (champion.champion, promoted.version, unmet(promoted)) == (3, 3, set())
     assert "overkill_p_value" in unmet(worse)
     assert (back.champion, worse.beside) == (PIN, PIN)
