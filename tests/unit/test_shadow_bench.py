@@ -105,9 +105,10 @@ async def test_what_waits_is_bounded_in_bytes(stage: Stage, tmp_path: Path) -> N
 
 async def test_nothing_waits_where_nothing_is_in_shadow_or_the_frame_was_dropped(stage: Stage, tmp_path: Path) -> None:
     shadows = await bench(stage, tmp_path, ModelChange.RELEASED)
-    in_shadow = await bench(Stage("inspect"), tmp_path, ModelChange.RELEASED, ModelChange.SHADOWED)
+    other = Stage("inspect")
+    in_shadow = await bench(other, tmp_path, ModelChange.RELEASED, ModelChange.SHADOWED)
     lost = msgspec.structs.replace(judged("0"), outcome=FrameOutcome.DROPPED)
     for _ in range(MOST_WAITING + 1):
         shadows.offer(frame("0"), judged("0"))
         in_shadow.offer(frame("0"), lost)
-    assert behind(stage) == 0
+    assert behind(stage) == behind(other) == 0
