@@ -12,13 +12,14 @@ from typing import Any
 class TruthFile:
     """The truth as far as it was written.
 
-    `parts` maps (part_id, visit) to true defect classes, `()` for a good part, `arrived_at_ns` to the PLC's time of its trigger;
-    `executed` and `left` are rows as written.
+    `parts` maps (part_id, visit) to true defect classes, `()` for a good part, `arrived_at_ns` to the PLC's time of its trigger, `pictures`
+    to the SHA-256 of the picture of each view; `executed` and `left` are rows as written.
     """
 
     path: Path
     parts: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     arrived_at_ns: dict[tuple[str, int], int] = field(default_factory=dict)
+    pictures: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict)
     executed: list[dict[str, Any]] = field(default_factory=list)
     left: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
@@ -43,6 +44,7 @@ class TruthFile:
             case "part" if row["defects"] is not None:
                 self.parts[row["part_id"], row["visit"]] = tuple(sorted(defect["class"] for defect in row["defects"]))
                 self.arrived_at_ns[row["part_id"], row["visit"]] = row["at_ns"]
+                self.pictures[row["part_id"], row["visit"]] = row["pictures"]
             case "executed":
                 self.executed.append(row)
             case "left":

@@ -21,6 +21,7 @@ from gateways.command_mailbox import CommandMailbox
 from gateways.lifetime import together
 from gateways.publisher import RecordPublisher
 from gateways.topic_tail import read_tail
+from schemas.closing import close
 from schemas.codec import decode, traceparent_of
 from schemas.commands import Command, CommandResult
 from schemas.commits import FinishedPrefix
@@ -39,7 +40,7 @@ FETCH_MS = 100
 COMMIT_EVERY_S = 0.2
 FIRST_REACHED_S = 10.0
 FINISH_S = 2.0
-CLOSE_S = 2.0
+COMMIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,7 @@ class CommandIntake(ConsumerRebalanceListener):
         try:
             await consumer.start()
         except BaseException:
-            await consumer.stop()
+            await close(consumer)
             raise
         consumer.subscribe([COMMANDS.on(self._plant.plant)], listener=self)
         return consumer
@@ -310,11 +311,12 @@ class CommandIntake(ConsumerRebalanceListener):
 
     async def _close(self, consumer: AIOKafkaConsumer) -> None:
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(COMMIT_S):
                 await self._commit(consumer)
-                await consumer.stop()
-        except (TimeoutError, KafkaError) as error:
-            self._stage.emit(Noticed(what="consumer_not_closed", subject=COMMANDS.name, detail=repr(error)))
+        except TimeoutError:
+            pass  # a restart finds the results
+        if not await close(consumer):
+            self._stage.emit(Noticed(what="consumer_not_closed", subject=COMMANDS.name))
 
 
 def _asked(result: CommandResult) -> str:

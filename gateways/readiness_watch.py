@@ -8,6 +8,7 @@ import time
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.patience import patiently
@@ -88,4 +89,4 @@ class ReadinessWatch:
                         continue
                     self.presence.hear(said, now_s=time.monotonic())
         finally:
-            await consumer.stop()
+            await close(consumer)

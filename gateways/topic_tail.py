@@ -9,6 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused, Transient
 from schemas.settings import KafkaSettings
@@ -40,7 +41,7 @@ async def read_tail(
     except (KafkaError, TimeoutError, OSError) as error:
         raise Transient(f"the end of {topic.on(plant)} cannot be read: {error!r}") from error
     finally:
-        await consumer.stop()
+        await close(consumer)
 
 
 async def _read(consumer: AIOKafkaConsumer, topic: Topic, plant: str, partitions: Collection[int] | None) -> list[Any]:

@@ -21,6 +21,7 @@ from processors.frame_checks import Assignment
 from processors.model_registry import Registry
 from processors.part_state import PartVisit
 from processors.version_choice import shadow_for, version_for, versions_needed, with_versions
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.frames import Frame
@@ -155,7 +156,7 @@ class FollowedModels:
                     await self.load(now_s=now_s)
                     self._began.set()
         finally:
-            await consumer.stop()
+            await close(consumer)
 
     def _take_all(self, records: Sequence[object]) -> None:
         for record in records:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.frames import Frame
 from schemas.patience import pause_s
@@ -17,7 +18,6 @@ from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import FRAMES
 
 PATIENCE_S = 10.0
-CLOSE_S = 2.0
 POLL_MS = 500
 ONE_BATCH_BYTES = 1
 """A broker sends the first batch whatever its size (KIP-74): so a fetch brings the frame that is wanted and no megabytes after it."""
@@ -105,7 +105,7 @@ class FrameReader:
                 client.assign(places)
                 client.pause(*places)
             except BaseException:
-                await client.stop()
+                await close(client)
                 raise
             self._client = client
         return self._client
@@ -114,8 +114,4 @@ class FrameReader:
         client, self._client = self._client, None
         if client is None:
             return
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await client.stop()
-        except (KafkaError, TimeoutError):
-            await client._client.close()
+        await close(client)

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.patience import pause_s
@@ -170,7 +171,7 @@ class History:
             try:
                 await client.start()
             except BaseException:
-                await client.stop()
+                await close(client)
                 raise
             self._client = client
         return self._client
@@ -179,11 +180,7 @@ class History:
         client, self._client = self._client, None
         if client is None:
             return
-        try:
-            async with asyncio.timeout(2.0):
-                await client.stop()
-        except (KafkaError, TimeoutError):
-            await client._client.close()
+        await close(client)
 
 
 async def start_of_memory_ms(history: History, topic: Topic, partition: int, *, committed: int, held_ms: int) -> int:

@@ -22,6 +22,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import ConfigurationError, Fatal, Refused, StageFailed
 from schemas.patience import pause_s
@@ -34,7 +35,7 @@ from topologies.batches import RECORDS_PER_TURN as BATCHED_PER_TURN
 from topologies.batches import BatchHandler, hand_over
 from topologies.dead_letters import dead_letter, refuse
 from topologies.holdings import COPIES, Holdings
-from topologies.membership import Ownership, check_co_partitioned, fetched_bytes, leave, new_consumer
+from topologies.membership import Ownership, check_co_partitioned, fetched_bytes, new_consumer
 from topologies.producer import Outgoing, Producer
 from topologies.records import Handler, Record, fetched_record, size_bytes
 from topologies.standstill import ASK_AGAIN_S, Standstill, is_member
@@ -177,7 +178,7 @@ class LineRunner:
             await self._revoked()
             raise
         finally:
-            await leave(self._consumer)
+            await close(self._consumer)
 
     # --- ownership ---------------------------------------------------------------------------------------------------
 

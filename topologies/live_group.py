@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
 
@@ -21,7 +22,6 @@ BEHIND_MS = 500
 LOOK_EVERY_S = 0.25
 LONGEST_WAIT_S = 10.0
 """Then one frame goes ahead all the same: it costs the live group nothing, and a line that is always busy still gets its record."""
-CLOSE_S = 2.0
 
 
 class LiveGroup:
@@ -94,8 +94,8 @@ class LiveGroup:
                 consumer.pause(*consumer.assignment())  # it only asks
                 await admin.start()
             except BaseException:
-                await consumer.stop()
-                await admin.close()
+                await close(consumer)
+                await close(admin)
                 raise
             self._clients = consumer, admin
         return self._clients
@@ -105,9 +105,5 @@ class LiveGroup:
         if clients is None:
             return
         consumer, admin = clients
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await consumer.stop()
-                await admin.close()
-        except (KafkaError, TimeoutError):
-            await consumer._client.close()
+        await close(consumer)
+        await close(admin)

@@ -6,12 +6,10 @@ rebalance. Range assignment: with equal partition counts a worker owns the same 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
 
 from schemas.errors import ConfigurationError
 from schemas.settings import KafkaSettings
@@ -27,7 +25,6 @@ GATHER_BYTES = 256 * 1024
 FETCH_MAX_BYTES = 16 * MIB_BYTES
 LEAST_FETCH_BYTES = 256 * 1024
 """Of one partition. A batch larger than that is still sent whole, when its partition's turn comes (KIP-74)."""
-LEAVE_S = 1.5
 
 
 def new_consumer(
@@ -71,15 +68,6 @@ def fetched_bytes(consumer: AIOKafkaConsumer) -> int:
     results = consumer._fetcher._records.values() if consumer._fetcher is not None else ()
     pieces = [getattr(result, "_partition_records", None) for result in results]
     return sum(piece._records.size_in_bytes() for piece in pieces if piece is not None)
-
-
-async def leave(consumer: AIOKafkaConsumer) -> None:
-    """Closes a consumer; one whose broker is away gets a deadline."""
-    try:
-        async with asyncio.timeout(LEAVE_S):
-            await consumer.stop()
-    except (TimeoutError, KafkaError):
-        await consumer._client.close()
 
 
 class Ownership(ConsumerRebalanceListener):

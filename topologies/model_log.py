@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from processors.model_registry import Registry
 from schemas.alerts import RetrainingTrigger
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.patience import patiently
@@ -65,7 +66,7 @@ class ModelLog:
                 async with self._changed:
                     self._changed.notify_all()
         finally:
-            await consumer.stop()
+            await close(consumer)
 
     def _take(self, topic: Topic, record: object) -> None:
         try:

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from processors.notifying import Notifying
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.notifications import Notification
@@ -26,7 +27,7 @@ from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import ALERT_RESPONSES, ALERTS, BY_NAME, NOTIFICATIONS, Topic
 from topologies.dead_letters import record_of, refuse
 from topologies.history import History
-from topologies.membership import Ownership, leave, new_consumer
+from topologies.membership import Ownership, new_consumer
 from topologies.producer import Outgoing, Producer
 
 POLL_MS = 250
@@ -77,7 +78,7 @@ class Notifier:
                     await self._decide(lease)
                 await lease.getmany(timeout_ms=POLL_MS)  # what is read here is read by `_decide`, too
         finally:
-            await leave(lease)
+            await close(lease)
 
     def _note_assigned(self, partitions: frozenset[int]) -> None:
         self._owns = bool(partitions)

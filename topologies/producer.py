@@ -18,6 +18,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from schemas.closing import close
 from schemas.codec import Encoded, encode
 from schemas.errors import Fatal
 from schemas.patience import pause_s
@@ -30,7 +31,7 @@ from topologies.byte_budget import ByteBudget
 MAX_REQUEST_BYTES = 6 * MIB_BYTES
 REQUEST_TIMEOUT_MS = 10_000
 SAY_AFTER_S = 3.0
-CLOSE_S = 3.0
+FLUSH_S = 3.0
 MOST_CALLS = 100_000
 NEVER = (ClusterAuthorizationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError)
 
@@ -95,7 +96,7 @@ class Producer:
         if self._replacement is not None:
             self._replacement.cancel()
         if self._client is not None:
-            await _close(self._client)
+            await close(self._client, within_s=FLUSH_S)
 
     async def send(self, outgoing: Sequence[Outgoing]) -> None:
         """Returns when the broker has acknowledged all of them.
@@ -180,7 +181,7 @@ class Producer:
             if self._client is not broken:
                 return
             await asyncio.sleep(pause_s(1))
-            await _close(broken)
+            await close(broken, within_s=FLUSH_S)
             self._client = await self._connect()
             for sent in list(self._unacknowledged.values()):
                 if sent.future.done() and sent.future.exception() is None:
@@ -202,13 +203,13 @@ class Producer:
             try:
                 await client.start()
             except KafkaError as error:
-                await _close(client)
+                await close(client, within_s=FLUSH_S)
                 attempt += 1
                 self._say(f"{self._kafka.bootstrap_servers}: {error!r}", attempt)
                 await asyncio.sleep(pause_s(attempt))
                 continue
             except BaseException:
-                await _close(client)
+                await close(client, within_s=FLUSH_S)
                 raise
             return client
 
@@ -219,12 +220,3 @@ class Producer:
             return
         self._said_at = now
         self._stage.emit(AttemptRepeated(service="broker", detail=detail, attempt=attempt))
-
-
-async def _close(client: AIOKafkaProducer) -> None:
-    """Closes a client; one whose broker is away cannot flush and gets a deadline."""
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await client.stop()
-    except (TimeoutError, KafkaError):
-        await client.client.close()

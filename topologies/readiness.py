@@ -10,6 +10,7 @@ from typing import Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import encode
 from schemas.patience import patiently, pause_s
 from schemas.plant import Plant
@@ -49,9 +50,9 @@ class ReadinessTeller:
         try:
             async with asyncio.timeout(FAREWELL_S):
                 await self._say(self._producer, ready=False)
-                await self._producer.stop()
         except (KafkaError, TimeoutError):
             pass  # the silence says it
+        await close(self._producer)
 
     async def _tell(self) -> None:
         self._producer = await patiently(self._connect, stage=self._stage, service="broker", away=(KafkaError, OSError))
@@ -80,7 +81,7 @@ class ReadinessTeller:
         try:
             await producer.start()
         except BaseException:
-            await producer.stop()
+            await close(producer)
             raise
         return producer
 

@@ -16,6 +16,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused, Transient
 from schemas.patience import pause_s
@@ -24,7 +25,7 @@ from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, RecordRefused, Stage
 from schemas.topics import Topic
 from topologies.dead_letters import dead_letter, record_of
-from topologies.membership import Ownership, leave, new_consumer
+from topologies.membership import Ownership, new_consumer
 from topologies.producer import Producer
 
 FIRST_PAUSE_S = 0.5
@@ -119,7 +120,7 @@ class ReceiverReader:
                     await consumer.commit()
                     uncommitted = 0
         finally:
-            await leave(consumer)
+            await close(consumer)
 
     def _note_assigned(self, partitions: frozenset[int]) -> None:
         self._assigned = True

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.patience import patiently
@@ -84,6 +85,6 @@ async def follow(
                     wishes.hear(said, now_s=time.monotonic())
                     changed()
         finally:
-            await consumer.stop()
+            await close(consumer)
 
     await patiently(listen, stage=stage, service="broker", away=(KafkaError, OSError))

@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 
 from processors.frame_checks import Assignment, FrameChecks
 from processors.shadow_answers import answered, failed, trials
+from schemas.closing import close
 from schemas.codec import encode
 from schemas.errors import LinesightError, Refused, Transient
 from schemas.frames import Frame
@@ -108,9 +109,13 @@ class ShadowBench:
             await self._arrived.wait()  # no client before there is something to say
 
         async def work() -> None:
-            async with AIOKafkaProducer(**kafka.client(), acks=1, request_timeout_ms=REQUEST_TIMEOUT_MS) as producer:
+            producer = AIOKafkaProducer(**kafka.client(), acks=1, request_timeout_ms=REQUEST_TIMEOUT_MS)
+            try:
+                await producer.start()
                 while True:
                     await self._next(producer)
+            finally:
+                await close(producer)
 
         await patiently(work, stage=self._stage, service="broker", away=(KafkaError, OSError))
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused, ServiceAway
 from schemas.plant import Plant
@@ -27,7 +28,6 @@ FETCH_BYTES = 512 * 1024  # per partition; the broker sends a larger record neve
 FETCH_WAIT_MS = 100
 POLL_MS = 200
 SILENCE_S = 30.0
-CLOSE_S = 3.0
 
 
 class Place(NamedTuple):
@@ -78,7 +78,7 @@ class TopicReader:
         try:
             await self._consumer.start()
         except KafkaError as error:
-            await self._close()
+            await close(self._consumer)
             raise ServiceAway(
                 f"no Kafka broker answers at {self._kafka.bootstrap_servers} ({error!r}): start it, or set KAFKA_BOOTSTRAP_SERVERS"
             ) from error
@@ -87,7 +87,7 @@ class TopicReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close()
+        await close(self._consumer)
 
     async def spans(self, topics: Iterable[Topic]) -> dict[Place, Span]:
         """What each partition of `topics` holds now. Raises ConfigurationError for a topic that the broker does not have."""
@@ -164,13 +164,6 @@ class TopicReader:
 
     def _away(self, error: BaseException) -> ServiceAway:
         return ServiceAway(f"Kafka at {self._kafka.bootstrap_servers} did not answer within {SILENCE_S:g} s: {error!r}")
-
-    async def _close(self) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._consumer.stop()
-        except (TimeoutError, KafkaError):
-            await self._consumer._client.close()
 
 
 class _Feed:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
@@ -39,7 +40,7 @@ class TrialReader:
 
     async def stop(self) -> None:
         """Ends the connection."""
-        await self._client.stop()
+        await close(self._client)
 
     async def read_from(self, from_ns: int) -> None:
         """Goes on reading at this moment."""
