@@ -101,7 +101,6 @@ class InspectionBench:
                 followed=self._followed,
                 store=store,
                 stage=stage,
-                fetching=self._fetching,
                 is_idle=lambda: self._open == 0,
             )
             self._services.spawn(self._shadows.run(kafka))

@@ -1,8 +1,8 @@
 """Versions in shadow, asked about live frames after the line has answered: one frame at a time, in the line's pauses, to `shadows`.
 
 Nothing here can delay a part or fail one: a frame comes here when its inspection is out; the models are asked by a client of their own
-(`shadow_models`), the picture is decoded in a thread that yields to every other, and what is said goes out by a producer of its own.
-What waits is bounded; a frame that finds no room, or waits too long, is dropped with a reason and counted. A sample is enough.
+(`shadow_models`), the picture is fetched and decoded in a thread that yields to every other, and what is said goes out by a producer of
+its own. What waits is bounded; a frame that finds no room, or waits too long, is dropped with a reason and counted. A sample is enough.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -71,7 +71,6 @@ class ShadowBench:
         followed: FollowedModels,
         store: ObjectStore,
         stage: Stage,
-        fetching: Executor,
         is_idle: Callable[[], bool],
     ) -> None:
         self._topic = SHADOWS.on(plant.plant)
@@ -84,7 +83,7 @@ class ShadowBench:
         references = References(plant_dir=plant_dir, store=store, stage=stage, executor=self._executor)
         work = PictureWork(executor=self._executor, threads=1, stage=stage)
         self._examinations = Examinations(triton=self._models, references=references, work=work)
-        self._contents = FrameContents(store=store, stage=stage, fetching=fetching)
+        self._contents = FrameContents(store=store, stage=stage, fetching=self._executor)
         self._waiting: deque[tuple[Frame, Inspection, float]] = deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()

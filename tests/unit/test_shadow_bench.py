@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -79,7 +78,7 @@ async def bench(stage: Stage, folder: Path, *steps: ModelChange) -> ShadowBench:
         followed.take(version_event(change, 2, at_ns))
     return ShadowBench(
         plant=plant(PIN), plant_dir=folder, followed=followed, store=FolderStore(folder), stage=stage,
-        fetching=ThreadPoolExecutor(1), is_idle=lambda: False,
+        is_idle=lambda: False,
     )  # fmt: skip
 
 
