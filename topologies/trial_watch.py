@@ -130,12 +130,12 @@ class TrialWatch:
         for watch, evidence in list(self._trials.items()):
             decision = decide(watch.phase, evidence, self._limits, now_ns=time.time_ns())
             if decision.change is not None:
-                await self._step(watch, decision)
+                await self.take_step(watch, decision)
             elif decision.over:
                 self._over.add(watch)
                 self._stage.log.info("probation_passed", model=watch.trial.model, version=watch.trial.version)
 
-    async def _step(self, watch: Watch, decision: Decision) -> None:
+    async def take_step(self, watch: Watch, decision: Decision) -> None:
         """Takes the step, if Triton can serve what is to judge parts afterwards."""
         model, version, change = watch.trial.model, watch.trial.version, decision.change
         assert change is not None, "decided"
