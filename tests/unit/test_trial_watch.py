@@ -17,6 +17,7 @@ from schemas.learning_settings import LearningSettings
 from schemas.recipes import ModelPin
 from schemas.records import AuditEvent, ModelChange, ModelEvent
 from schemas.telemetry import Stage
+from schemas.topics import AUDIT, MODELS
 from topologies.producer import Outgoing
 from topologies.trial_watch import BY, TrialWatch
 
@@ -37,6 +38,7 @@ class Log:
 
     async def send(self, outgoing: Sequence[Outgoing]) -> None:
         for each in outgoing:
+            assert each.topic is (MODELS if isinstance(each.message, ModelEvent) else AUDIT)
             self.sent.append(each.message)
             if isinstance(each.message, ModelEvent):
                 assert not self.registry.take(each.message).refused
