@@ -78,7 +78,7 @@ async def changes(task: Task) -> list[ModelChange]:
     return [each.change for each in events if each.change is not ModelChange.TRAINING]
 
 
-async def test_a_run_that_was_killed_is_taken_up_and_ends_in_a_version(
+async def test_a_run_that_was_killed_is_taken_up_and_comes_to_its_end(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cli.training_jobs.RETRY_S", 0.5)
@@ -90,14 +90,16 @@ async def test_a_run_that_was_killed_is_taken_up_and_ends_in_a_version(
         ]
         os.kill(child, signal.SIGKILL)
 
-        async def released() -> bool:
-            return ModelChange.RELEASED in await changes(task)
+        async def ended() -> bool:
+            return ModelChange.RUN_ENDED in await changes(task)
 
-        await until(released, "the run is taken up and ends in a version")
+        await until(ended, "the run is taken up and comes to its end")
         assert "time.sleep(600)" not in " ".join(words for _, words in descendants(os.getpid()))
-    assert await changes(task) == ["run_started", "data_frozen", "evaluated", "released"]
+    assert await changes(task) == ["run_started", "data_frozen", "run_ended"]
     events: list[ModelEvent] = await read_to_end(task.kafka, task.plant, MODELS)
     assert events[0].trigger == REQUEST.id
+    assert {each.run for each in events} == {events[0].run}
+    assert "the loss was no number" in events[-1].detail
 
 
 async def test_a_run_that_is_cut_off_again_and_again_is_given_up_with_what_it_said(
