@@ -13,6 +13,7 @@ from schemas.addresses import without_password
 from schemas.alert_rules import Rule
 from schemas.challenges import Challenges
 from schemas.interlocks import Interlocks
+from schemas.learning_settings import LearningSettings
 from schemas.receivers import AnyReceiver, Webhook
 from schemas.recipes import Recipe
 from schemas.section import Section
@@ -358,6 +359,7 @@ class Plant(Section, frozen=True, kw_only=True):
     statistics: StatisticsSettings = StatisticsSettings()
     record: RecordSettings = RecordSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    learning: LearningSettings | None = None
     kafka: KafkaLayout = KafkaLayout()
 
     @property

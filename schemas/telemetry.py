@@ -38,6 +38,7 @@ STAGES = (
     "statistics",
     "alerts",
     "retraining",
+    "trainer",
     "sensors",
     "record",
 )
