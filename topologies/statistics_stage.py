@@ -8,7 +8,7 @@ open windows are told once more then, so that nothing need be held back for them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS, Topic
-from topologies.batches import Batch
+from topologies.batches import Batch, Decoded
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
 
@@ -135,17 +135,20 @@ class Statistics:
 
     def _count(self, batch: Batch) -> None:
         self._idle.took(batch.partition)
-        panes = self._panes[batch.partition]
-        for verdict, offset, at_ms in batch.records:
-            if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS:
-                # its window cannot be counted anew: what it was made of is gone from the topic
-                self._stage.emit(Noticed(what="too_old", subject=verdict.id))
-                continue
-            fed = panes.feed(verdict, offset=offset, record_at_ms=at_ms)
+        for verdict, fed in self._panes[batch.partition].feed_all(self._young_enough(batch)):
             if fed is Fed.LATE:
                 self._stage.emit(Noticed(what="late", subject=verdict.id))
             elif fed is Fed.DUPLICATE:
                 self._stage.emit(Noticed(what="duplicate", subject=verdict.id))
+
+    def _young_enough(self, batch: Batch) -> Iterator[Decoded]:
+        """The records whose windows can be counted anew: what they were made of is not gone from the topic."""
+        for record in batch.records:
+            verdict, _, at_ms = record
+            if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS:
+                self._stage.emit(Noticed(what="too_old", subject=verdict.id))
+            else:
+                yield record
 
     async def _flush(self, now_ns: int) -> None:
         self._last_flush_ns = now_ns
