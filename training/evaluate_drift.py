@@ -149,7 +149,7 @@ class _Distances:
         for view in verdict.views:
             kind = ("", "") if self.pools_recipes else (verdict.recipe, view.view)
             score = Score(
-                recipe=kind[0], view=kind[1], inspection=str(view.inspection), anomaly_score=view.anomaly_score, at_ns=1
+                recipe=kind[0], view=kind[1], inspection=str(view.inspection), value=view.anomaly_score, at_ns=1
             )
             self.shift.add(score)
         evidence = self.shift.evidence(since_ns=0)
