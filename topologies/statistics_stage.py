@@ -184,8 +184,15 @@ class Statistics:
             history, VERDICTS, number, committed=committed, held_ms=held_ns(self._settings) // NS_PER_MS
         )
         panes = make(complete_from_ns=from_ms * NS_PER_MS)
-        async for found in history.since(VERDICTS, number, from_ms=from_ms, until_offset=committed):
-            panes.feed(found.message, offset=found.offset, record_at_ms=found.at_ms)
+        read_back: list[Decoded] = []
+        async for found in history.since(
+            VERDICTS, number, from_ms=from_ms, until_offset=committed, decoded=self.decode
+        ):
+            read_back.append(Decoded(found.message, found.offset, found.at_ms))
+            if len(read_back) >= RECORDS_PER_BATCH:
+                panes.feed_all(read_back)
+                read_back.clear()
+        panes.feed_all(read_back)
         panes.settle()
         return panes
 
@@ -209,6 +216,7 @@ class Statistics:
                 number,
                 from_ms=recount.from_ns // NS_PER_MS,
                 until_offset=self._next_offsets[VERDICTS.name, number],
+                decoded=self.decode,
             ):
                 recount.feed(found.message, offset=found.offset, record_at_ms=found.at_ms)
         self._stage.emit(Noticed(what="recounted", subject=f"{len(missing)} windows of partition {number}"))
