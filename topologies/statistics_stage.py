@@ -8,6 +8,7 @@ open windows are told once more then, so that nothing need be held back for them
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,10 +36,13 @@ from topologies.line_runner import LineRunner, Outgoing, Producer, Record
 BATCH_MS = 250
 TICK_MS = 50
 RECORDS_PER_BATCH = 5_000
+OBJECTS_BETWEEN_COLLECTIONS = 20_000
+"""A record makes a dozen objects that die with their batch, without cycles: looking for some after every 700 took a quarter of the time."""
 
 
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the stage until `stop` is set and everything is drained."""
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     kafka = KafkaSettings()
     handler = Statistics(plant=plant, stage=stage, kafka=kafka)
     runner = LineRunner(
