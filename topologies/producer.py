@@ -32,7 +32,7 @@ REQUEST_TIMEOUT_MS = 10_000
 SAY_AFTER_S = 3.0
 CLOSE_S = 3.0
 BATCH_BYTES = 256 * 1024
-"""Of one partition in one request, far below what every topic takes. By the default of 16 kB, thousands of figures need a hundred requests."""
+"""Of a partition in one request, well below what every topic takes. By the default, 16 kB, thousands of figures take a hundred requests."""
 MOST_CALLS = 100_000
 NEVER = (ClusterAuthorizationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError)
 
