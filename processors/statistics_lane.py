@@ -62,13 +62,8 @@ class Lane:
     ) -> tuple[Counted | None, int, int]:
         """Takes records as long as they fit, and notes their parts in `known`. Returns the first one that does not fit (None: there
         are no more), the newest event (ns, 0 for none) and the time of the last record that was taken (ms)."""
-        from_ns, until_ns, grace_ns, idle_ms, alike = (
-            self.from_ns,
-            self.until_ns,
-            self.grace_ns,
-            self.idle_ms,
-            self.alike,
-        )
+        from_ns, until_ns, alike = self.from_ns, self.until_ns, self.alike
+        grace_ns, idle_ms = self.grace_ns, self.idle_ms
         newest_ns, last_ms = 0, last_record_at_ms
         for record in records:
             verdict, offset, at_ms = record

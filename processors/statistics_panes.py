@@ -226,9 +226,8 @@ class Panes:
             known=self._parts,
             shares=self._shares,
         )
-        for same in sorted(
-            lane.alike.values(), key=lambda same: same.last_offset
-        ):  # a pane of several has the last one's
+        # a pane that several change has the offset of the last one
+        for same in sorted(lane.alike.values(), key=lambda same: same.last_offset):
             part = Part(same.verdict.revision, same.verdict.arrived_at_ns, same.shares)
             for pane, share in self._panes_of(same.verdict, part, same.last_offset):
                 pane.sums.add(share.counts, times=same.parts)

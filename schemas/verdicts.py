@@ -80,9 +80,8 @@ class CountedView(Value, frozen=True, kw_only=True):
     defects: tuple[CountedDefect, ...] = ()
 
 
-class CountedVerdict(
-    Message, frozen=True, kw_only=True, gc=False
-):  # no cycles: looking for them took half the time of decoding
+# without cycles, and looking for them took half the time of decoding: gc=False
+class CountedVerdict(Message, frozen=True, kw_only=True, gc=False):
     """Of a `Verdict` on the wire, what statistics count: reading the rest of most verdicts takes longer than counting them.
 
     `views` are read where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`).

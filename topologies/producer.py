@@ -156,9 +156,8 @@ class Producer:
         attempt = 0
         while True:
             future = sent.future
-            if (
-                not future.done()
-            ):  # of many that were sent together most are, once the first one is: waiting costs 50 us
+            # of many that were sent together most are done once the first one is, and waiting costs 50 us
+            if not future.done():
                 await asyncio.wait([future], timeout=SAY_AFTER_S)
             if not future.done():
                 attempt += 1
