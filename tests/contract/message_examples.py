@@ -116,6 +116,7 @@ VIEW = ViewResult(
     camera="left",
     captured_at_ns=AT_NS - 7_000_000,
     reference=f"sha256:{SHA256}",
+    imaging=Imaging(sharpness_ratio=0.75, level_ratio=1.125, saturated_ratio=0.015625, black_ratio=0.25, shift_px=2.5),
 )
 
 EXAMPLES: dict[str, tuple[Topic, Message]] = {
