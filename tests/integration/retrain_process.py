@@ -1,6 +1,5 @@
-"""`linesight retrain` for tests: the same run, with a child that needs no torch.
-
-The first training hangs, to be killed; the next one fails, which ends the run without the time that an evaluation takes.
+"""`linesight retrain` for tests: the same run, with a child that needs no torch. The first training hangs, to be killed; the next one
+fails, which ends the run without the time that an evaluation takes.
 
 Arguments: plant file, folder, model. `folder/hung` says that one has hung already.
 """
