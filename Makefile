@@ -43,7 +43,7 @@ bench: setup-bench ## every figure of the speed table beside its floor (about 20
 bench-floor: setup-bench ## what the plant floor asks: command round trips, sampled tags, disk spool, RTSP, each beside its floor (10 min)
 	$(BIN)/python -m benchmarks.floor
 
-bench-statistics: setup-bench ## run lengths of the control charts beside theory, quality of alerts, sensors, speed of the stage (6 min)
+bench-statistics: setup-bench ## run lengths of the control charts beside theory, quality of alerts, sensors, speed of the stage beside others (8 min)
 	$(BIN)/python -m benchmarks.statistics
 
 bench-models: setup-train ## what the model families reach on real data, beside a plain baseline (90 min)

@@ -32,7 +32,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _counted_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(CountedVerdict)
 _views_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[CountedView, ...])
 DEFECT_KEY = b"class"
-"""Stands in the views of every verdict that has a defect, and perhaps in others."""
+"""Stands in every verdict that has a defect, and perhaps in others: a label may have this name."""
 _READABLE = {
     topic.name: frozenset(f"{topic.schema}/{version}".encode() for version in range(1, topic.version + 1))
     for topic in CATALOGUE
@@ -118,9 +118,12 @@ def decode_counted(value: bytes | None, headers: Iterable[tuple[str, bytes]], *,
     """
     _require_schema(VERDICTS, headers)
     verdict: CountedVerdict = _decoded(_counted_decoder, VERDICTS, value)
-    raw = bytes(verdict.raw_views)
-    if raw and (with_views or DEFECT_KEY in raw):
-        msgspec.structs.force_setattr(verdict, "views", _decoded(_views_decoder, VERDICTS, raw))
+    if with_views or DEFECT_KEY in (
+        value or b""
+    ):  # in all of the record, for a copy of the views costs more than it saves
+        raw = bytes(verdict.raw_views)
+        if raw:
+            msgspec.structs.force_setattr(verdict, "views", _decoded(_views_decoder, VERDICTS, raw))
     return verdict
 
 

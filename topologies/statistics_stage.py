@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,20 +139,24 @@ class Statistics:
 
     def _count(self, batch: Batch) -> None:
         self._idle.took(batch.partition)
-        for verdict, fed in self._panes[batch.partition].feed_all(self._young_enough(batch)):
+        for verdict, fed in self._panes[batch.partition].feed_all(self._young_enough(batch.records)):
             if fed is Fed.LATE:
                 self._stage.emit(Noticed(what="late", subject=verdict.id))
             elif fed is Fed.DUPLICATE:
                 self._stage.emit(Noticed(what="duplicate", subject=verdict.id))
 
-    def _young_enough(self, batch: Batch) -> Iterator[Decoded]:
+    def _young_enough(self, records: Sequence[Decoded]) -> Sequence[Decoded]:
         """The records whose windows can be counted anew: what they were made of is not gone from the topic."""
-        for record in batch.records:
-            verdict, _, at_ms = record
-            if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS:
-                self._stage.emit(Noticed(what="too_old", subject=verdict.id))
-            else:
-                yield record
+        too_old = {
+            offset: verdict.id
+            for verdict, offset, at_ms in records
+            if verdict.arrived_at_ns < (at_ms - PANES.retention_ms) * NS_PER_MS
+        }
+        if not too_old:
+            return records
+        for subject in too_old.values():
+            self._stage.emit(Noticed(what="too_old", subject=subject))
+        return [record for record in records if record.offset not in too_old]
 
     async def _flush(self, now_ns: int) -> None:
         self._last_flush_ns = now_ns
