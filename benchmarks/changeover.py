@@ -30,7 +30,7 @@ from ops.local.ports import HOST, free_ports
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from simulation.plc import PlcServer
-from simulation.station import Departure, Request, Station
+from simulation.station import Answer, Departure, Request, Station
 
 PRODUCTS = 6
 KEPT = 2
@@ -109,6 +109,9 @@ def changeover(*, changes: int = CHANGES, say: Say = print) -> Section:
 
 class _NoParts:
     """No part comes, so nothing is executed and nothing leaves."""
+
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        pass
 
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """A command was carried out."""

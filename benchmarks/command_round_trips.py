@@ -25,7 +25,9 @@ from benchmarks.peers.node_opcua_plc import NodeOpcuaPlc
 from benchmarks.results_file import Row, Section, machine, write
 from gateways.certificates import write_pair
 from gateways.command_mailbox import CommandMailbox
+from gateways.departed_parts import DepartedParts
 from gateways.interlocks import StationInterlocks
+from gateways.machine_watch import MachineWatch
 from gateways.opcua_security import secure
 from gateways.opcua_session import OpcUaSession
 from gateways.plc_link import PlcLink
@@ -144,11 +146,21 @@ async def _ours(plc: Plc, folder: Path, count: int) -> list[float]:
         stage=stage,
         writable=[getattr(NODES, role) for role in (*PAYLOAD, "command_sequence")],
     )
-    interlocks = StationInterlocks(interlocks=Interlocks(), nodes=NODES, began_at_ns=time.time_ns())
+    departed = DepartedParts()
+    interlocks = StationInterlocks(interlocks=Interlocks(), nodes=NODES, began_at_ns=time.time_ns(), departed=departed)
+    watch = MachineWatch(nodes=interlocks.nodes)
     mailbox = CommandMailbox(
-        nodes=NODES, link=link, stage=stage, acknowledge_timeout_ms=5000, observe=False, interlocks=interlocks
-    )
-    keeping = asyncio.create_task(link.run(OpcUaSession.until_lost))
+        nodes=NODES, link=link, stage=stage, acknowledge_timeout_ms=5000, observe=False,
+        interlocks=interlocks, machine=watch, departed=departed,
+    )  # fmt: skip
+
+    async def follow(session: OpcUaSession) -> None:
+        """As the gateway does: what the machine says is watched, and which parts have left is known (none)."""
+        departed.is_read(session)
+        await watch.follow(session)
+        await session.until_lost()
+
+    keeping = asyncio.create_task(link.run(follow))
     try:
         await mailbox.reached(within_s=10)
         took = []

@@ -15,6 +15,7 @@ from cli.options import DEMO_PLANT, Json, PlantFile, one_line, print_json
 from cli.services import find_kafka
 from processors.alert_actions import command_of
 from processors.alert_responses import EVERY_RULE
+from schemas.commands import PERSON_SIGNAL
 from schemas.errors import ConfigurationError
 from schemas.message import NS_PER_S
 from schemas.notifications import AlertResponse, ResponseKind
@@ -150,7 +151,7 @@ def approve(key: Key, plant: PlantFile = DEMO_PLANT, by: By = None, json: Json =
     if alert.episode in board.approved:
         raise NotSo(f"{alert.episode} was approved by {board.approved[alert.episode].by}")
     response = _response(ResponseKind.APPROVED, by, rule=alert.rule, subject=alert.subject, episode=alert.episode)
-    signals = (*rule.signals, f"person {response.by}")
+    signals = (*rule.signals, PERSON_SIGNAL)
     asked = command_of(alert, signals=signals, issued_at_ns=response.at_ns, approved_at_ns=response.at_ns)
     with Sender(plant=description, kafka=kafka) as sender:
         sender.send([(AUDIT, response.by, _audit(response))])  # who asked is on record, whatever the machine does

@@ -57,7 +57,8 @@ def browse(
         )
     chosen = station or stations[0]
     variables = asyncio.run(_variables(found, plant.resolve().parent))
-    mapped = propose(variables, station=chosen)
+    others = {each.name for each in description.stations} - {chosen}
+    mapped = propose(variables, station=chosen, others=others)
     missing = [item.key for item in mapped if item.variable is None]
     if json:
         print_json(

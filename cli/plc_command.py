@@ -11,7 +11,7 @@ import typer
 from cli.exits import NotSo
 from cli.options import DEMO_PLANT, Json, PlantFile, one_line, print_json
 from cli.services import find_kafka
-from schemas.commands import Command, CommandResult
+from schemas.commands import PERSON_SIGNAL, Command, CommandResult
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
@@ -59,7 +59,7 @@ def command(
         visit=visit if part else 0,
         parameter=parameter,
         value=value or 0.0,
-        signals=(f"person {person}",) if kind is CommandKind.STOP_LINE else (),
+        signals=(PERSON_SIGNAL,) if kind is CommandKind.STOP_LINE else (),
     )
     result = carry_out(asked, description, find_kafka())
     if json:

@@ -1,7 +1,7 @@
 """Takes commands from Kafka, has each delivered to its station's mailbox, and commits once its result is durable.
 
-Stations do not wait for each other; within a station one command is finished before the next begins. What had a result
-before a restart is not delivered again.
+Within a station one command is finished before the next begins. Stations do not wait for each other, but that one whose queue is full
+(`WAITING_COMMANDS`) holds up its partition. What had a result before a restart is not delivered again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from gateways.command_mailbox import CommandMailbox
 from gateways.lifetime import together
 from gateways.publisher import RecordPublisher
+from gateways.station_queues import StationQueues
 from gateways.topic_tail import read_tail
 from schemas.closing import close
 from schemas.codec import decode, traceparent_of
@@ -72,9 +73,7 @@ class CommandIntake(ConsumerRebalanceListener):
         self._publisher = publisher
         self._stage = stage
         self._kafka = kafka
-        self._orders: dict[str, asyncio.Queue[_Order]] = {
-            station: asyncio.Queue(maxsize=WAITING_COMMANDS) for station in mailboxes
-        }
+        self._orders: StationQueues[_Order] = StationQueues(mailboxes, length=WAITING_COMMANDS)
         self._held: dict[int, FinishedPrefix] = {}
         self._committed: dict[int, int] = {}
         self._to_learn: set[int] = set()
@@ -84,7 +83,7 @@ class CommandIntake(ConsumerRebalanceListener):
             self._results.labels(outcome)
         self._trigger_to_acknowledgement = stage.histogram(
             "trigger_to_acknowledgement_seconds",
-            "From the part's arrival (broker's time) to the PLC's echo of its verdict.",
+            "From the part's arrival (broker's time) to the PLC's echo of its verdict, where it took it.",
         )
         self._stopping = False
         self._working: set[str] = set()
@@ -147,8 +146,9 @@ class CommandIntake(ConsumerRebalanceListener):
         return consumer
 
     async def _take_all(self, consumer: AIOKafkaConsumer) -> None:
-        fetch = partial(consumer.getmany, timeout_ms=FETCH_MS)
         while True:
+            self._orders.place()
+            fetch = partial(self._fetch, consumer)
             batches = await patiently(fetch, stage=self._stage, service="broker", away=KafkaError)
             held = dict(self._held)
             # by itself: what was fetched is not fetched again, and would be lost with a failure here
@@ -156,6 +156,18 @@ class CommandIntake(ConsumerRebalanceListener):
             for records in batches.values():
                 for record in records:
                     await self._take(record, held.get(record.partition))
+
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[ConsumerRecord[Any, Any]]]:
+        """What came, but of partitions that are held up: there it waits in Kafka."""
+        behind = self._orders.behind
+        free = [place for place in consumer.assignment() if place.partition not in behind]
+        if behind and not free:
+            await asyncio.sleep(FETCH_MS / 1000)
+            return {}
+        found: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = await consumer.getmany(
+            *(free if behind else ()), timeout_ms=FETCH_MS
+        )
+        return found
 
     async def _learn(self) -> None:
         """Reads which commands of newly assigned partitions have their result already; before any of them is delivered."""
@@ -184,7 +196,7 @@ class CommandIntake(ConsumerRebalanceListener):
             self._stage.finished(seconds=time.monotonic() - began_s)
             return
         order = _Order(command=command, record=record, prefix=prefix, began_s=began_s)
-        await self._orders[command.station].put(order)
+        self._orders.put(command.station, order, partition=record.partition)
 
     def _decode(self, record: ConsumerRecord[Any, Any]) -> Command:
         command: Command = decode(COMMANDS, record.value, record.headers)
@@ -200,7 +212,7 @@ class CommandIntake(ConsumerRebalanceListener):
     async def _work(self, station: str) -> None:
         await self._mailboxes[station].reached(within_s=FIRST_REACHED_S)
         while True:
-            order = await self._orders[station].get()
+            order = await self._orders.next(station)
             if self._stopping:
                 continue  # it is read again after the restart
             self._working.add(station)
@@ -227,7 +239,7 @@ class CommandIntake(ConsumerRebalanceListener):
 
     def _count(self, result: CommandResult) -> None:
         self._results.labels(result.outcome).inc()
-        if result.acknowledged_at_ns and result.arrived_at_ns:
+        if result.outcome is CommandOutcome.ACKNOWLEDGED and result.arrived_at_ns:
             took_ns = max(0, result.acknowledged_at_ns - result.arrived_at_ns)
             self._trigger_to_acknowledgement.observe(took_ns / 1_000_000_000)
 

@@ -3,6 +3,9 @@
 The PLC answers in its next cycle, refuses what expired, and executes an id once. So whatever breaks in between (this process,
 the line, the PLC), reading the mailbox again says how to go on, and a repeated command does no harm. A good write status
 is no answer.
+
+What must not be written is not written: interlocks and validity are looked at before the payload and again before the sequence, and a
+payload whose sequence must not follow is taken back. A PLC that starts anew may take whatever stands in its mailbox for new.
 """
 
 from __future__ import annotations
@@ -14,13 +17,17 @@ from typing import Any
 
 import msgspec
 
-from gateways.interlocks import MachineState, Refusal, StationInterlocks
+from gateways.departed_parts import DepartedParts
+from gateways.interlocks import OF_A_PART, MachineState, Refusal, StationInterlocks
+from gateways.machine_watch import MachineWatch
 from gateways.mailbox_contract import (
     Mailbox,
     Progress,
     Step,
     answered,
+    clock_told,
     given_up,
+    held_back,
     next_step,
     patience_ns,
     result_of,
@@ -31,13 +38,15 @@ from gateways.plc_link import PlcLink
 from schemas.commands import Command, CommandResult
 from schemas.errors import Transient
 from schemas.plant import PlcNodes
-from schemas.reasons import CommandOutcome
-from schemas.telemetry import AttemptRepeated, Stage
+from schemas.reasons import CommandKind, CommandOutcome
+from schemas.telemetry import AttemptRepeated, Noticed, Stage
 
 # A soft PLC has answered when its write status is here; one with a cycle is asked every 2 ms, not more often.
 LOOK_STEP_S = 0.001
 LONGEST_LOOK_S = 0.002
 RETRY_S = 0.05
+PRESENT_S = 0.05
+"""What the machine said so long ago is how it stands now."""
 
 
 class CommandMailbox:
@@ -52,16 +61,21 @@ class CommandMailbox:
         acknowledge_timeout_ms: int,
         observe: bool,
         interlocks: StationInterlocks,
+        machine: MachineWatch,
+        departed: DepartedParts,
     ) -> None:
         self._nodes = nodes
         self._interlocks = interlocks
+        self._machine = machine
+        self._departed = departed
         self._link = link
         self._stage = stage
         self._acknowledge_timeout_ns = acknowledge_timeout_ms * 1_000_000
         self._observe = observe
         self._free: tuple[OpcUaSession, Mailbox] | None = None
         self._last_seen: Mailbox | None = None
-        self._writes_allowed = False  # as the PLC said last
+        self._payload_stands = False  # one of ours that the PLC has not answered
+        self._clock_is_off = False
         self._born_at_ns = time.time_ns()
 
     async def reached(self, *, within_s: float) -> None:
@@ -114,6 +128,8 @@ class CommandMailbox:
 
     async def _deliver_on(self, session: OpcUaSession, command: Command, progress: Progress) -> CommandResult:
         look_s = 0.0
+        if command.kind in OF_A_PART:
+            await self._departed.until_read(session, until_ns=command.valid_until_ns)
         # the gateway is the mailbox's only writer: as it left it in this session, so it is
         mailbox = self._free[1] if self._free is not None and self._free[0] is session else await self._read(session)
         self._free = None
@@ -122,19 +138,23 @@ class CommandMailbox:
             step = next_step(mailbox, command.id, written_sequence=progress.sequence)
             now_ns = time.time_ns()
             if step is Step.ANSWERED:
-                self._free = (session, mailbox)
+                self._free, self._payload_stands = (session, mailbox), False
+                self._look_at_clock(clock_told(mailbox, progress, now_ns))
                 return answered(command, progress, mailbox, now_ns)
-            if step is Step.MISANSWERED:
+            if step is Step.WRONG_ECHO:
+                self._payload_stands = False
                 detail = f"the PLC answered sequence {mailbox.sequence} with id {mailbox.ack_command_id!r}"
                 return result_of(command, progress, CommandOutcome.NOT_ACKNOWLEDGED, detail=detail)
             if step is Step.PENDING:
                 progress.seen_pending_at_ns = progress.seen_pending_at_ns or now_ns
             if now_ns >= self._deadline_ns(command, progress, step):
+                await self._take_back(session, step)
                 return given_up(command, progress, step.value)
             if step is Step.WRITE and now_ns >= progress.last_written_at_ns + self._acknowledge_timeout_ns:
                 refusal = await self._write(session, command, progress, sequence_after(mailbox.sequence))
                 if refusal is not None:
-                    return result_of(command, progress, refusal.outcome, detail=refusal.detail)
+                    await self._take_back(session, step)
+                    return held_back(command, progress, refusal.outcome, refusal.detail)
                 look_s = 0.0
             await asyncio.sleep(look_s)
             look_s = min(LONGEST_LOOK_S, look_s + LOOK_STEP_S)
@@ -154,6 +174,7 @@ class CommandMailbox:
             "ack_sequence": nodes.ack_sequence,
             "ack_command_id": nodes.ack_command_id,
             "ack_result": nodes.ack_result,
+            "ack_time_ns": nodes.ack_time_ns,
             "sequence": nodes.command_sequence,
             "command_id": nodes.command_id,
         }
@@ -181,16 +202,17 @@ class CommandMailbox:
     ) -> Refusal | None:
         """Payload first, then the sequence in a write of its own: the PLC looks at the payload only after that.
 
-        Between the two the interlocks are asked, with what the machine said meanwhile: while it allows writes that costs no time.
-        Without its leave not even the payload is written.
+        Returns what speaks against it; then the sequence was not written.
         """
-        if not self._writes_allowed:
-            refusal = self._interlocks.refusal(command, await self._machine(session, command), now_ns=time.time_ns())
-            if refusal is not None:
-                return refusal
-        machine, _ = await _both(self._machine(session, command), session.write(self._payload(command)))
+        refusal = await self._against_payload(session, command)
+        if refusal is not None:
+            return refusal
+        self._payload_stands = True
+        began_s = time.monotonic()
+        machine, _ = await _both(self._read_machine(session, command), session.write(self._payload(command)))
+        if time.monotonic() - began_s > PRESENT_S:
+            machine = await self._read_machine(session, command)
         refusal = self._interlocks.refusal(command, machine, now_ns=time.time_ns())
-        self._writes_allowed = refusal is None or refusal.outcome is not CommandOutcome.SWITCHED_OFF
         if refusal is not None:
             return refusal
         now_ns = time.time_ns()
@@ -201,7 +223,27 @@ class CommandMailbox:
         await session.write({self._nodes.command_sequence: sequence})
         return None
 
-    async def _machine(self, session: OpcUaSession, command: Command) -> MachineState:
+    async def _against_payload(self, session: OpcUaSession, command: Command) -> Refusal | None:
+        """The first look. It costs no request while what the subscription told lets the command pass; only a reading refuses."""
+        told = self._machine.values(session, self._interlocks.nodes_for(command))
+        if told is not None and self._interlocks.refusal(command, MachineState(**told), now_ns=time.time_ns()) is None:
+            return None
+        machine = await self._read_machine(session, command)
+        return self._interlocks.refusal(command, machine, now_ns=time.time_ns())
+
+    async def _take_back(self, session: OpcUaSession, step: Step) -> None:
+        """Empties the payload where one of ours stands that no sequence followed, or whose sequence the PLC has forgotten."""
+        if step is Step.WRITE and self._payload_stands:
+            await session.write({node: type(value)() for node, value in self._payload(_NOTHING).items()})
+            self._payload_stands = False
+
+    def _look_at_clock(self, told: str) -> None:
+        """Says once that the PLC's clock is off, and again when it was right in between."""
+        if told and not self._clock_is_off:
+            self._stage.emit(Noticed(what="plc_clock_skew", subject=self._nodes.ack_time_ns, detail=told))
+        self._clock_is_off = bool(told)
+
+    async def _read_machine(self, session: OpcUaSession, command: Command) -> MachineState:
         nodes = self._interlocks.nodes_for(command)
         values = await session.read(list(nodes.values())) if nodes else ()
         return MachineState(**dict(zip(nodes, values, strict=True)))
@@ -226,6 +268,12 @@ class CommandMailbox:
             nodes.command_valid_until_ns: command.valid_until_ns,
         }
         return {node: value for node, value in payload.items() if node is not None}
+
+
+_NOTHING = Command(
+    id="", station="", kind=CommandKind.VERDICT, issued_at_ns=0, valid_until_ns=0, reason_code=""
+)  # fmt: skip
+"""Gives the nodes of a payload and their types."""
 
 
 async def _both(reading: Awaitable[MachineState], writing: Awaitable[None]) -> tuple[MachineState, None]:

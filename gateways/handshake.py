@@ -3,7 +3,7 @@
     TriggerReady   false -> true   broker, cameras, inspect and judge are there, the PLC's recipe is known and loaded
                    true -> false   one of them is gone; ErrorCode 1 to 9 says which, and ends with its cause
     ErrorCode      20 and above    a trigger that was early, lost or double, a result that the PLC did not take:
-                                   stays until the PLC counts Reset up
+                                   stays until the PLC counts Reset up, through restarts of either side
 
 A part's own way (trigger, pictures, result, acknowledgement) is told by the arrivals' ring and the mailbox; parts overlap, so it
 is no state of the station. docs/connect-a-station.md draws both.
@@ -18,6 +18,10 @@ from typing import Any, NamedTuple
 from schemas.plant import PlcNodes
 from schemas.reasons import HandshakeCode
 
+TEXT_LENGTH = 80
+"""Characters of ErrorText at most: what a PLC's String of the usual size holds."""
+COUNTS = 2**32
+FIRST_FAULT = HandshakeCode.EARLY_TRIGGER
 EARLY_GRACE_S = 1.0
 """A trigger so soon after TriggerReady fell is not early: the PLC could not know."""
 
@@ -49,15 +53,16 @@ class StationHandshake:
         self._not_ready_since_s = 0.0
         self._recipe = ""
         self._fault, self._fault_text = HandshakeCode.NONE, ""
-        self._reset: object = None
+        self._reset: int | None = None
         self._trigger_seen = 0
+        self._recalled = False
 
     @property
     def shown(self) -> Shown:
         """A fault is shown before the reason why TriggerReady is false: it waits for a person."""
         ready = self._not_ready is HandshakeCode.NONE
         code, text = (self._fault, self._fault_text) if self._fault else (self._not_ready, self._not_ready_text)
-        return Shown(ready, self._recipe if ready else "", self._trigger_seen, code, text)
+        return Shown(ready, self._recipe if ready else "", self._trigger_seen, code, _fitting(text))
 
     def look(
         self, *, broker_away: bool, stages_away: Sequence[str], recipe: str, recipe_lacks: str, now_s: float
@@ -97,13 +102,25 @@ class StationHandshake:
             self.changed.set()
 
     def reset(self, count: object) -> None:
-        """Takes the PLC's reset counter; any change of it forgets the fault. What is no whole number resets nothing."""
-        if not isinstance(count, int):
+        """Takes the PLC's reset counter; counting up forgets the fault. One that falls back to 0 is a PLC that started anew, which resets
+        nothing, as does what is no whole number."""
+        if isinstance(count, bool) or not isinstance(count, int):
             return
-        if self._reset is not None and count != self._reset and self._fault:
+        if self._reset is not None and self._fault and 0 < (count - self._reset) % COUNTS < COUNTS // 2:
             self._fault, self._fault_text = HandshakeCode.NONE, ""
             self.changed.set()
         self._reset = count
+
+    def recall(self, code: object, text: object) -> None:
+        """Takes over a fault that a former life of this gateway showed the PLC: `code` and `text` as they stand there at the first session.
+
+        Later ones say nothing: what stands there then is ours, and may be reset already.
+        """
+        if self._recalled:
+            return
+        self._recalled = True
+        if isinstance(code, int) and code >= FIRST_FAULT and code in set(HandshakeCode):
+            self.fail(HandshakeCode(code), str(text or ""))
 
     def values(self, nodes: PlcNodes) -> dict[str, Any]:
         """What is to be written, by node; without the nodes that the PLC does not have."""
@@ -124,3 +141,7 @@ class StationHandshake:
             self._not_ready_since_s = now_s
         self._not_ready, self._not_ready_text, self._recipe = code, text, recipe
         self.changed.set()
+
+
+def _fitting(text: str) -> str:
+    return text if len(text) <= TEXT_LENGTH else f"{text[: TEXT_LENGTH - 3]}..."

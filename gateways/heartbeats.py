@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from gateways.handshake import StationHandshake
-from gateways.opcua_session import OpcUaSession
+from gateways.opcua_session import NodeFault, OpcUaSession
 from gateways.plc_report import StationReport
 from schemas.errors import Transient
 from schemas.plant import PlcNodes
@@ -36,6 +36,28 @@ class HeartbeatWatch:
         return now_s - self._moved_at_s > self._lost_after_s
 
 
+class ErrorText:
+    """The one node that is for people. A PLC that refuses a text (too long for its String) must not lose its link, and with it all of its
+    stations, for that: it is told as fault `error_text_refused`, and tried again with the next text."""
+
+    def __init__(self, *, node: str | None, report: StationReport) -> None:
+        self.node = node or ""
+        self._report = report
+        self._shown: str | None = None
+
+    async def show(self, session: OpcUaSession, text: str) -> None:
+        """Writes `text` where it is another than before. Raises `PlcAway`."""
+        if not self.node or text == self._shown:
+            return
+        self._shown = text
+        try:
+            await session.write({self.node: text})
+        except NodeFault as error:
+            self._report.fault("error_text_refused", str(error))
+        else:
+            self._report.fault("error_text_refused", "", cleared=True)
+
+
 async def exchange_heartbeats(
     session: OpcUaSession,
     *,
@@ -52,6 +74,10 @@ async def exchange_heartbeats(
     watch = HeartbeatWatch(lost_after_s=max(STILL_AT_LEAST_S, STILL_BEATS * heartbeat_ms / 1000))
     (own,) = await session.read([nodes.gateway_heartbeat])
     beat = own if isinstance(own, int) else 0
+    if nodes.error_code is not None:
+        shown = await session.read_each([nodes.error_code, nodes.error_text or nodes.error_code])
+        handshake.recall(shown[0].value, shown[1].value if nodes.error_text else "")
+    text = ErrorText(node=nodes.error_text, report=report)
     heard = {
         role: node
         for role in ("plc_heartbeat", "reset_count", "writes_allowed")
@@ -62,7 +88,10 @@ async def exchange_heartbeats(
             handshake.changed.clear()
             if not observe:
                 beat = (beat + 1) % COUNTS
-                await session.write({nodes.gateway_heartbeat: beat, **handshake.values(nodes)})
+                values = handshake.values(nodes)
+                told = values.pop(text.node, "")
+                await session.write({nodes.gateway_heartbeat: beat, **values})
+                await text.show(session, told)
             said = dict(zip(heard, await session.read(list(heard.values())), strict=True))
             value = said["plc_heartbeat"]
             lost = watch.is_lost(value, now_s=time.monotonic())

@@ -1,7 +1,7 @@
 """Interlocks of one station: whether a command may be written now. Pure: what the machine says and the time come as arguments.
 
-They are looked at right before a write, so that a command which waited for the PLC is judged by how things stand then. No check
-of a client rules out that the machine changes between check and write; the PLC's own program has the last word.
+They are looked at before a payload and again before its sequence, so that a command which waited for the PLC is judged by how things
+stand then. No check of a client rules out that the machine changes between check and write; the PLC's own program has the last word.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from gateways.departed_parts import DepartedParts
 from schemas.commands import Command, CommandResult
 from schemas.interlocks import Interlocks, Setpoint, StopLine, setpoints_of
 from schemas.message import NS_PER_MS, NS_PER_S
@@ -17,6 +18,9 @@ from schemas.reasons import CommandKind, CommandOutcome
 
 UNNAMED_SIGNAL = "unnamed"
 """Of a stop that does not say what saw its reason. It may be the same as any other, so it is none beside a named one."""
+
+OF_A_PART = (CommandKind.VERDICT, CommandKind.REJECT)
+"""Commands that are of no use once their part has left."""
 
 _MAY_HAVE_CHANGED = (CommandOutcome.ACKNOWLEDGED, CommandOutcome.NOT_ACKNOWLEDGED)
 
@@ -42,10 +46,12 @@ class StationInterlocks:
     """The interlocks of one station and what they have to remember: asked-for stops, and when a setpoint was last changed.
 
     `began_at_ns` is when this process began: before that a setpoint may have been changed, so its rate counts from then.
+    `departed` knows which parts have left.
     """
 
-    def __init__(self, *, interlocks: Interlocks, nodes: PlcNodes, began_at_ns: int) -> None:
+    def __init__(self, *, interlocks: Interlocks, nodes: PlcNodes, began_at_ns: int, departed: DepartedParts) -> None:
         self._interlocks = interlocks
+        self._departed = departed
         self._nodes = nodes
         self._began_at_ns = began_at_ns
         self._setpoints = setpoints_of(interlocks)
@@ -67,6 +73,13 @@ class StationInterlocks:
             changed_at_ns = self._changed_at_ns.get(result.parameter, 0)
             self._changed_at_ns[result.parameter] = max(result.finished_at_ns, changed_at_ns)
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Every node that `nodes_for` some command."""
+        setpoints = tuple(setpoint.node for setpoint in self._setpoints.values())
+        modes = (self._nodes.line_mode,) if setpoints else ()
+        return tuple(node for node in (self._nodes.writes_allowed, *modes, *setpoints) if node is not None)
+
     def nodes_for(self, command: Command) -> dict[str, str]:
         """What to read before `refusal` is asked, as fields of `MachineState` and their nodes; empty where nothing is needed."""
         nodes = {"writes_allowed": self._nodes.writes_allowed}
@@ -80,10 +93,17 @@ class StationInterlocks:
 
         A stop that is refused for want of a second signal is remembered: it is the first of the next one's.
         """
+        if now_ns >= command.valid_until_ns:
+            return Refusal(outcome=CommandOutcome.EXPIRED, detail="its validity has ended")
         if self._nodes.writes_allowed is not None and machine.writes_allowed is not True:
             return Refusal(
                 outcome=CommandOutcome.SWITCHED_OFF,
                 detail=f"the PLC forbids writes: {self._nodes.writes_allowed} is {machine.writes_allowed!r}, expected True",
+            )
+        if command.kind in OF_A_PART and self._departed.has_left(command.part_id, command.visit):
+            return Refusal(
+                outcome=CommandOutcome.PART_LEFT,
+                detail=f"{command.part_id}, visit {command.visit} has passed the gate, or the PLC has started anew since it came",
             )
         against = self._against(command, machine, now_ns)
         if against:

@@ -18,6 +18,8 @@ from schemas.reasons import PLC_CODES, CommandOutcome, PlcAnswer
 
 # A command that was written before the PLC went away: so long after its validity its fate may still be read.
 RESOLVE_WITHIN_NS = 30_000_000_000
+CLOCK_SKEW_NS = 200_000_000
+"""The PLC judges `ValidUntilNs` by its own clock. One that is off by more than this is told of."""
 SEQUENCES = 2**32
 
 _OUTCOMES = {
@@ -37,13 +39,14 @@ class Mailbox(msgspec.Struct, frozen=True):
     ack_sequence: int = 0
     ack_command_id: str = ""
     ack_result: int = 0
+    ack_time_ns: int = 0
 
 
 class Step(Enum):
     """What to do about a command, given its mailbox."""
 
     ANSWERED = "the PLC answered it"
-    MISANSWERED = "the PLC answered its sequence with another id"
+    WRONG_ECHO = "the PLC answered its sequence with another id"
     WRITE = "the mailbox is free"
     PENDING = "it is in the mailbox and the PLC has not answered"
     BUSY = "another command is in the mailbox and the PLC has not answered"
@@ -56,7 +59,7 @@ def next_step(mailbox: Mailbox, command_id: str, *, written_sequence: int | None
     if mailbox.ack_command_id == command_id:
         return Step.ANSWERED
     if mailbox.sequence == written_sequence:
-        return Step.MISANSWERED
+        return Step.WRONG_ECHO
     return Step.WRITE
 
 
@@ -94,7 +97,41 @@ def answered(command: Command, progress: Progress, mailbox: Mailbox, now_ns: int
     if answer is None:
         detail = f"the PLC answered with result {mailbox.ack_result}; expected one of {sorted(PLC_CODES)}"
         return result_of(command, progress, CommandOutcome.NOT_ACKNOWLEDGED, detail=detail)
-    return result_of(command, progress, _OUTCOMES[answer], acknowledged_at_ns=now_ns)
+    detail = clock_told(mailbox, progress, now_ns) if answer is PlcAnswer.EXPIRED else ""
+    return result_of(command, progress, _OUTCOMES[answer], detail=detail, acknowledged_at_ns=now_ns)
+
+
+def clock_skew_ns(mailbox: Mailbox, progress: Progress, now_ns: int) -> int:
+    """By how much the PLC's clock is ahead of ours (negative: behind), at least: its answer lies between our write and `now_ns`.
+
+    0 where it may be right. A command that a former life wrote says only whether the clock is ahead.
+    """
+    at_ns = mailbox.ack_time_ns
+    if at_ns > now_ns:
+        return at_ns - now_ns
+    return min(0, at_ns - progress.first_written_at_ns) if progress.first_written_at_ns else 0
+
+
+def clock_told(mailbox: Mailbox, progress: Progress, now_ns: int) -> str:
+    """What a person has to know of the PLC's clock; "" where nothing is wrong with it."""
+    if not mailbox.ack_time_ns:
+        return "AckTimeNs is 0, expected ns since 1970: nobody can say whether the PLC's clock is right"
+    skew_ns = clock_skew_ns(mailbox, progress, now_ns)
+    if abs(skew_ns) <= CLOCK_SKEW_NS:
+        return ""
+    side = "ahead of" if skew_ns > 0 else "behind"
+    return f"AckTimeNs: the PLC's clock is at least {abs(skew_ns) / 1e9:.1f} s {side} ours; set both by one NTP server"
+
+
+def held_back(command: Command, progress: Progress, outcome: CommandOutcome, why: str) -> CommandResult:
+    """The result of a command that must not be written now. Where it was written before, the PLC may have executed it, and forgot that
+    it did when it started anew: then nobody can say that it was held back."""
+    if not progress.may_be_executed:
+        return result_of(command, progress, outcome, detail=why)
+    detail = (
+        f"it was written, the PLC does not know its answer any more, and it must not be written again: {outcome}, {why}"
+    )
+    return result_of(command, progress, CommandOutcome.NOT_ACKNOWLEDGED, detail=detail)
 
 
 def given_up(command: Command, progress: Progress, why: str) -> CommandResult:

@@ -1,13 +1,14 @@
 """Which of a PLC's variables are the ones that a station needs: a proposal of `nodes` for the plant file.
 
 A variable whose identifier is the default one is it. Else one whose name is the default's, in the same group (`Arrivals`,
-`Mailbox`, ...) and, where there are several, under the station's name. What stays ambiguous is not guessed but listed.
+`Mailbox`, ...) and, where there are several, under the station's name. What stays ambiguous is not guessed but listed, and so is
+what may be another station's: it lies under one's name, or not under this station's where others of its variables do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -29,12 +30,20 @@ class Mapped:
     candidates: tuple[Variable, ...] = ()
 
 
-def propose(variables: Sequence[Variable], *, station: str) -> list[Mapped]:
-    """One entry per key of `nodes`, in its order."""
+def propose(variables: Sequence[Variable], *, station: str, others: Collection[str] = ()) -> list[Mapped]:
+    """One entry per key of `nodes`, in its order. `others` are the plant's other stations."""
     words = {variable.identifier: _words(variable) for variable in variables}
     defaults = station_nodes(PlcNodes(), station)
+    own = {
+        identifier
+        for identifier, each in words.items()
+        if _names(station, each) and not _of_longer(station, others, each)
+    }
+    foreign = {identifier for identifier, each in words.items() if any(_names(other, each) for other in others)} - own
+    certain = own or words.keys() - foreign
     return [
-        _mapped(key, getattr(defaults, key), variables, words, station=station) for key in PlcNodes.__struct_fields__
+        _mapped(key, getattr(defaults, key), variables, words, station=station, certain=certain)
+        for key in PlcNodes.__struct_fields__
     ]
 
 
@@ -55,7 +64,13 @@ def as_yaml(mapped: Sequence[Mapped], *, station: str) -> str:
 
 
 def _mapped(
-    key: str, default: str, variables: Sequence[Variable], words: dict[str, list[str]], *, station: str
+    key: str,
+    default: str,
+    variables: Sequence[Variable],
+    words: dict[str, list[str]],
+    *,
+    station: str,
+    certain: Collection[str],
 ) -> Mapped:
     exact = next((variable for variable in variables if variable.identifier == default), None)
     if exact is not None:
@@ -66,11 +81,10 @@ def _mapped(
         for variable in variables
         if words[variable.identifier][-1] == name and all(part in words[variable.identifier] for part in group)
     ]
-    if len(fitting) > 1:
-        of_station = [variable for variable in fitting if set(_split(station)) <= set(words[variable.identifier])]
-        fitting = of_station or fitting
-    if len(fitting) == 1:
-        return Mapped(key=key, default=False, variable=fitting[0])
+    chosen = [variable for variable in fitting if variable.identifier in certain]
+    if len(chosen) == 1:
+        return Mapped(key=key, default=False, variable=chosen[0])
+    fitting = chosen or fitting
     last = {variable.identifier: words[variable.identifier][-1] for variable in variables}
     near = fitting or [
         variable
@@ -79,6 +93,16 @@ def _mapped(
         if last[variable.identifier] == close
     ]
     return Mapped(key=key, default=False, variable=None, candidates=tuple(near[:MOST_CANDIDATES]))
+
+
+def _names(station: str, words: Collection[str]) -> bool:
+    """`aoi-1`, `AOI_1` and `Aoi1` are one name."""
+    return set(_split(station)) <= set(words) or _joined(station) in words
+
+
+def _of_longer(station: str, others: Collection[str], words: Collection[str]) -> bool:
+    """Whether the words name another station, whose name only holds this one's (`aoi` and `aoi-2`)."""
+    return any(set(_split(station)) < set(_split(other)) and _names(other, words) for other in others)
 
 
 def _words(variable: Variable) -> list[str]:

@@ -162,6 +162,19 @@ class OpcUaSession:
             if granted.refused:
                 raise NodeFault(f"PLC {self._plc.name}, node {identifier} cannot be watched: {granted.refused}")
 
+    async def mirror(self, identifiers: Sequence[str], told: dict[str, Reading]) -> None:
+        """Keeps `told` at the newest value of each node, as the PLC publishes them. Nodes that it refuses to watch stay out of it."""
+
+        def take(publication: Publication) -> None:
+            for report in publication.reports:
+                told[identifiers[report.item]] = Reading(report.value, "Good" if report.good else str(report))
+
+        interval_ms = self._plc.publishing_interval_ms
+        subscription = await self.subscribe(interval_ms, take)
+        await self.monitor(
+            subscription, [Monitored(item, node, interval_ms, 1) for item, node in enumerate(identifiers)]
+        )
+
     async def subscribe(self, publishing_ms: float, told: Callable[[Publication], None]) -> Subscription:
         """A subscription whose publications, signs of life included, go to `told`. Whatever ends it loses the session."""
         return await self._asked(self._subscriptions.create(publishing_ms, told))

@@ -26,7 +26,7 @@ from schemas.topics import PLC_EVENTS
 REMEMBERED = 4096
 GO_ON_AFTER_S = 5.0
 """How long a start asks a broker that is away what was told before."""
-MOMENTARY = ("arrivals_missed", "departures_missed", "double_trigger")
+MOMENTARY = ("arrivals_missed", "departures_missed", "double_trigger", "double_departure", "departure_without_part")
 """Faults that are no state: each says something of its own."""
 
 
@@ -37,7 +37,7 @@ class StationHistory:
     """
 
     def __init__(self) -> None:
-        self._told: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
         self._session_of: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._last_arrival = ("", 0)
         self._line: tuple[str, str] | None = None
@@ -68,7 +68,7 @@ class StationHistory:
             if isinstance(event, PartArrived):
                 self._last_arrival = (event.plc_session, event.trigger_count)
                 _remember(self._session_of, (event.part_id, event.visit), event.plc_session)
-            _remember(self._told, self._key(event), event.trigger_count if isinstance(event, PartArrived) else 0)
+            _remember(self._told, self._key(event), _moment(event))
 
     def missed_before(self, event: PlcEvent) -> int:
         """How many arrivals of the same PLC session lie between the last one noted and `event`."""
@@ -80,15 +80,25 @@ class StationHistory:
         return max(0, event.trigger_count - count - 1) if follows else 0
 
     def is_double(self, event: PlcEvent) -> bool:
-        """Whether the PLC triggered a second time for a part and visit that are told already, in the same session."""
-        told = self._told.get(self._key(event)) if isinstance(event, PartArrived) else None
-        return told is not None and isinstance(event, PartArrived) and told != event.trigger_count
+        """Whether the PLC tells a second time that a part and visit came or left, in the same session, and not the same ring entry again.
+
+        A PLC that began anew under its old session counts from 1 again: the entry's time tells it from one that was read before.
+        """
+        if not isinstance(event, PartArrived | PartLeft):
+            return False
+        told = self._told.get(self._key(event))
+        return told is not None and told != _moment(event)
 
     def _key(self, event: PartArrived | PartLeft | RejectConfirmed) -> tuple[str, str]:
         if isinstance(event, PartArrived):
             return event.plc_session, event.id
         # a part leaves in the session in which it came last
         return self._session_of.get((event.part_id, event.visit), ""), event.id
+
+
+def _moment(event: PartArrived | PartLeft | RejectConfirmed) -> tuple[int, int]:
+    """What tells two entries of a ring apart that name the same part: trigger count (0 of a departure) and the PLC's time."""
+    return (event.trigger_count if isinstance(event, PartArrived) else 0), event.occurred_at_ns
 
 
 def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from prometheus_client import Gauge
-
 from gateways.arrivals import Arrival, Departure, RingNews, part_id_of
 from gateways.handshake import StationHandshake
 from gateways.outbox import Fate
 from gateways.plc_history import StationHistory
 from gateways.publisher import RecordPublisher
+from gateways.station_metrics import StationMetrics
 from schemas.plant import Plant
 from schemas.plc_events import (
     LineMode,
@@ -30,6 +29,7 @@ from schemas.topics import PLC_EVENTS
 WAITING_EVENTS = 20_000
 """Events kept in memory until they are on the topic or on disk: about an hour at 2 parts a second, a few MB."""
 
+A_NEW_START = "a PLC that starts anew has to begin a new Session"
 OPEN_EVENTS = 1_000
 """Of them, those that the publisher may have and whose fate is open."""
 
@@ -45,7 +45,7 @@ class StationReport:
         publisher: RecordPublisher,
         stage: Stage,
         handshake: StationHandshake,
-        writes_allowed: Gauge,
+        metrics: StationMetrics,
     ) -> None:
         self._station = station
         self._handshake = handshake
@@ -57,7 +57,8 @@ class StationReport:
         self._untold = 0
         self._all_told = asyncio.Event()
         self._said: dict[str, object] = {"writes_forbidden": True}  # a PLC that allows writes has no news
-        self._writes_allowed = writes_allowed
+        self._writes_allowed = metrics.writes_allowed.labels(station)
+        self._told_before = metrics.told_before.labels(station)
 
     async def run(self, history: StationHistory) -> None:
         """Publishes what is not in `history`; ends by cancellation."""
@@ -109,7 +110,12 @@ class StationReport:
         """Parts passed the gate."""
         if news.missed:
             await self._events.put(self._missed("departures_missed", news.missed))
+        nameless = [departure.count for departure in news.entries if not departure.part_id]
+        if nameless:
+            await self._events.put(self._departure_without_part(nameless))
         for departure in news.entries:
+            if not departure.part_id:
+                continue
             place = f"{self._station}/{departure.part_id}/{departure.visit}"
             await self._events.put(
                 PartLeft(
@@ -205,8 +211,10 @@ class StationReport:
         if history.is_news(event):
             missed = history.missed_before(event)
             return [self._missed("arrivals_missed", missed), event] if missed else [event]
-        if isinstance(event, PartArrived) and history.is_double(event):
+        if history.is_double(event):
             return [self._double(event)]
+        if isinstance(event, PartArrived | PartLeft | RejectConfirmed):
+            self._told_before.inc()
         return []
 
     def _told(self, fate: Fate) -> None:
@@ -220,11 +228,23 @@ class StationReport:
         """Entries that the PLC's ring dropped before they were read: said on the topic, for nobody else can know of them."""
         return self._moment(code, f"{count} dropped out of the PLC's ring before they were read")
 
-    def _double(self, event: PartArrived) -> PlcFault:
-        """A second trigger for a part that is told already: it gets no second verdict, and the PLC's fail-safe decides."""
-        detail = f"trigger {event.trigger_count} names {event.part_id}, visit {event.visit}, once more"
-        self._handshake.fail(HandshakeCode.DOUBLE_TRIGGER, detail)
-        return self._moment("double_trigger", detail)
+    def _double(self, event: PlcEvent) -> PlcFault:
+        """A part that is told already comes or leaves once more: it gets no second verdict, and the PLC's fail-safe decides."""
+        if isinstance(event, PartArrived):
+            detail = (
+                f"trigger {event.trigger_count} names {event.part_id}, visit {event.visit}, once more; {A_NEW_START}"
+            )
+            self._handshake.fail(HandshakeCode.DOUBLE_TRIGGER, detail)
+            return self._moment("double_trigger", detail)
+        return self._moment("double_departure", f"{event.id} once more, at another time; {A_NEW_START}")
+
+    def _departure_without_part(self, counts: list[int]) -> PlcFault:
+        """Nobody can say which part left: no confirmed reject, no wrong lane is seen of it."""
+        return self._moment(
+            "departure_without_part",
+            f"departures {counts[0]} to {counts[-1]}: {len(counts)} without a part id; expected that of the part's arrival, or, of a "
+            f"part without a serial, Mailbox.PartId or `{self._station}:<Session>:<trigger count>`",
+        )
 
     def _moment(self, code: str, detail: str) -> PlcFault:
         """A fault that is over when it is told."""

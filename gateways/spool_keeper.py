@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 from gateways.given_up import manifests_of, subject_of
 from gateways.outbox import Fate, ForSpool, Item, Outbox
@@ -55,7 +57,8 @@ class SpoolKeeper:
         self._unsynced: list[Item] = []
         self._next_sync_s = self._next_look_s = self._next_try_s = 0.0
         self._damaged = 0
-        self._half_named: dict[Path, int] = {}  # files given up, and how many of their manifests have no fate
+        self._half_named: dict[Path, tuple[GivenUp, int]] = {}  # and how many manifests of each have no fate
+        self._fates: SimpleQueue[Path] = SimpleQueue()  # from the loop's thread: a manifest of this file has its own
         self._finishing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
 
@@ -145,6 +148,7 @@ class SpoolKeeper:
         self._stage.emit(Noticed(what="spool_not_written", subject=str(self._spool.folder), detail=repr(error)))
 
     def _hold_bounds(self, *, more_bytes: int = 0) -> None:
+        self._forget_named()
         while (
             not self._half_named
             and (given_up := self._spool.give_up(now_ns=time.time_ns(), more_bytes=more_bytes)) is not None
@@ -168,9 +172,9 @@ class SpoolKeeper:
             self._spool.kept.sync()
         except OSError as error:
             self._failed(error, time.monotonic())
-            self._half_named[given_up.path] = len(manifests)
+            self._half_named[given_up.path] = (given_up, len(manifests))
             for manifest in manifests:
-                self._submit(manifest, partial(self._named, given_up))
+                self._submit(manifest, partial(self._named, given_up.path))
         else:
             self._spool.forget(given_up)
 
@@ -180,14 +184,24 @@ class SpoolKeeper:
         self._spool.append(envelope, encoded.value, droppable=False, freed_bytes=freed_bytes)
         self._in.labels(MANIFESTS.name).inc()
 
-    def _named(self, given_up: GivenUp, fate: Fate) -> None:
+    def _named(self, path: Path, fate: Fate) -> None:
         """On the loop's thread. With another fate the file stays, and the next life names it."""
-        if fate not in (Fate.ACKNOWLEDGED, Fate.SPOOLED):
-            return
-        self._half_named[given_up.path] -= 1
-        if not self._half_named[given_up.path]:
-            self._spool.forget(given_up)
-            del self._half_named[given_up.path]
+        if fate in (Fate.ACKNOWLEDGED, Fate.SPOOLED):
+            self._fates.put(path)
+            if self._finishing.is_set() and not self._thread.is_alive():
+                with suppress(OSError):  # the next life names it once more
+                    self._forget_named()
+
+    def _forget_named(self) -> None:
+        """Lets go of the files whose manifests all have their fate; at once of those that have none (readings)."""
+        while not self._fates.empty():
+            path = self._fates.get()
+            given_up, open_manifests = self._half_named[path]
+            self._half_named[path] = (given_up, open_manifests - 1)
+        for path, (given_up, open_manifests) in list(self._half_named.items()):
+            if not open_manifests:
+                self._spool.forget(given_up)
+                del self._half_named[path]
 
     def _show(self) -> None:
         damaged = self._spool.kept.damaged + self._spool.droppable.damaged

@@ -5,6 +5,9 @@ from __future__ import annotations
 from schemas.message import Message
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, VerdictValue
 
+PERSON_SIGNAL = "a person"
+"""The signal of a stop that people ask for or approve. Two names are typed as easily as one, so people do not count twice."""
+
 
 class Command(Message, frozen=True, kw_only=True):
     """A write to a PLC, as a transaction.

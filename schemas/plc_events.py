@@ -76,8 +76,10 @@ class LineStateChanged(Message, tag_field="kind", tag="line_state", frozen=True,
 class PlcFault(Message, tag_field="kind", tag="fault", frozen=True, kw_only=True):
     """Something the PLC or its gateway noticed: `code` from a short list: `plc_away`, `heartbeat_lost`,
     `early_trigger` (a part came while TriggerReady was false), `unknown_next_recipe` (the PLC announces what the plant file does not know),
+    `writes_forbidden`, `error_text_refused` (the PLC refuses the text of ErrorText),
     and, as moments that are over when they are told (`cleared`), `arrivals_missed` and `departures_missed`: entries that left the
-    PLC's ring before they were read, and `double_trigger`: a part and visit that were told already."""
+    PLC's ring before they were read, `double_trigger` and `double_departure`: a part and visit that were told already, and
+    `departure_without_part`: nobody can say which part left."""
 
     station: str
     code: str

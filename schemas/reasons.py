@@ -101,6 +101,7 @@ class CommandOutcome(StrEnum):
     DRY_RUN = "dry_run"
     INTERLOCKED = "interlocked"
     SWITCHED_OFF = "switched_off"
+    PART_LEFT = "part_left"
 
 
 class PlcAnswer(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.alert_rules import DefectRateRule, PlcHeartbeatRule
+from schemas.commands import PERSON_SIGNAL
 from schemas.plant import Plant
 from schemas.plant_limits import LEAST_MS
 from schemas.plant_yaml import Finding
@@ -57,7 +58,7 @@ def _can_set(plant: Plant, parameter: str) -> bool:
 def _lonely_stops(plant: Plant) -> Iterator[Finding]:
     """Line stops that wait for a second signal which no rule ever gives."""
     stops = {
-        index: (*rule.signals, *(["a person"] if rule.approval else []))
+        index: (*rule.signals, *([PERSON_SIGNAL] if rule.approval else []))
         for index, rule in enumerate(plant.alerts)
         if rule.action == "stop_line"
     }

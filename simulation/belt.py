@@ -12,7 +12,7 @@ from simulation.cameras import CameraServer
 from simulation.pictures import PartPictures, PhotoStudio
 from simulation.plc import PlcServer
 from simulation.scenario import PlannedPart, comes_back
-from simulation.station import Arrival, Departure, Request, Station, StationRefuses
+from simulation.station import Answer, Arrival, Departure, Request, Station, StationRefuses
 from simulation.truth import Truth
 
 LOOK_AHEAD_PARTS = 8
@@ -97,6 +97,10 @@ class Belt:
         """No new part comes any more; those under repair do, and then it is finished."""
         self._new = iter(())
         self._ahead.clear()
+
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        """Writes down what stood in the mailbox, and the PLC's answer."""
+        self._truth.asked(request, answer)
 
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """Writes down what the PLC carried out."""

@@ -6,7 +6,7 @@ from asyncua import ua
 
 from schemas.errors import Fatal
 from simulation.plc import Method, PlcServer
-from simulation.station import Departure, Request, Station, StationRefuses
+from simulation.station import Answer, Departure, Request, Station, StationRefuses
 from simulation.truth import Truth
 
 _STRING, _UINT32, _BOOLEAN = ua.VariantType.String, ua.VariantType.UInt32, ua.VariantType.Boolean
@@ -23,6 +23,9 @@ class Feeder:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._station = station
         self._truth = truth
+
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        self._truth.asked(request, answer)
 
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         self._truth.executed(request, at_ns)

@@ -5,6 +5,7 @@ the ring's count, so a reader that sees the count finds the entry.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
@@ -21,6 +22,9 @@ from simulation.station import Answer, Arrival, Departure, Request, Scan, Statio
 
 CYCLE_S = 0.010
 HEARTBEAT_S = 0.100
+STILL_BEATS = 3
+STILL_AT_LEAST_S = 1.0
+"""So long the gateway's heartbeat may stand still: then its TriggerReady is not believed (docs/connect-a-station.md)."""
 
 _UINT16, _UINT32, _INT16, _INT64 = (
     ua.VariantType.UInt16,
@@ -92,6 +96,9 @@ Method = Callable[..., Awaitable[list[ua.Variant]]]
 class Observer(Protocol):
     """Who is told what the PLC did, in the cycle in which it did it."""
 
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        """A command stood in the mailbox, whatever became of it."""
+
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """A command was carried out."""
 
@@ -138,6 +145,8 @@ class PlcServer:
         self._server = Server()
         self._nodes: dict[tuple[str, str], ua.NodeId] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._gateway_beat: dict[str, Any] = dict.fromkeys(self._stations, 0)
+        self._gateway_beat_s = dict.fromkeys(self._stations, -math.inf)  # monotonic: when it moved last
 
     async def __aenter__(self) -> Self:
         self._server.set_endpoint(self._plc.endpoint)
@@ -192,13 +201,13 @@ class PlcServer:
 
         A gateway that was ready for nothing before, or does not say for what, is not waited for.
         """
-        waits = self._read_if_there(station, "trigger_ready") and self._read_if_there(station, "ready_recipe")
+        waits = self._trigger_ready(station) and self._read_if_there(station, "ready_recipe")
         await self._select(station, recipe)
         if not waits:
             return
         give_up_s = time.monotonic() + within_s
         while time.monotonic() < give_up_s:
-            if self._read(station, "trigger_ready") and self._read(station, "ready_recipe") == recipe:
+            if self._trigger_ready(station) and self._read(station, "ready_recipe") == recipe:
                 return
             await asyncio.sleep(CYCLE_S)
 
@@ -209,9 +218,15 @@ class PlcServer:
     async def until_trigger_ready(self, station: str) -> None:
         """Returns when the gateway says that parts may come; at once where the plant file has no node for it."""
         while (station, "trigger_ready") in self._nodes:
-            if self._read(station, "trigger_ready"):
+            if self._trigger_ready(station):
                 return
             await asyncio.sleep(CYCLE_S)
+
+    def _trigger_ready(self, station: str) -> bool:
+        """TriggerReady, as a PLC has to read it: a gateway whose heartbeat stands still takes nothing back that it said."""
+        still_s = time.monotonic() - self._gateway_beat_s[station]
+        lost = still_s > max(STILL_AT_LEAST_S, STILL_BEATS * self._plc.heartbeat_ms / 1000)
+        return bool(self._read_if_there(station, "trigger_ready")) and not lost
 
     async def allow_writes(self, station: str, *, allowed: bool) -> None:
         """Turns the kill switch: the bit with which the PLC forbids the gateway's commands."""
@@ -280,11 +295,20 @@ class PlcServer:
         due = time.monotonic()
         while True:
             for station in self._stations.values():
+                self._hear_gateway(station.name)
                 now_ns = time.time_ns()
-                done = station.scan(self._mailbox(station), now_ns=now_ns)
+                request = self._mailbox(station)
+                done = station.scan(request, now_ns=now_ns)
+                if request is not None and done.answer is not None:
+                    self._observer.asked(station, request, done.answer)
                 await self._publish(station, done, now_ns)
             due = max(due + CYCLE_S, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
+
+    def _hear_gateway(self, station: str) -> None:
+        beat = self._read(station, "gateway_heartbeat")
+        if beat != self._gateway_beat[station]:
+            self._gateway_beat[station], self._gateway_beat_s[station] = beat, time.monotonic()
 
     async def _beat(self) -> None:
         beat = 0

@@ -1,4 +1,4 @@
-"""The truth of a simulated run as JSON lines: which parts had which defects, what the PLC executed, where parts went.
+"""The truth of a simulated run as JSON lines: which parts had which defects, what the PLC was asked and executed, where parts went.
 
 No stage reads it; the summary compares it with the verdicts.
 """
@@ -11,7 +11,7 @@ from typing import Any, Self, TextIO
 
 from schemas.errors import ConfigurationError
 from simulation.pictures import TakenDefect
-from simulation.station import Arrival, Departure, Request
+from simulation.station import Answer, Arrival, Departure, Request
 
 
 class Truth:
@@ -50,6 +50,20 @@ class Truth:
             recipe=arrival.recipe,
             at_ns=arrival.at_ns,
             defects=None if defects is None else [_row(defect) for defect in defects],
+        )
+
+    def asked(self, request: Request, answer: Answer) -> None:
+        """A command stood in the PLC's mailbox, and this was its answer: refused ones are written down, too."""
+        self._write(
+            "asked",
+            command_id=request.command_id,
+            part_id=request.part_id,
+            visit=request.visit,
+            kind=request.kind,
+            at_ns=answer.at_ns,
+            valid_until_ns=request.valid_until_ns,
+            sequence=request.sequence,
+            result=answer.result,
         )
 
     def executed(self, request: Request, at_ns: int) -> None:

@@ -12,14 +12,19 @@ from typing import Any
 
 from benchmarks.chaos_floor.recovery import Part, is_decided
 from cli.truth import TruthFile
+from gateways.interlocks import OF_A_PART
 from schemas.commands import Command, CommandResult
 from schemas.plant import Plant
 from schemas.plc_events import PartArrived
-from schemas.reasons import CommandKind, VerdictValue
+from schemas.reasons import CommandKind, CommandOutcome, VerdictValue
 from schemas.topics import COMMAND_RESULTS, COMMANDS, PLC_EVENTS, VERDICTS
 from schemas.verdicts import Verdict
 from topologies.topic_reader import read_topics
 
+ON_THE_WAY_S = 0.1
+"""From the gateway's last look at the validity until the PLC's cycle reads the mailbox."""
+KNOWN_WITHIN_S = 0.5
+"""From a part's departure until the gateway, which shares two cores with the whole line here, knows of it and has looked."""
 UNTOLD_WITHIN_S = 2.0
 """A part may be known to nobody else only where its PLC was killed so soon after its arrival."""
 
@@ -95,6 +100,31 @@ def stale_commands(truth: TruthFile, *, gate_after_ms: int) -> list[str]:
         if arrived_ns is not None and row["at_ns"] >= arrived_ns + gate_after_ms * 1_000_000:
             broken.append(f"{row['command_id']}: executed when its part had passed the gate")
     return broken
+
+
+def stale_commands_sent(truth: TruthFile, *, gate_after_ms: int) -> list[str]:
+    """Commands that reached the PLC, by its clock, after their validity, or over `KNOWN_WITHIN_S` after their part had passed the gate.
+
+    Whatever the PLC made of them: a machine that checks nothing would have executed them.
+    """
+    broken = []
+    for row in truth.asked:
+        late_s = (row["at_ns"] - row["valid_until_ns"]) / 1e9
+        if late_s > ON_THE_WAY_S:
+            broken.append(f"{row['command_id']}: reached the PLC {late_s:.3f} s after its validity")
+        arrived_ns = truth.arrived_at_ns.get((row["part_id"], row["visit"]))
+        if row["kind"] not in OF_A_PART or arrived_ns is None:
+            continue
+        past_s = (row["at_ns"] - arrived_ns) / 1e9 - gate_after_ms / 1000
+        if past_s > KNOWN_WITHIN_S:
+            broken.append(f"{row['command_id']}: reached the PLC {past_s:.3f} s after its part had passed the gate")
+    return broken
+
+
+def refused_as_late(topics: OnTopics) -> int:
+    """Commands that the PLC itself had to refuse as expired or of no part that it holds, by the results on the topic."""
+    late = (CommandOutcome.REFUSED_EXPIRED, CommandOutcome.REFUSED_UNKNOWN_PART)
+    return sum(topics.outcomes[outcome.value] for outcome in late)
 
 
 def parts_without_one_verdict(topics: OnTopics) -> list[str]:

@@ -9,12 +9,21 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.chaos_floor.accounts import parts_never_told, parts_without_one_verdict, stale_commands, wrong_commands
+from benchmarks.chaos_floor.accounts import (
+    parts_never_told,
+    parts_without_one_verdict,
+    refused_as_late,
+    stale_commands,
+    stale_commands_sent,
+    wrong_commands,
+)
 from benchmarks.chaos_floor.floor_run import FloorRecord
 from benchmarks.chaos_floor.recovery import Recovery, recoveries
 from benchmarks.results_file import Row
 
 NORMAL_WITHIN_S = 5.0
+LATE_PER_PULL = 0.1
+"""A part may pass the gate while its command is on the way; such a command is for the PLC to refuse, and has to be rare."""
 MOST_LINES = 50
 SEEN_OTHERWISE = ("PLC restarted", "wrong namespace", "gateway killed")
 """Kinds that a part need not show: the process has another id before their cause ends."""
@@ -28,6 +37,7 @@ def broken_rules(record: FloorRecord) -> dict[str, list[str]]:
     return {
         "wrong commands executed": wrong_commands(truth, topics),
         "stale commands executed": stale_commands(truth, gate_after_ms=station.gate_after_ms),
+        "stale commands sent": stale_commands_sent(truth, gate_after_ms=station.gate_after_ms),
         "parts told without exactly one verdict": parts_without_one_verdict(topics),
         "parts not told by a PLC that lived on": parts_never_told(truth, topics, killed_at_ns=record.killed_at_ns),
         "differences in the ledger": [str(item) for item in record.outcome.report["ledger"]["differences"]],
@@ -52,6 +62,12 @@ def rows_of(record: FloorRecord, *, asked_for: int) -> list[Row]:
     return [
         Row(name="pulls", value=len(found), unit="pulls", at_least=asked_for),
         *(Row(name=name, value=len(lines), unit="", at_most=0) for name, lines in broken_rules(record).items()),
+        Row(
+            name="commands refused by the PLC as unknown or expired",
+            value=refused_as_late(record.topics),
+            unit="commands",
+            at_most=round(LATE_PER_PULL * asked_for),
+        ),
         Row(name="ledger balanced", value=int(report["ledger"]["balanced"]), unit="", at_least=1),
         Row(name="pulls after which it was not normal within 5 s", value=len(late), unit="pulls", at_most=0),
         *(

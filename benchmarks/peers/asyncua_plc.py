@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class _Mailbox:
         if sequence != self._read("ack_sequence"):
             await self._write("ack_result", ACCEPTED)
             await self._write("ack_command_id", self._read("command_id"))
+            await self._write("ack_time_ns", time.time_ns())
             await self._write("ack_sequence", sequence)
 
     def _read(self, role: str) -> Any:

@@ -22,7 +22,7 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import CATALOGUE
 from simulation.plc import PlcServer
-from simulation.station import Arrival, Departure, Request
+from simulation.station import Answer, Arrival, Departure, Request
 from simulation.station import Station as Program
 from topologies.topic_admin import ensure_topics
 
@@ -184,6 +184,9 @@ class Floor:
     async def __aexit__(self, *error: object) -> None:
         await self.cable.cut()
         await self.server.__aexit__(None, None, None)
+
+    def asked(self, station: Program, request: Request, answer: Answer) -> None:
+        pass
 
     def executed(self, station: Program, request: Request, at_ns: int) -> None:
         self.executed_requests.append(request)

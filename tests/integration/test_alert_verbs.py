@@ -127,7 +127,7 @@ async def test_an_approved_action_is_carried_out_by_the_machine_once_and_not_wit
         (command,) = await read_to_end(settings, plant, COMMANDS)
         assert command.id.startswith(f"alert/{raised()[1].episode}/")
         assert [item.command_id for item in floor.executed_requests] == [command.id]
-    assert (command.kind, command.signals) == (CommandKind.STOP_LINE, ("verdicts", "person keller"))
+    assert (command.kind, command.signals) == (CommandKind.STOP_LINE, ("verdicts", "a person"))
     (result,) = await read_to_end(settings, plant, COMMAND_RESULTS)
     assert result.outcome is CommandOutcome.ACKNOWLEDGED
     assert "alert_approved" in {event.action for event in await read_to_end(settings, plant, AUDIT)}

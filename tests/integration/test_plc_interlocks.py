@@ -90,21 +90,49 @@ async def test_commands_stay_within_their_interlocks_and_every_one_is_told_and_a
             assert [item.command_id for item in floor.executed_requests] == ["speed/1", "stop/2"]
             assert counted(stage, "commands_total", outcome="interlocked") == 3
 
+            await ask(
+                command("speed/4", CommandKind.SPEED, value=9999.0),
+                command("reject/2", CommandKind.REJECT, part_id="p1", visit=1),
+                command("stop/3", CommandKind.STOP_LINE, signals=("verdicts",)),
+            )
+            stands = [floor.value(role) for role in ("command_id", "command_kind", "command_value")]
+            assert stands == ["stop/2", "stop_line", 0.0], "nothing of what was refused is in the PLC"
+
             await floor.set("writes_allowed", False)
             await until(lambda: counted(stage, "writes_allowed", station=STATION) == 0, "the switch is seen")
             beat = floor.value("gateway_heartbeat")
             (forbidden,) = await ask(verdict("p1"))
             assert forbidden.outcome is CommandOutcome.SWITCHED_OFF
             await until(lambda: floor.value("gateway_heartbeat") > beat, "the heartbeat goes on")
+            assert floor.value("command_id") == "stop/2"
             await floor.set("writes_allowed", True)
             (allowed,) = await ask(msgspec.structs.replace(verdict("p1"), id="verdict/again"))
             assert allowed.outcome is CommandOutcome.ACKNOWLEDGED
             await until(lambda: counted(stage, "writes_allowed", station=STATION) == 1, "the switch is seen again")
         audited = {event.subject: event.detail for event in await read_to_end(settings, plant, AUDIT)}
         assert audited.keys() == {
-            "speed/1", "speed/2", "speed/3", "reject/1", "stop/1", "stop/2", "verdict/p1", "verdict/again",
+            "speed/1", "speed/2", "speed/3", "speed/4", "reject/1", "reject/2", "stop/1", "stop/2", "stop/3",
+            "verdict/p1", "verdict/again",
         }  # fmt: skip
         assert audited["speed/1"].startswith(f"speed = 25 to {STATION}: acknowledged")
         assert "verdicts" in audited["stop/1"]
         faults = [event for event in await read_to_end(settings, plant, PLC_EVENTS) if isinstance(event, PlcFault)]
         assert [event.cleared for event in faults if event.code == "writes_forbidden"] == [False, True]
+
+
+async def test_a_part_that_has_left_gets_no_command_any_more(
+    settings: KafkaSettings, unique_prefix: str, tmp_path: Path
+) -> None:
+    async with Floor(gate_after_ms=100) as floor:
+        plant = floor_plant(unique_prefix, plc=floor.plc)
+        await make_topics(plant, settings)
+        ask = Asked(settings, plant)
+        await floor.arrive("p1")
+        await until(lambda: floor.value("departure_count") == 1, "it leaves before a gateway is there")
+        async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path):
+            verdict_of_p1, reject = await ask(
+                verdict("p1"), command("reject/1", CommandKind.REJECT, part_id="p1", visit=1)
+            )
+            assert (verdict_of_p1.outcome, verdict_of_p1.sequence) == (CommandOutcome.PART_LEFT, -1)
+            assert reject.outcome is CommandOutcome.PART_LEFT
+            assert floor.value("command_id") == ""

@@ -47,6 +47,12 @@ def challenged(plant: Plant) -> Plant:
     return msgspec.structs.replace(plant, lines=(msgspec.structs.replace(line, stations=(proving,)),))
 
 
+async def say_ready(peer: Peer) -> None:
+    """As a gateway does: its heartbeat moves, and TriggerReady is true."""
+    await peer.node("gateway_heartbeat").write_value(ua.Variant(1, ua.VariantType.UInt32))
+    await peer.node("trigger_ready").write_value(ua.Variant(True, ua.VariantType.Boolean))
+
+
 @asynccontextmanager
 async def running(
     plant: Plant, truth: Path, *, parts: int, fed: bool = False, live: bool = False
@@ -125,7 +131,7 @@ async def test_the_known_bad_board_comes_first_and_is_not_repaired(demo: Plant, 
 async def test_a_live_plant_feeds_at_trigger_ready_and_does_not_end(demo: Plant, tmp_path: Path) -> None:
     async with running(demo, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
         assert await peer.call("Simulation", "Status") == [0, 0, False]
-        await peer.node("trigger_ready").write_value(ua.Variant(True, ua.VariantType.Boolean))
+        await say_ready(peer)
 
         async def came(count: int) -> bool:
             fed, _, finished = await peer.call("Simulation", "Status")
@@ -162,7 +168,7 @@ async def test_the_plc_says_how_many_sessions_it_holds(demo: Plant, tmp_path: Pa
 async def test_the_next_product_is_announced_before_it_is_selected(demo: Plant, tmp_path: Path) -> None:
     async with running(demo, tmp_path / "truth.jsonl", parts=7, live=True) as peer:
         assert await peer.read("recipe") == [demo.recipes[0].key], "the first one is there before any part"
-        await peer.node("trigger_ready").write_value(ua.Variant(True, ua.VariantType.Boolean))
+        await say_ready(peer)
         announced: set[str] = set()
 
         async def selected_as_announced() -> bool:

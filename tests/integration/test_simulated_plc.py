@@ -14,7 +14,7 @@ from schemas.errors import ConfigurationError
 from schemas.plant import Plc, PlcNodes
 from schemas.reasons import PlcAnswer
 from simulation.plc import PlcServer
-from simulation.station import HOLDS_AT_MOST, Arrival, Departure, Request, Station
+from simulation.station import HOLDS_AT_MOST, Answer, Arrival, Departure, Request, Station
 
 
 class Witness:
@@ -23,6 +23,10 @@ class Witness:
     def __init__(self) -> None:
         self.carried_out: list[tuple[Request, int]] = []
         self.departed: list[Departure] = []
+        self.answers: list[tuple[str, int]] = []
+
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        self.answers.append((request.command_id, answer.result))
 
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         self.carried_out.append((request, at_ns))
@@ -109,6 +113,7 @@ async def test_a_part_that_it_does_not_hold_is_refused(bench: Bench) -> None:
 async def test_an_expired_command_is_refused_and_never_executed(bench: Bench) -> None:
     await bench.arrive("p0")
     assert await bench.peer.command(1, command_valid_until_ns=time.time_ns() - 1) is PlcAnswer.EXPIRED
+    assert bench.witness.answers == [("c1", 3)], "who watches is told of it all the same"
     assert (await bench.departure()).by_fail_safe
     assert bench.witness.carried_out == []
 
@@ -210,3 +215,20 @@ async def test_a_taken_port_is_said_in_one_sentence(bench: Bench, plc: Plc) -> N
     with pytest.raises(ConfigurationError, match="choose another one"):
         async with PlcServer(plc=plc, stations=[station], observer=Witness()):
             pass
+
+
+async def test_trigger_ready_of_a_gateway_whose_heart_stands_still_is_not_believed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that was killed takes nothing back."""
+    monkeypatch.setattr("simulation.plc.STILL_AT_LEAST_S", 60.0)
+    await bench.peer.node("trigger_ready").write_value(ua.Variant(True, ua.VariantType.Boolean))
+    waiting = asyncio.create_task(bench.server.until_trigger_ready(STATION))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0.1)
+    await bench.peer.node("gateway_heartbeat").write_value(ua.Variant(1, UINT32))
+    await asyncio.wait_for(waiting, WAIT_S)
+    monkeypatch.setattr("simulation.plc.STILL_AT_LEAST_S", 0.0)
+    monkeypatch.setattr("simulation.plc.STILL_BEATS", 0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(bench.server.until_trigger_ready(STATION), 0.1)

@@ -21,13 +21,16 @@ from schemas.plant import CertificateLogin, Login, PasswordLogin, Plant, Plc
 from schemas.telemetry import Stage
 from simulation.plc import PlcServer
 from simulation.plc_security import PlcIdentity
-from simulation.station import Departure, Request, Station
+from simulation.station import Answer, Departure, Request, Station
 
 WAIT_S = 20
 
 
 class Nobody:
     """Takes no notice."""
+
+    def asked(self, station: Station, request: Request, answer: Answer) -> None:
+        pass
 
     def executed(self, station: Station, request: Request, at_ns: int) -> None:
         """Nothing."""

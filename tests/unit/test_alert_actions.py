@@ -86,8 +86,8 @@ def test_an_action_that_needs_approval_is_asked_for_and_not_carried_out() -> Non
     assert step.audit is not None
     assert (step.alert.action, step.alert.approval, step.alert.station) == ("stop_line", "required", "aoi")
     assert step.audit.action == "ask_stop_line"
-    command = command_of(step.alert, signals=(*RATE.signals, "person keller"), issued_at_ns=5 * S)
+    command = command_of(step.alert, signals=(*RATE.signals, "a person"), issued_at_ns=5 * S)
     assert (command.id, command.station, command.valid_until_ns) == (f"alert/{step.alert.episode}", "aoi", 15 * S)
     again = command_of(step.alert, signals=(), issued_at_ns=5 * S, approved_at_ns=5 * S)
     assert again.id == f"alert/{step.alert.episode}/{5 * S}"
-    assert command.signals == ("verdicts", "person keller")
+    assert command.signals == ("verdicts", "a person")

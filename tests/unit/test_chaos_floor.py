@@ -16,7 +16,9 @@ from benchmarks.chaos_floor.accounts import (
     OnTopics,
     parts_never_told,
     parts_without_one_verdict,
+    refused_as_late,
     stale_commands,
+    stale_commands_sent,
     wrong_commands,
 )
 from benchmarks.chaos_floor.papers import ENDED, GOOD, Papers
@@ -93,6 +95,7 @@ class Line:
                 "action": "reject", "at_ns": at_ns + SECOND_NS // 10, "valid_until_ns": command.valid_until_ns, "sequence": number + 1,
             }
         )  # fmt: skip
+        self.truth.asked.append({**self.truth.executed[-1], "result": 1})
         self.topics.add(
             PartArrived(
                 id=f"a/{part_id}",
@@ -118,6 +121,7 @@ class Line:
         rules = {
             "wrong": wrong_commands(self.truth, self.topics),
             "stale": stale_commands(self.truth, gate_after_ms=GATE_MS),
+            "sent stale": stale_commands_sent(self.truth, gate_after_ms=GATE_MS),
             "verdict": parts_without_one_verdict(self.topics),
             "told": parts_never_told(self.truth, self.topics, killed_at_ns=killed_at_ns),
         }
@@ -182,6 +186,35 @@ def test_a_command_for_a_part_past_the_gate_is_stale_however_long_it_is_valid(li
     line.topics.commands[row["command_id"]] = _valid_until(line.topics.commands[row["command_id"]], far_ns)
     row |= {"valid_until_ns": far_ns, "at_ns": BEGIN_NS + GATE_MS * 1_000_000}
     assert list(line.broken()) == ["stale"]
+
+
+@pytest.mark.parametrize(("late_s", "stale"), [(0.0, False), (0.09, False), (0.2, True), (20.0, True)])
+def test_a_command_that_comes_after_its_validity_was_sent_stale_although_the_plc_refuses_it(
+    line: Line, late_s: float, stale: bool
+) -> None:
+    row = line.truth.asked[0]
+    row |= {
+        "result": 3,
+        "valid_until_ns": BEGIN_NS + SECOND_NS,
+        "at_ns": BEGIN_NS + SECOND_NS + round(late_s * SECOND_NS),
+    }
+    assert list(line.broken()) == (["sent stale"] if stale else [])
+
+
+@pytest.mark.parametrize(("after_s", "stale"), [(1.9, False), (2.4, False), (2.6, True)])
+def test_a_command_for_a_part_that_is_gone_was_sent_stale_although_the_plc_refuses_it(
+    line: Line, after_s: float, stale: bool
+) -> None:
+    row = line.truth.asked[0]
+    row |= {"result": 2, "valid_until_ns": BEGIN_NS + 60 * SECOND_NS, "at_ns": BEGIN_NS + round(after_s * SECOND_NS)}
+    assert list(line.broken()) == (["sent stale"] if stale else [])
+
+
+def test_what_the_plc_had_to_refuse_as_late_is_counted(line: Line) -> None:
+    line.topics.outcomes.update(
+        ["refused_expired", "refused_unknown_part", "refused_state", "acknowledged", "part_left"]
+    )
+    assert refused_as_late(line.topics) == 2
 
 
 def test_a_part_that_was_told_has_one_verdict_and_a_repeated_record_is_the_same_one(line: Line) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.heartbeats import HeartbeatWatch
-from gateways.opcua_session import REQUEST_TIMEOUT_S, Reading
+from gateways.arrivals import Departure, RingNews
+from gateways.handshake import StationHandshake
+from gateways.heartbeats import HeartbeatWatch, exchange_heartbeats
+from gateways.opcua_session import REQUEST_TIMEOUT_S, NodeFault, PlcAway, Reading
+from gateways.outbox import Fate
 from gateways.plc_history import REMEMBERED, StationHistory
 from gateways.plc_link import pause_before
+from gateways.plc_report import StationReport
 from gateways.sampled_channel import why_unusable
+from gateways.station_metrics import StationMetrics
 from gateways.station_nodes import station_nodes, writable_nodes
-from schemas.plant import PlcNodes
+from schemas.plant import Plant, PlcNodes
 from schemas.plc_events import (
     LineMode,
     LineStateChanged,
@@ -25,9 +33,13 @@ from schemas.plc_events import (
     RecipeChanged,
     RejectConfirmed,
 )
+from schemas.reasons import HandshakeCode
+from schemas.telemetry import Stage
 
 
-def arrived(part_id: str, *, plc_session: str = "a", visit: int = 1, count: int = 1) -> PartArrived:
+def arrived(
+    part_id: str, *, plc_session: str = "a", visit: int = 1, count: int = 1, occurred_at_ns: int = 1
+) -> PartArrived:
     return PartArrived(
         id=f"s/{part_id}/{visit}/arrived",
         station="s",
@@ -36,12 +48,12 @@ def arrived(part_id: str, *, plc_session: str = "a", visit: int = 1, count: int 
         recipe="r@1",
         expected_views=(),
         trigger_count=count,
-        occurred_at_ns=1,
+        occurred_at_ns=occurred_at_ns,
         plc_session=plc_session,
     )
 
 
-def left(part_id: str) -> PartLeft:
+def left(part_id: str, *, occurred_at_ns: int = 1) -> PartLeft:
     return PartLeft(
         id=f"s/{part_id}/1/left",
         station="s",
@@ -49,7 +61,7 @@ def left(part_id: str) -> PartLeft:
         visit=1,
         lane="good",
         by_fail_safe=False,
-        occurred_at_ns=1,
+        occurred_at_ns=occurred_at_ns,
     )
 
 
@@ -186,3 +198,151 @@ def test_only_mailbox_handshake_and_heartbeat_are_ever_written() -> None:
 def test_a_plc_that_accepted_and_did_not_answer_is_asked_again_within_three_seconds(attempt: int) -> None:
     """So that the line is normal within 5 s of its return, however long it was away: the rest is for the session and TriggerReady."""
     assert REQUEST_TIMEOUT_S + pause_before(attempt) <= 3.0
+
+
+def test_a_plc_that_begins_anew_under_its_old_session_is_not_taken_for_what_was_told() -> None:
+    """Parts without a serial have the same names then, and the same counts."""
+    history = StationHistory()
+    for event in (arrived("s:a:1"), left("s:a:1")):
+        history.note(event)
+    for again, anew in (
+        (arrived("s:a:1"), arrived("s:a:1", occurred_at_ns=9)),
+        (left("s:a:1"), left("s:a:1", occurred_at_ns=9)),
+    ):
+        assert not history.is_news(anew)
+        assert history.is_double(anew)
+        assert not history.is_double(again), "the ring is read again after every start"
+    assert not history.is_double(left("s:a:2"))
+
+
+# --- what the station reports --------------------------------------------------------------------------------------
+
+
+class Published:
+    """In place of the publisher: what it was given is on the topic."""
+
+    def __init__(self) -> None:
+        self.events: list[PlcEvent] = []
+
+    def submit(self, _topic: object, _key: str, event: PlcEvent, *, tell: Callable[[Fate], None]) -> None:
+        self.events.append(event)
+        tell(Fate.ACKNOWLEDGED)
+
+
+def departure(count: int, part_id: str, *, at_ns: int = 5) -> Departure:
+    return Departure(
+        count=count,
+        part_id=part_id,
+        visit=1,
+        lane="reject",
+        by_fail_safe=False,
+        reject_confirmed=True,
+        occurred_at_ns=at_ns,
+    )
+
+
+async def reported(report: StationReport, published: Published) -> list[PlcEvent]:
+    running = asyncio.create_task(report.run(StationHistory()))
+    await asyncio.wait_for(report.settled(), 5)
+    running.cancel()
+    return published.events
+
+
+def station_report(published: Published, stage: Stage) -> StationReport:
+    return StationReport(
+        station="s",
+        plant=Plant(plant="p", lines=(), recipes=()),
+        publisher=published,  # type: ignore[arg-type]
+        stage=stage,
+        handshake=StationHandshake(station="s", recipes=()),
+        metrics=StationMetrics(stage),
+    )
+
+
+async def test_departures_that_name_no_part_are_a_fault_and_never_one_part_that_left_again_and_again() -> None:
+    published, stage = Published(), Stage("plc_gateway")
+    report = station_report(published, stage)
+    news = (departure(1, ""), departure(2, "p2"), departure(3, ""))
+    await report.left(RingNews("a", news, 0, True))
+    fault, gone, confirmed = await reported(report, published)
+    assert isinstance(fault, PlcFault)
+    assert (fault.code, fault.cleared) == ("departure_without_part", True)
+    assert fault.detail.startswith("departures 1 to 3: 2 without a part id; expected")
+    assert isinstance(gone, PartLeft)
+    assert isinstance(confirmed, RejectConfirmed)
+    assert (gone.part_id, confirmed.part_id) == ("p2", "p2")
+
+
+async def test_what_is_read_again_is_counted_and_what_is_told_twice_is_a_fault() -> None:
+    published, stage = Published(), Stage("plc_gateway")
+    report = station_report(published, stage)
+    for at_ns in (5, 5, 6):
+        await report.left(RingNews("a", (departure(1, "p1", at_ns=at_ns),), 0, True))
+    events = await reported(report, published)
+    assert [type(event) for event in events] == [PartLeft, RejectConfirmed, PlcFault]
+    assert isinstance(events[-1], PlcFault)
+    assert events[-1].code == "double_departure"
+    assert "a new Session" in events[-1].detail
+    counted = stage.registry.get_sample_value("linesight_plc_gateway_events_told_before_total", {"station": "s"})
+    assert counted == 3, "the departure once more, and the confirmation twice"
+
+
+# --- heartbeats ----------------------------------------------------------------------------------------------------
+
+NODES = station_nodes(PlcNodes(), "s")
+
+
+class Refuses:
+    """A PLC's nodes, one of which takes no text above 20 characters. `over` ends the exchange."""
+
+    lost = False
+
+    def __init__(self, *, beats: int, error_code: int = 0) -> None:
+        self.values: dict[str, Any] = {
+            NODES.plc_heartbeat: 0,
+            NODES.writes_allowed or "": True,
+            NODES.reset_count or "": 0,
+        }
+        self.values |= {NODES.gateway_heartbeat: 0, NODES.error_code or "": error_code, NODES.error_text or "": "kept"}
+        self._beats = beats
+
+    async def read(self, identifiers: Sequence[str]) -> list[Any]:
+        if self.values[NODES.gateway_heartbeat] >= self._beats:
+            raise PlcAway("the test is over")
+        return [self.values[identifier] for identifier in identifiers]
+
+    async def read_each(self, identifiers: Sequence[str]) -> list[Reading]:
+        return [Reading(value, "Good") for value in await self.read(identifiers)]
+
+    async def write(self, values: Mapping[str, Any]) -> None:
+        if len(values.get(NODES.error_text or "", "")) > 20:
+            raise NodeFault("BadOutOfRange")
+        self.values |= values
+
+
+async def test_a_text_that_the_plc_refuses_ends_no_session_and_is_told_once() -> None:
+    published, stage = Published(), Stage("plc_gateway")
+    report, handshake = station_report(published, stage), StationHandshake(station="s", recipes=())
+    handshake.fail(HandshakeCode.LOST_TRIGGER, "a text that is too long for it")
+    plc = Refuses(beats=4)
+    with pytest.raises(PlcAway):
+        await exchange_heartbeats(
+            plc, nodes=NODES, report=report, handshake=handshake, heartbeat_ms=1, observe=False  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert plc.values[NODES.gateway_heartbeat] == 4
+    assert plc.values[NODES.error_code or ""] == HandshakeCode.LOST_TRIGGER
+    faults = [event for event in await reported(report, published) if isinstance(event, PlcFault)]
+    assert [(event.code, event.cleared) for event in faults] == [("error_text_refused", False)]
+
+
+@pytest.mark.parametrize(("stood", "shown"), [(21, 21), (3, 1), (99, 1), (0, 1)])
+async def test_a_gateway_that_starts_again_goes_on_showing_what_waits_for_a_person(stood: int, shown: int) -> None:
+    published, stage = Published(), Stage("plc_gateway")
+    handshake = StationHandshake(station="s", recipes=())
+    plc = Refuses(beats=2, error_code=stood)
+    with pytest.raises(PlcAway):
+        await exchange_heartbeats(
+            plc, nodes=NODES, report=station_report(published, stage), handshake=handshake, heartbeat_ms=1, observe=False,  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert plc.values[NODES.error_code or ""] == shown
+    assert (plc.values[NODES.error_text or ""] == "kept") is (shown == 21)

@@ -90,6 +90,38 @@ def test_a_fault_stays_until_the_plc_resets_it_and_does_not_stop_the_line() -> N
     assert (shaken.shown.error_code, shaken.shown.error_text) == (HandshakeCode.NONE, "")
 
 
+def test_a_plc_that_starts_anew_resets_nothing_and_a_counter_that_wraps_does() -> None:
+    shaken = looked(handshake())
+    shaken.reset(3)
+    shaken.fail(HandshakeCode.LOST_TRIGGER, "2 triggers left the ring unread")
+    for count in (0, True, None, "1"):
+        shaken.reset(count)
+        assert shaken.shown.error_code is HandshakeCode.LOST_TRIGGER, count
+    shaken.reset(1)
+    assert shaken.shown.error_code is HandshakeCode.NONE
+    shaken.reset(2**32 - 1)
+    shaken.fail(HandshakeCode.LOST_TRIGGER, "again")
+    shaken.reset(0)
+    assert shaken.shown.error_code is HandshakeCode.NONE
+
+
+def test_what_the_plc_still_shows_is_taken_over_once() -> None:
+    shaken = handshake()
+    shaken.recall(HandshakeCode.LOST_TRIGGER, "2 triggers left the ring unread")
+    assert shaken.shown.error_code is HandshakeCode.LOST_TRIGGER
+    shaken.reset(0)
+    shaken.reset(1)
+    assert shaken.shown.error_code is HandshakeCode.STARTING
+    shaken.recall(HandshakeCode.LOST_TRIGGER, "it was reset, and the link broke before that was written")
+    assert shaken.shown.error_code is HandshakeCode.STARTING
+
+
+@given(names=st.lists(st.text(min_size=1, max_size=200), min_size=1, max_size=20))
+def test_a_text_is_never_longer_than_what_is_promised(names: list[str]) -> None:
+    shaken = looked(StationHandshake(station="aoi-1", recipes=names), recipe="nobody's@1")
+    assert 0 < len(shaken.shown.error_text) <= 80
+
+
 def test_a_change_is_told_once_and_the_gateway_takes_trigger_ready_back_before_it_goes() -> None:
     shaken = looked(handshake())
     assert shaken.changed.is_set()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateways.departed_parts import DepartedParts
 from gateways.interlocks import MachineState, Refusal, StationInterlocks
 from schemas.commands import Command, CommandResult
 from schemas.interlocks import Interlocks, Parameter, Setpoint, StopLine
@@ -20,12 +21,13 @@ BEGAN_NS = 1_000 * S
 SPEED = Setpoint(node="s=Speed", low=10, high=60, max_step=8, max_change_per_s=2)
 LAMP = Parameter(name="lamp", node="s=Lamp", low=0, high=100)
 SWITCH = PlcNodes(writes_allowed="s=WritesAllowed")
+DEPARTED = DepartedParts()
 RUNNING = MachineState(writes_allowed=True, mode="running", in_force=30.0)
 
 
 def interlocks(nodes: PlcNodes = SWITCH, **settings: Any) -> StationInterlocks:
     settings = {"speed": SPEED, "parameters": (LAMP,), **settings}
-    return StationInterlocks(interlocks=Interlocks(**settings), nodes=nodes, began_at_ns=BEGAN_NS)
+    return StationInterlocks(interlocks=Interlocks(**settings), nodes=nodes, began_at_ns=BEGAN_NS, departed=DEPARTED)
 
 
 def command(kind: CommandKind, **fields: Any) -> Command:

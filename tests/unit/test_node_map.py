@@ -56,3 +56,38 @@ def test_what_is_ambiguous_or_only_similar_is_listed_and_not_guessed() -> None:
     text = as_yaml(list(mapped.values()), station="aoi-1")
     assert "# session: not found; near: s=A.Session, s=B.Session" in text
     assert "\n  session:" not in text
+
+
+def chosen(variables: list[Variable], *, station: str, others: tuple[str, ...]) -> dict[str, str]:
+    mapped = propose(variables, station=station, others=others)
+    return {item.key: item.variable.identifier for item in mapped if item.variable is not None}
+
+
+def test_a_node_of_another_station_is_never_the_choice() -> None:
+    """What is pasted is written to."""
+    variables = [
+        variable(f"s=aoi-2.{name}", "aoi-2", *name.split(".")) for name in ("Handshake.TriggerReady", "Recipe")
+    ]
+    variables += [variable("s=x.Mailbox.CommandId", "Line", "AOI_2", "Mailbox", "CommandId")]
+    variables += [variable("i=7", "Line", "Aoi2", "Line", "Mode")]
+    assert chosen(variables, station="aoi-1", others=("aoi-2",)) == {}
+    mapped = {item.key: item for item in propose(variables, station="aoi-1", others=("aoi-2",))}
+    assert [each.identifier for each in mapped["trigger_ready"].candidates] == ["s=aoi-2.Handshake.TriggerReady"]
+    assert "# trigger_ready: not found; near: s=aoi-2.Handshake.TriggerReady" in as_yaml(
+        list(mapped.values()), station="aoi-1"
+    )
+
+
+def test_where_the_stations_own_nodes_bear_its_name_no_other_is_taken_whoever_it_belongs_to() -> None:
+    """The plant file need not know of the PLC's other stations."""
+    variables = [
+        variable("s=aoi-1.Session", "aoi-1", "Session"),
+        variable("s=aoi-2.Handshake.TriggerReady", "aoi-2", "Handshake", "TriggerReady"),
+    ]
+    assert chosen(variables, station="aoi-1", others=()) == {"session": "s=aoi-1.Session"}
+
+
+def test_a_station_whose_name_is_part_of_anothers_gets_none_of_its_nodes() -> None:
+    variables = [variable(f"s={name}.Line.Mode", name, "Line", "Mode") for name in ("aoi-2",)]
+    assert chosen(variables, station="aoi", others=("aoi-2",)) == {}
+    assert chosen(variables, station="aoi-2", others=("aoi",)) == {"line_mode": "s=aoi-2.Line.Mode"}

@@ -13,13 +13,15 @@ from gateways import outbox, spool_lane
 from gateways.outbox import Fate
 from gateways.publisher import RecordPublisher
 from gateways.spool import open_spool
+from gateways.spool_lane import Lane
 from schemas.codec import decode
 from schemas.errors import ServiceAway
 from schemas.frames import Frame, ImageEncoding, Manifest, frame_id
 from schemas.plc_events import PartLeft
+from schemas.sensors import SensorReading
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import FRAMES, MANIFESTS, MIB_BYTES, PLC_EVENTS
+from schemas.topics import FRAMES, MANIFESTS, MIB_BYTES, PLC_EVENTS, SENSORS
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,13 @@ def frame(sequence: int, *, session: str = "t", size: int = 1000) -> Frame:
         id=frame_id(camera="c", session=session, sequence=sequence), station="s", camera="c", view="v", session=session,
         sequence=sequence, part_id="p", visit=1, recipe="r@1", captured_at_ns=1, encoding=ImageEncoding.PNG, width_px=1,
         height_px=1, size_bytes=size, sha256="", image=bytes(size),
+    )  # fmt: skip
+
+
+def reading(number: int) -> SensorReading:
+    return SensorReading(
+        id=f"asset/c/t/{number}", asset="asset", channel="c", session="t", sequence=number, measured_at_ns=1, unit="mm",
+        waveform=bytes(10_000), sample_rate_hz=1.0,
     )  # fmt: skip
 
 
@@ -177,6 +186,32 @@ async def test_what_was_given_up_is_not_forgotten_while_the_disk_does_not_take_i
     assert named == set(range(90))
     async with last:
         pass
+
+
+async def test_what_was_given_up_without_a_frame_needs_no_name_and_does_not_end_the_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readings are in no manifest: a disk that fails just then must not leave their file for ever, and the bounds unheld."""
+    monkeypatch.setenv("LINESIGHT_SPOOL_MAX_MIB", "1")
+    async with publisher(Stage("sensor_gateway")) as first:
+        for number in range(90):
+            first.submit(SENSORS, "asset", reading(number), tell=lambda _fate: None, droppable=True)
+        assert await first.drained(within_s=30)
+    monkeypatch.setenv("LINESIGHT_SPOOL_MAX_AGE_H", "0.000001")
+    stage = Stage("sensor_gateway")
+    with monkeypatch.context() as patch:
+        synced = Lane.sync
+
+        def fails_once(lane: Lane) -> None:
+            if not aside(tmp_path):
+                return synced(lane)
+            patch.setattr(Lane, "sync", synced)
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(Lane, "sync", fails_once)
+        async with publisher(stage):
+            await until(lambda: shown(stage, "noticed_total", what="spool_not_written") > 0)
+            await until(lambda: aside(tmp_path) == 0)
 
 
 def takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

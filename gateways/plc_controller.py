@@ -1,0 +1,114 @@
+"""One PLC with its stations: the link, what is followed on it, and what the stations' handshakes stand at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateways.command_mailbox import CommandMailbox
+from gateways.controlled_station import controlled_station
+from gateways.heartbeats import exchange_heartbeats
+from gateways.lifetime import together
+from gateways.opcua_session import OpcUaSession
+from gateways.plc_link import PlcLink
+from gateways.publisher import RecordPublisher
+from gateways.readiness_watch import Presence
+from gateways.selected_recipes import SelectedRecipes
+from gateways.station_metrics import StationMetrics
+from gateways.station_nodes import stations_of, writable_nodes
+from schemas.commands import CommandResult
+from schemas.plant import Plant, Plc
+from schemas.reasons import HandshakeCode
+from schemas.telemetry import Stage
+
+
+class PlcController:
+    """One PLC with its stations."""
+
+    def __init__(
+        self,
+        *,
+        plc: Plc,
+        plant: Plant,
+        plant_dir: Path,
+        stage: Stage,
+        publisher: RecordPublisher,
+        metrics: StationMetrics,
+        recipes: SelectedRecipes,
+    ) -> None:
+        self._plc = plc
+        self._stage = stage
+        self._recipes = recipes
+        self.stations = [
+            controlled_station(plc, station.name, plant=plant, stage=stage, publisher=publisher, metrics=metrics)
+            for station in stations_of(plant, plc)
+        ]
+        self.link = PlcLink(
+            plc=plc,
+            plant_dir=plant_dir,
+            stage=stage,
+            writable=()
+            if plc.observe
+            else [node for station in self.stations for node in writable_nodes(station.nodes)],
+            came_up=lambda: self._tell_fault("", cleared=True),
+            went_down=lambda reason: self._tell_fault(reason, cleared=False),
+        )
+
+    def mailboxes(self) -> dict[str, CommandMailbox]:
+        """The mailbox of each station, by its name."""
+        return {
+            station.name: CommandMailbox(
+                nodes=station.nodes,
+                link=self.link,
+                stage=self._stage,
+                acknowledge_timeout_ms=self._plc.acknowledge_timeout_ms,
+                observe=self._plc.observe,
+                interlocks=station.interlocks,
+                machine=station.machine,
+                departed=station.departed,
+            )
+            for station in self.stations
+        }
+
+    def look(self, presence: Presence, *, broker_away: bool, now_s: float) -> None:
+        """Keeps the handshakes of the stations at how things stand."""
+        for station in self.stations:
+            away = [stage for stage in station.needs if not presence.is_ready(stage, now_s=now_s)]
+            recipe = self._recipes.selected(station.name)
+            station.handshake.look(
+                broker_away=broker_away,
+                stages_away=away,
+                recipe=recipe,
+                recipe_lacks=presence.lacks(recipe, now_s=now_s),
+                now_s=now_s,
+            )
+            if station.handshake.shown.trigger_ready:
+                station.report.early_trigger("", over=True)
+
+    def result_not_taken(self, result: CommandResult) -> None:
+        """The PLC did not take a result in time."""
+        for station in self.stations:
+            if station.name == result.station:
+                station.handshake.fail(HandshakeCode.RESULT_NOT_TAKEN, f"{result.id}: {result.detail}")
+
+    async def follow(self, session: OpcUaSession) -> None:
+        """Reads what the PLC says and exchanges heartbeats, while its session lasts."""
+        by_node = {node: station for station in self.stations for node in station.watched}
+        await session.watch(list(by_node), lambda node: by_node[node].has_changed(node))
+        await together(
+            *(station.follow(session, stage=self._stage, recipes=self._recipes) for station in self.stations),
+            *(
+                exchange_heartbeats(
+                    session,
+                    nodes=station.nodes,
+                    report=station.report,
+                    handshake=station.handshake,
+                    heartbeat_ms=self._plc.heartbeat_ms,
+                    observe=self._plc.observe,
+                )
+                for station in self.stations
+            ),
+        )
+
+    def _tell_fault(self, detail: str, *, cleared: bool) -> None:
+        for station in self.stations:
+            station.report.fault("plc_away", detail, cleared=cleared)
