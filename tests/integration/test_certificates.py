@@ -75,8 +75,13 @@ def plant_file(folder: Path, port: int) -> Path:
 
 async def certificates(plant: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors of the command."""
+    return await linesight("certificates", *arguments, plant)
+
+
+async def linesight(*words: str | Path) -> tuple[int, str, str]:
+    """Exit code, output and errors of a verb; the plant file comes last."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli.main", "certificates", *arguments, "--plant", str(plant),
+        sys.executable, "-m", "cli.main", *map(str, words[:-1]), "--plant", str(words[-1]),
         cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)
@@ -116,13 +121,20 @@ async def test_from_no_files_at_all_to_an_encrypted_session_that_trusts_one_plc_
         assert (code, err, read_facts(pinned).thumbprint) == (0, "", machine.thumbprint)
 
         (plc,) = load_unfinished_plant(plant).plcs
-        with pytest.raises(PlcAway):
+        told = f"put {ours} (thumbprint {read_facts(ours).thumbprint}) into its list of trusted clients"
+        with pytest.raises(PlcAway, match=re.escape(told)):
             await read_value(plc, tmp_path)
         await machine.trust(ours)
         assert await read_value(plc, tmp_path) == 42
         code, out, err = await certificates(plant, "show", "--json")
         assert (code, err) == (0, "")
         assert [(each["role"], each["problem"]) for each in json.loads(out)] == [("ours", ""), ("the PLC's", "")]
+
+        pinned.write_bytes(ours.read_bytes())  # somebody else's
+        code, out, err = await linesight("plc", "browse", plant)
+        assert (code, out) == (2, "")
+        assert f"thumbprint {machine.thumbprint}) does not have the certificate in {pinned}" in err
+        assert f"`linesight certificates trust --plc plc-1 --plant {plant}`" in err
 
 
 async def test_a_rotation_never_leaves_the_line_without_a_certificate_that_the_plc_trusts(tmp_path: Path) -> None:
@@ -251,5 +263,12 @@ async def test_a_plc_that_offers_no_encryption_is_not_trusted(tmp_path: Path) ->
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     async with server:
-        code, _, err = await certificates(plant_file(tmp_path, port), "trust", "--plc", "plc-1")
+        plant = plant_file(tmp_path, port)
+        code, _, err = await certificates(plant, "trust", "--plc", "plc-1")
+        assert (code, "expected Basic256Sha256/SignAndEncrypt" in err) == (2, True)
+        code, _, err = await linesight("plc", "browse", plant)
+        assert (code, f"`linesight certificates show --plant {plant}` lists what is missing" in err) == (2, True)
+        await certificates(plant, "create")
+        (tmp_path / "certs" / "plc.der").write_bytes((tmp_path / "certs" / "linesight.der").read_bytes())
+        code, _, err = await linesight("plc", "browse", plant)
     assert (code, "expected Basic256Sha256/SignAndEncrypt" in err) == (2, True)
