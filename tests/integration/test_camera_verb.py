@@ -80,6 +80,7 @@ async def test_it_says_how_pictures_come_and_what_they_look_like_and_keeps_the_l
     assert report["sizes_px"] == {"64x48": 1, "640x640": report["pictures"] - 1}
     assert report["encodings"] == ["png"]
     assert report["failures"] == {}
+    assert report["repeated"] == report["pictures"] - 2, "the line would refuse them"
     assert report["sharpness"] > 100
     assert report["saturated_ratio"] < 0.5
     assert (tmp_path / "last").read_bytes() == board
@@ -89,6 +90,20 @@ async def test_a_burnt_out_picture_shows_in_the_figures(tmp_path: Path) -> None:
     async with http_camera(encoded(255)) as source:
         _, report, _ = await camera_test(plant_file(tmp_path, source), "left", "--seconds", "0.3")
     assert (report["saturated_ratio"], report["black_ratio"], report["sharpness"]) == (1.0, 0.0, 0.0)
+
+
+async def test_pictures_that_differ_are_kept_for_a_reference_and_a_camera_may_repeat_its_own(tmp_path: Path) -> None:
+    async with http_camera(encoded(10), encoded(20), encoded(20), encoded(30)) as source:
+        plant = plant_file(tmp_path, source)
+        code, report, err = await camera_test(plant, "left", "--seconds", "1", "--keep", str(tmp_path / "good"))
+        assert (code, err, report["kept"]) == (0, "", 3)
+        levels = [
+            int(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[0, 0]) for path in sorted((tmp_path / "good").iterdir())
+        ]
+        assert levels == [10, 20, 30]
+        plant.write_text(plant.read_text().replace("- name: left\n", "- name: left\n            repeats: allow\n", 1))
+        _, report, _ = await camera_test(plant, "left", "--seconds", "0.5")
+        assert report["repeated"] == 0
 
 
 async def test_what_inspect_would_refuse_is_counted_by_reason_and_none_good_is_exit_code_1(tmp_path: Path) -> None:
