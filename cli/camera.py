@@ -43,6 +43,7 @@ class CameraReport(msgspec.Struct, frozen=True, kw_only=True):
     pictures: int
     failures: dict[str, int]
     repeated: int = 0
+    kept_by_trigger: bool = False
     kept: int = 0
     noticed: dict[str, int] = {}
     trigger: str = ""
@@ -107,7 +108,7 @@ def try_out(
     else:
         print("\n".join(_lines(report)))
     if not report.pictures:
-        raise NotSo(f"camera {camera} gave no usable picture: " + ("; ".join(report.failures) or "none came in time"))
+        raise NotSo(f"camera {camera} gave no usable picture" + ("" if report.failures else ": none came in time"))
 
 
 class _Test:
@@ -120,6 +121,7 @@ class _Test:
         self._plant_dir = plant_dir
         self._keep = keep
         self._kept = self._repeated = 0
+        self._kept_by_trigger = False
         self._arrived_s: list[float] = []
         self._bytes: list[int] = []
         self._sizes: Counter[str] = Counter()
@@ -148,6 +150,11 @@ class _Test:
                 raise ConfigurationError(
                     f"camera {self._camera.name} keeps its pictures by trigger count: say from which on with --trigger N"
                 )
+            if trigger is not None and not source.keeps_triggers:
+                raise ConfigurationError(
+                    f"camera {self._camera.name} takes a picture when it is asked, whatever the count: leave --trigger out"
+                )
+            self._kept_by_trigger = source.keeps_triggers
             running = asyncio.create_task(source.run())
             try:
                 await self._ask(source, first=trigger or 0, seconds=seconds)
@@ -217,6 +224,7 @@ class _Test:
             pictures=len(self._arrived_s),
             failures=dict(self._failures),
             repeated=self._repeated,
+            kept_by_trigger=self._kept_by_trigger,
             kept=self._kept,
             noticed=dict(self._noticed),
             trigger="software, for this test" if self._by_software else "",
@@ -266,7 +274,8 @@ def _lines(report: CameraReport) -> list[str]:
             f"{size} px" + (f" ({n})" if len(report.sizes_px) > 1 else "") for size, n in report.sizes_px.items()
         )
         lines += [
-            f"  {report.rate_per_s:g} per s, one in {report.interval_ms:g} ms, jitter {report.interval_jitter_ms:g} ms",
+            f"  {report.rate_per_s:g} per s, one in {report.interval_ms:g} ms, jitter {report.interval_jitter_ms:g} ms"
+            + (": as fast as they were read, not the camera's rate" if report.kept_by_trigger else ""),
             f"  {sizes}, {', '.join(report.encodings)}, {report.image_bytes} bytes",
             f"  sharpness {report.sharpness:g}, mean level {report.mean_level:g} of 255, "
             f"saturated {report.saturated_ratio:.2%}, black {report.black_ratio:.2%}",

@@ -95,6 +95,8 @@ async def test_a_burnt_out_picture_shows_in_the_figures(tmp_path: Path) -> None:
 async def test_pictures_that_differ_are_kept_for_a_reference_and_a_camera_may_repeat_its_own(tmp_path: Path) -> None:
     async with http_camera(encoded(10), encoded(20), encoded(20), encoded(30)) as source:
         plant = plant_file(tmp_path, source)
+        code, _, err = await camera_test(plant, "left", "--trigger", "17")
+        assert (code, "leave --trigger out" in err) == (2, True), "it was ignored"
         code, report, err = await camera_test(plant, "left", "--seconds", "1", "--keep", str(tmp_path / "good"))
         assert (code, err, report["kept"]) == (0, "", 3)
         levels = [
@@ -128,7 +130,7 @@ async def test_a_camera_that_keeps_pictures_by_trigger_is_asked_for_one_after_th
     code, _, err = await camera_test(plant, "left")
     assert (code, "--trigger N" in err) == (2, True)
     code, report, _ = await camera_test(plant, "left", "--trigger", "7", "--seconds", "0.8")
-    assert (code, report["pictures"]) == (0, 3)
+    assert (code, report["pictures"], report["kept_by_trigger"]) == (0, 3, True)
     assert any("10.*: did not appear within 100 ms" in why for why in report["failures"])
 
 
