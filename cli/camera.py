@@ -80,7 +80,9 @@ def try_out(
     ] = None,
     keep: Annotated[
         Path | None,
-        typer.Option(help=f"Folder to save every picture in, up to {MOST_KEPT}: for `references capture`."),
+        typer.Option(
+            help=f"Folder to save pictures in, up to {MOST_KEPT} evenly over the time: for `references capture`."
+        ),
     ] = None,
     plant: PlantFile = DEMO_PLANT,
     json: Json = False,
@@ -121,6 +123,7 @@ class _Test:
         self._plant_dir = plant_dir
         self._keep = keep
         self._kept = self._repeated = 0
+        self._keep_from_s = self._keep_every_s = 0.0
         self._kept_by_trigger = False
         self._arrived_s: list[float] = []
         self._bytes: list[int] = []
@@ -138,11 +141,12 @@ class _Test:
 
         from gateways.camera_sources import open_source
 
+        self._keep_every_s = seconds / MOST_KEPT
         async with aiohttp.ClientSession() as http:
             source = open_source(self._camera, plant_dir=self._plant_dir, http=http, tell=self._notice)
             if source is None:
                 raise ConfigurationError(
-                    f"camera {self._camera.name} is `external`: its frames come over Kafka, see `linesight tail`"
+                    f"camera {self._camera.name} is `external`: its frames come over Kafka, see `linesight tail frames --plant FILE`"
                 )
             if trigger is None and isinstance(self._camera.source, VideoSource):
                 trigger = 1
@@ -207,8 +211,9 @@ class _Test:
         self._encodings[header.encoding.value] += 1
         if self._camera.repeats == "refuse" and content == self._last:
             self._repeated += 1
-        elif self._keep is not None and self._kept < MOST_KEPT:
+        elif self._keep is not None and self._kept < MOST_KEPT and self._arrived_s[-1] >= self._keep_from_s:
             self._kept += 1
+            self._keep_from_s = self._arrived_s[-1] + self._keep_every_s
             # the time, so that a second run adds to the first
             name = f"{self._camera.name}-{self._view}-{time.time_ns()}.{header.encoding.value}"
             _save(content, self._camera.name, self._keep / name)

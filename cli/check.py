@@ -68,7 +68,7 @@ def command(
         for plc in plant.plcs:
             print(f"{plc.name}: {'only observed, nothing is written to it' if plc.observe else 'is written to'}")
         for note in notes:
-            print(told(note))
+            print(told(note, plant_file=file))
 
 
 def _told(complaint: Complaint) -> dict[str, Any]:
