@@ -336,7 +336,7 @@ def test_check_says_how_often_a_chart_is_wrong_and_which_rule_raises_nothing_yet
     said = told(note, plant_file=Path("plants/mine.yaml"))
     assert "a false alarm every 370 points; phase I" in said
     assert (
-        "raises nothing until one is: `linesight baselines freeze --chart flow --by NAME --plant plants/mine.yaml`"
+        "raises nothing until one is: `linesight baselines freeze --chart flow --from TIME --to TIME --by NAME --plant plants/mine.yaml`"
         in said
     )
     record = frozen(FLOWS, flows(MeasuredCharts(plant=plant), FLOW), excluded=(), frozen_by="K", frozen_at_ns=100 * S)
