@@ -10,7 +10,6 @@ from gateways.arrivals import Arrival, Departure, RingFollower, RingTorn, arriva
 from gateways.departed_parts import DepartedParts
 from gateways.handshake import StationHandshake
 from gateways.interlocks import StationInterlocks
-from gateways.machine_watch import MachineWatch
 from gateways.opcua_session import OpcUaSession
 from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
@@ -35,7 +34,6 @@ class ControlledStation:
     departures: RingFollower[Departure]
     needs: tuple[str, ...]
     interlocks: StationInterlocks
-    machine: MachineWatch
     departed: DepartedParts
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     unread: set[str] = field(default_factory=set)
@@ -75,7 +73,6 @@ class ControlledStation:
 
         A ring is hundreds of entries in six arrays or more: not to be read for nothing.
         """
-        await self.machine.follow(session)
         clock = asyncio.get_running_loop().time
         look_anyway_s = clock()
         caught_up = False
@@ -130,7 +127,6 @@ def controlled_station(
         nodes=nodes,
         needs=_needed_stages(plant, name),
         interlocks=interlocks,
-        machine=MachineWatch(nodes=interlocks.nodes),
         departed=departed,
         handshake=handshake,
         report=StationReport(

@@ -1,4 +1,4 @@
-"""What a station's machine says, by subscription: known when a command comes, without asking the PLC."""
+"""What the machines of a PLC's stations say, by subscription: known when a command comes, without asking the PLC."""
 
 from __future__ import annotations
 

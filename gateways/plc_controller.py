@@ -8,6 +8,7 @@ from gateways.command_mailbox import CommandMailbox
 from gateways.controlled_station import controlled_station
 from gateways.heartbeats import exchange_heartbeats
 from gateways.lifetime import together
+from gateways.machine_watch import MachineWatch
 from gateways.opcua_session import OpcUaSession
 from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
@@ -42,6 +43,8 @@ class PlcController:
             controlled_station(plc, station.name, plant=plant, stage=stage, publisher=publisher, metrics=metrics)
             for station in stations_of(plant, plc)
         ]
+        # one for all: PLCs bound the subscriptions of a session
+        self._machine = MachineWatch(nodes=[node for station in self.stations for node in station.interlocks.nodes])
         self.link = PlcLink(
             plc=plc,
             plant_dir=plant_dir,
@@ -63,7 +66,7 @@ class PlcController:
                 acknowledge_timeout_ms=self._plc.acknowledge_timeout_ms,
                 observe=self._plc.observe,
                 interlocks=station.interlocks,
-                machine=station.machine,
+                machine=self._machine,
                 departed=station.departed,
             )
             for station in self.stations
@@ -93,6 +96,7 @@ class PlcController:
     async def follow(self, session: OpcUaSession) -> None:
         """Reads what the PLC says and exchanges heartbeats, while its session lasts."""
         by_node = {node: station for station in self.stations for node in station.watched}
+        await self._machine.follow(session)
         await session.watch(list(by_node), lambda node: by_node[node].has_changed(node))
         await together(
             *(station.follow(session, stage=self._stage, recipes=self._recipes) for station in self.stations),

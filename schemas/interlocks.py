@@ -1,6 +1,7 @@
 """What a plant file may say about interlocks: which commands may reach a station's PLC, and how far they may go.
 
-They are checked in the gateway before every write. The PLC checks again by its own program: a gateway is no safety device.
+They are checked in the gateway before a payload and again before its sequence. The PLC checks again by its own program: a gateway is no
+safety device.
 """
 
 from __future__ import annotations
