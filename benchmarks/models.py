@@ -9,6 +9,7 @@ flags; `--budget-min` scales the minutes of all of them (their sum, 90 at 1.0, i
 - BSData photos, places of spindles held out: `segmenter`, pixel overlap; baseline: darker or lighter than the surroundings.
 - BSData windows with and without pitting, AUROC: `segmenter` and `classifier` beside HOG + linear SVM; `anomaly` (good windows only) beside
   HOG + one-class SVM.
+- 20 promotions at 50 frames/s (`benchmarks.model_swap`; 7 minutes): nothing dropped, p99 with and without swaps.
 - Inference at 640x640, one thread: ms and MB of each family, of networks that learned nothing (the cost is the same).
 """
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inference_cost import inference_cost
+from benchmarks.model_swap import SWAPS, model_swap
 from benchmarks.plain_baselines import hog, threshold_overlap
 from benchmarks.results_file import Row, load, machine, write
 from benchmarks.spindle_windows import place_of, windows
@@ -145,12 +147,20 @@ def cost(bench: _Bench) -> Measured:
         yield Row(name=f"inference 640x640: {found.family}, memory", value=found.memory_mb, unit="MB"), None
 
 
+def swaps(bench: _Bench) -> Measured:
+    """Promotions under load; the number of swaps is scaled as the budgets are."""
+    section = model_swap(swaps=max(1, round(SWAPS * bench.scale)))
+    for row in section.rows:
+        yield row, section.raw
+
+
 PARTS: dict[str, Callable[[_Bench], Measured]] = {
     "cost": cost,
     "boards": boards,
     "simulated": simulated,
     "photos": photos,
     "windows": spindle_windows,
+    "swaps": swaps,
 }
 
 

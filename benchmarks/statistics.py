@@ -1,8 +1,10 @@
 """`make bench-statistics`: run lengths of the charts beside theory and published tables, quality of alerts, the pump of SKAB,
 and the statistics stage: speed, state, restart, a million verdicts replayed.
 
-Prints a table and writes `run/bench-statistics.json`. The figures of charts are simulated from fixed seeds. SKAB is real, and skipped by
-name where `../shared/data/skab` is not there.
+    .venv/bin/python -m benchmarks.statistics [--rows run_lengths alerts ...] [--out run/bench-statistics.json]
+
+Prints a table and writes `run/bench-statistics.json`, after each section anew. The figures of charts are simulated from fixed seeds. SKAB
+is real, and skipped by name where `../shared/data/skab` is not there.
 """
 
 from __future__ import annotations
@@ -42,12 +44,16 @@ def main() -> None:
     """Measures, prints a table, and writes the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=RUNS, help="simulated runs of each average run length")
+    parser.add_argument("--rows", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="only these sections")
     parser.add_argument("--out", type=Path, default=Path("run/bench-statistics.json"))
     asked = parser.parse_args()
     then = machine()
     details: dict[str, Any] = {"runs": asked.runs, "run_lengths": [], "load_before": load()}
-    rows = [*_run_lengths(asked.runs, details), *_alerts(details), *_pump(details), *_stage(details), *_storm(details)]
-    write(asked.out, rows=rows, machine_then=then, details={**details, "load_after": load()})
+    rows: list[Row] = []
+    for name in asked.rows:
+        details[f"load_before_{name}"] = load()
+        rows += SECTIONS[name](details)
+        write(asked.out, rows=rows, machine_then=then, details={**details, "load_after": load()})
     table = Table("what", "value", "unit", "limit", "met")
     for row in rows:
         limit = f"<= {row.at_most:g}" if row.at_most is not None else ""
@@ -56,7 +62,8 @@ def main() -> None:
     Console(width=160).print(table)
 
 
-def _run_lengths(runs: int, details: dict[str, Any]) -> Iterator[Row]:
+def _run_lengths(details: dict[str, Any]) -> Iterator[Row]:
+    runs = details["runs"]
     limits = AttributeLimits(chart=AttributeChart.P, rate=RATE)
     exact = limits.exact_limits(SIZE)
     for factor in FACTORS:
@@ -130,7 +137,7 @@ def _pump(details: dict[str, Any]) -> Iterator[Row]:
     yield Row(name="SKAB, anomalies met by an episode", value=pooled.found, unit="files", at_least=pooled.files)
 
 
-def _stage(details: dict[str, Any]) -> Iterator[Row]:
+def _replay(details: dict[str, Any]) -> Iterator[Row]:
     held = statistics_replay.state(STATIONS)
     yield Row(
         name=f"state of {STATIONS} stations x 20 classes x 4 windows, {held.parts} parts",
@@ -142,6 +149,9 @@ def _stage(details: dict[str, Any]) -> Iterator[Row]:
     yield Row(name=f"{REPLAYED} verdicts replayed", value=round(counted.seconds, 1), unit="s")
     yield Row(name="memory after them, the recount's included", value=round(counted.rss_mib), unit="MiB")
     yield Row(name="windows that differ from a recount", value=counted.differ, unit="windows", at_most=0)
+
+
+def _topics(details: dict[str, Any]) -> Iterator[Row]:
     found = statistics_topics.measured(FROM_TOPIC, stations=STATIONS)
     details["topics"] = found
     yield Row(name="topic to topic, one aggregate", value=round(found["one_per_s"]), unit="verdicts/s")
@@ -166,6 +176,15 @@ def _beside(found: dict[str, Any]) -> Iterator[Row]:
             times = round(found["one_per_s"] / rate, 2)
             yield Row(name=f"one aggregate, times {peer}", value=times, unit="times", at_least=PEER_FLOORS[peer])
 
+
+SECTIONS = {
+    "run_lengths": _run_lengths,
+    "alerts": _alerts,
+    "pump": _pump,
+    "replay": _replay,
+    "topics": _topics,
+    "storm": _storm,
+}
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.inspections import Defect
+from schemas.inspections import Defect, Imaging
 from schemas.message import NS_PER_S
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.verdicts import Verdict, ViewResult, verdict_id
@@ -15,6 +15,7 @@ VIEWS = ("left", "middle", "right")
 BAD_EVERY = 25
 REVIEWED_EVERY = 500
 TWICE_EVERY = 100
+IMAGING = Imaging(sharpness_ratio=0.98, level_ratio=1.01, saturated_ratio=0.002, black_ratio=0.01, shift_px=1.5)
 
 
 def verdicts(
@@ -73,6 +74,7 @@ def _verdict(number: int, *, station: int, at_ns: int, revision: int, class_name
                 outcome="inspected",
                 inspection=f"{view}/s/{number}",
                 image_sha256="9f" * 32,
+                imaging=IMAGING,
                 defects=defects if bad and view == "left" else (),
             )
             for view in VIEWS

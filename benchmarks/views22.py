@@ -166,7 +166,7 @@ class _Parts:
     def __init__(self, found: Services, bench_plant: BenchPlant) -> None:
         self._plant = bench_plant.plant
         self._producer = KafkaProducer(**found.kafka.client(), acks="all", linger_ms=0)
-        self._consumer = KafkaConsumer(**found.kafka.client(), fetch_max_wait_ms=5)
+        self._consumer = KafkaConsumer(**found.kafka.client(), fetch_max_wait_ms=500)
         name = INSPECTIONS.on(self._plant.plant)
         places = [TopicPartition(name, number) for number in range(self._plant.kafka.partitions)]
         self._consumer.assign(places)

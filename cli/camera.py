@@ -169,13 +169,16 @@ class _Test:
 
     async def _ask(self, source: CameraSource, *, first: int, seconds: float) -> None:
         from gateways.camera_process import CameraProcess
-        from gateways.picture_source import CaptureFailed
+        from gateways.picture_source import CaptureFailed, Trigger
 
         connecting = isinstance(source, CameraProcess)
         count, until_s = first, time.monotonic() + (max(seconds, CONNECT_S) if connecting else seconds)
         while time.monotonic() < until_s:
+            now_s = time.monotonic()
+            trigger = Trigger(count=count, seen_s=now_s, at_s=now_s)
+            source.triggered(trigger, wanted=True)
             try:
-                picture = await source.capture(view=self._view, trigger_count=count)
+                picture = await source.capture(view=self._view, trigger=trigger)
                 if connecting:
                     # what went wrong until then is no news
                     connecting = False

@@ -41,6 +41,7 @@ STAGE_GRACE_S = 15.0
 START_ORDER = (
     "record",
     "sensors",
+    "trainer",
     "retraining",
     "alerts",
     "statistics",
@@ -79,6 +80,7 @@ class LocalLine:
         self._run_dir = run_dir.absolute()
         self._say = say
         unneeded = set(without) | (set() if plant.defers_frames else {"backfill"})
+        unneeded |= {"trainer"} if plant.learning is None else set()
         stages = [name for name in START_ORDER if name not in unneeded]
         if idle := sorted(counts.keys() - set(stages)):
             raise ConfigurationError(

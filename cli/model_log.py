@@ -7,8 +7,9 @@ import time
 from cli.exits import NotSo
 from cli.producing import Sender
 from processors.model_registry import Registry, Step
+from processors.model_steps import audit_of
 from schemas.plant import Plant
-from schemas.records import AuditEvent, ModelEvent
+from schemas.records import ModelEvent
 from schemas.settings import KafkaSettings
 from schemas.topics import AUDIT, MODELS
 
@@ -48,19 +49,6 @@ def write_step(plant: Plant, kafka: KafkaSettings, event: ModelEvent) -> Step:
     if step.refused:
         raise NotSo(f"{event.model} version {event.version} is not {event.change}: {step.refused}")
     return Step(registry.state(event.model))
-
-
-def audit_of(event: ModelEvent) -> AuditEvent:
-    """Who did it, for the audit trail."""
-    subject = event.run if not event.version else f"{event.model}/{event.version}"
-    return AuditEvent(
-        id=f"{event.by}/model_{event.change}/{subject}/{event.at_ns}",
-        actor=event.by,
-        action=f"model_{event.change}",
-        subject=subject,
-        at_ns=event.at_ns,
-        detail=event.detail,
-    )
 
 
 def now_ns() -> int:

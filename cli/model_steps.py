@@ -1,4 +1,4 @@
-"""`linesight models canary`, `promote`, `reject`: a person takes a version further, or lets it go."""
+"""`linesight models shadow`, `canary`, `promote`, `reject`: a person takes a version further, or lets it go."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ Model = Annotated[str, typer.Argument(help="Name of the model.")]
 Version = Annotated[int, typer.Argument(min=1, help="Version that was released.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 By = Annotated[str | None, typer.Option(help="Who says so; default: the user logged in.")]
+
+
+def shadow(
+    model: Model,
+    version: Version,
+    plant: PlantFile = DEMO_PLANT,
+    reason: Reason = "",
+    by: By = None,
+    json: Json = False,
+) -> None:
+    """Has a version answer live frames beside the one that judges them, on `shadows`; nothing acts on it."""
+    _take(_event(ModelChange.SHADOWED, model, version, reason, by), plant, json, said="answers live frames in shadow")
 
 
 def canary(

@@ -18,6 +18,7 @@ from schemas.records import ModelEvent
 from schemas.settings import TritonSettings
 
 app = typer.Typer(help="Models: their versions and lineage.", rich_markup_mode=None)
+app.command("shadow")(model_steps.shadow)
 app.command("canary")(model_steps.canary)
 app.command("promote")(model_steps.promote)
 app.command("reject")(model_steps.reject)

@@ -14,6 +14,7 @@ from cli.model_log import now_ns, read_registry, write_step
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from cli.services import find_kafka
 from processors.model_registry import Registry
+from processors.served_versions import unserved
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
@@ -76,7 +77,8 @@ def released(
     version = _unannounced(registry, name, known, candidate.digest)
     if version is None:
         version = max([*known, registry.state(name).highest], default=0) + 1
-        place = add_version(repository_for(repositories, name), name, candidate, version)
+        gone = unserved(registry.state(name), pinned=_pinned(plant, name), now_ns=now_ns())
+        place = add_version(repository_for(repositories, name), name, candidate, version, unserved=gone)
         _try_on_triton(name, version, place)
     at_ns = now_ns()
     event = ModelEvent(
@@ -95,6 +97,11 @@ def released(
     )
     write_step(plant, kafka, event)
     return event
+
+
+def _pinned(plant: Plant, name: str) -> frozenset[int]:
+    pins = [pin for recipe in plant.recipes for inspection in recipe.inspections for pin in inspection.models]
+    return frozenset(pin.version for pin in pins if pin.name == name)
 
 
 def _try_on_triton(name: str, version: int, place: Path) -> None:

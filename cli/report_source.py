@@ -15,11 +15,22 @@ from schemas.charts import ChartPoint
 from schemas.commands import Command
 from schemas.inspections import ModelUse
 from schemas.message import NS_PER_MS
+from schemas.notifications import ResponseKind
 from schemas.plant import Plant
 from schemas.plc_events import LineStateChanged
 from schemas.sensors import SensorReading
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERTS, CHARTS, COMMAND_RESULTS, COMMANDS, PLC_EVENTS, SENSORS, VERDICTS, Topic
+from schemas.topics import (
+    ALERT_RESPONSES,
+    ALERTS,
+    CHARTS,
+    COMMAND_RESULTS,
+    COMMANDS,
+    PLC_EVENTS,
+    SENSORS,
+    VERDICTS,
+    Topic,
+)
 from schemas.verdicts import Verdict
 
 CLOCK_MARGIN_MS = 15 * 60_000
@@ -42,12 +53,13 @@ class Offsets:
 @dataclass(slots=True)
 class Source:
     """The messages of a period. `offsets` by topic and partition; `models` by name, version and digest; `readings` None where
-    retention has removed some."""
+    retention has removed some; `acknowledged_by` by episode."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     states: dict[str, list[StateChange]] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
     open_alerts: list[Alert] = field(default_factory=list)
+    acknowledged_by: dict[str, str] = field(default_factory=dict)
     open_commands: list[Command] = field(default_factory=list)
     points: list[ChartPoint] = field(default_factory=list)
     readings: list[SensorReading] | None = field(default_factory=list)
@@ -80,6 +92,9 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
         if isinstance(event, LineStateChanged) and event.occurred_at_ns < period.to_ns:
             source.states.setdefault(event.station, []).append(StateChange(event.occurred_at_ns, event.mode))
     _take_alerts(source, read(ALERTS, back_ms=ALERTS_BACK_MS), period)
+    for response in read(ALERT_RESPONSES, back_ms=ALERTS_BACK_MS):
+        if response.kind is ResponseKind.ACKNOWLEDGED and response.at_ns < period.to_ns:
+            source.acknowledged_by.setdefault(response.episode, response.by)
     if plant.statistics.charts:
         source.points = [point for point in read(CHARTS) if period.holds(point.start_at_ns)]
     if wanted := wanted_channels(plant):

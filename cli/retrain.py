@@ -11,6 +11,7 @@ import typer
 from cli.exits import NotSo
 from cli.model_log import read_registry
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
+from cli.run_folder import only_run
 from cli.services import find_kafka
 from cli.train import require
 from processors.model_runs import next_trigger
@@ -45,8 +46,7 @@ def command(
         raise ConfigurationError(
             f"{model}: expected a model that a recipe pins under a family of `linesight train`; others are not trained by this command"
         )
-    kafka = find_kafka()
-    trigger = _request(description, kafka, model, now=now)
+    kafka, folder = find_kafka(), StageSettings().run_dir / "training"
     family, recipes, pinned = found
     task = Task(
         plant=description,
@@ -56,12 +56,13 @@ def command(
         family=family,
         recipes=recipes,
         pinned=pinned,
-        folder=StageSettings().run_dir / "training",
+        folder=folder,
         budget_min=budget_min,
         by=by or getpass.getuser(),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    end = TrainingRun(task).go(trigger=trigger)
+    with only_run(folder / model, lock_path=folder / f"{model}.lock"):  # two would train in one folder
+        end = TrainingRun(task).go(trigger=request_for(description, kafka, model, now=now))
     if json:
         print_json(end)
     if end.change is not ModelChange.RELEASED:
@@ -70,7 +71,7 @@ def command(
         print(f"{model} version {end.version} released: {end.digest}")
 
 
-def _request(plant: Plant, kafka: KafkaSettings, model: str, *, now: bool) -> str:
+def request_for(plant: Plant, kafka: KafkaSettings, model: str, *, now: bool) -> str:
     """The request that a new run answers; "" for one that a person asks for, and where a run is to be taken up."""
     from cli.following import Follower
 

@@ -31,11 +31,12 @@ STAGE_MODULES: dict[str, str] = {
     "statistics": "topologies.statistics_stage",
     "alerts": "topologies.alerts_stage",
     "retraining": "topologies.retraining_stage",
+    "trainer": "cli.trainer_stage",
     "sensors": "topologies.sensors_stage",
     "record": "topologies.record_stage",
 }
 
-NICENESS = {"statistics": 5, "alerts": 5, "retraining": 5, "sensors": 5, "record": 5, "backfill": 15}
+NICENESS = {"statistics": 5, "alerts": 5, "retraining": 5, "trainer": 5, "sensors": 5, "record": 5, "backfill": 15}
 """Stages that a part does not wait for leave the processor to those that it waits for, where they share a machine."""
 
 SAYS_READINESS = ("station_gateway", "inspect", "judge", "plc_gateway", "backfill")
@@ -55,6 +56,7 @@ def command(
         raise ConfigurationError(f"unknown stage {stage!r}; expected one of: {', '.join(STAGE_MODULES)}")
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, "1")  # a stage works on several frames at once; threads inside each would fight
+    os.environ["LINESIGHT_PLANT_FILE"] = str(plant.resolve())
     settings = StageSettings()
     log_as_json(settings.log_level)
     description = load_plant(plant)

@@ -12,13 +12,15 @@ from typing import Any
 class TruthFile:
     """The truth as far as it was written.
 
-    `parts` maps (part_id, visit) to true defect classes, `()` for a good part, `arrived_at_ns` to the PLC's time of its trigger;
-    `asked` (every command that stood in the PLC's mailbox), `executed` and `left` are rows as written.
+    `parts` maps (part_id, visit) to true defect classes, `()` for a good part, `arrived_at_ns` to the PLC's time of its trigger, `pictures`
+    to the SHA-256 of the picture of each view; `asked` (every command that stood in the PLC's mailbox), `executed` and `left` are rows as
+    written.
     """
 
     path: Path
     parts: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     arrived_at_ns: dict[tuple[str, int], int] = field(default_factory=dict)
+    pictures: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     executed: list[dict[str, Any]] = field(default_factory=list)
     left: list[dict[str, Any]] = field(default_factory=list)
@@ -44,6 +46,7 @@ class TruthFile:
             case "part" if row["defects"] is not None:
                 self.parts[row["part_id"], row["visit"]] = tuple(sorted(defect["class"] for defect in row["defects"]))
                 self.arrived_at_ns[row["part_id"], row["visit"]] = row["at_ns"]
+                self.pictures[row["part_id"], row["visit"]] = row["pictures"]
             case "asked":
                 self.asked.append(row)
             case "executed":

@@ -12,20 +12,23 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from gateways.camera_wire import Ask, FromCamera, Setup, Told, next_to_camera, packed
+from gateways.camera_wire import Ask, FromCamera, Setup, Told, Triggered, next_to_camera, packed
 from schemas.plant import Camera, GenicamSource, RtspSource
 
 Send = Callable[[FromCamera], None]
 
 
 class Reader(Protocol):
-    """What a kind of camera does in its process. Both methods return at once; threads of its own do the work."""
+    """What a kind of camera does in its process. All methods return at once; threads of its own do the work."""
 
     def start(self) -> None:
         """Begins to connect."""
 
+    def triggered(self, trigger: Triggered) -> None:
+        """Takes note of a trigger."""
+
     def ask(self, ask: Ask) -> None:
-        """Takes a question, which gets one `Answer` or `Failure`."""
+        """Takes a question about a trigger that was noted, which gets one `Answer` or `Failure`."""
 
 
 def main() -> None:
@@ -52,8 +55,8 @@ def main() -> None:
     if isinstance(setup, Setup):
         reader = _reader(setup.camera, send)
         reader.start()
-        while isinstance(ask := next_to_camera(sys.stdin.buffer), Ask):
-            reader.ask(ask)
+        while isinstance(message := next_to_camera(sys.stdin.buffer), Triggered | Ask):
+            reader.triggered(message) if isinstance(message, Triggered) else reader.ask(message)
     # threads may be inside a library that waits for a camera; there is nothing to put in order
     os._exit(0)
 

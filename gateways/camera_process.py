@@ -17,8 +17,19 @@ from pathlib import Path
 
 import msgspec
 
-from gateways.camera_wire import LENGTH_BYTES, Answer, Ask, Failure, Figures, Setup, Told, from_camera, packed
-from gateways.picture_source import CaptureFailed, Picture, Tell
+from gateways.camera_wire import (
+    LENGTH_BYTES,
+    Answer,
+    Ask,
+    Failure,
+    Figures,
+    Setup,
+    Told,
+    Triggered,
+    from_camera,
+    packed,
+)
+from gateways.picture_source import CaptureFailed, Picture, Tell, TooLate, Trigger
 from schemas.patience import pause_s
 from schemas.plant import Camera
 
@@ -47,15 +58,28 @@ class CameraProcess:
         """A stream does not come back, and a frame is bound while its trigger is fresh."""
         return False
 
-    async def capture(self, *, view: str, trigger_count: int) -> Picture:
+    def triggered(self, trigger: Trigger, *, wanted: bool) -> None:
+        """Tells the camera's process; one that is away has to begin anew in any case."""
+        if self._to_camera is not None:
+            told = Triggered(
+                trigger_count=trigger.count,
+                seen_s=trigger.seen_s,
+                at_s=trigger.at_s,
+                fresh=trigger.fresh,
+                wanted=wanted,
+            )
+            self._to_camera.write(packed(told))
+
+    async def capture(self, *, view: str, trigger: Trigger) -> Picture:
         """The picture, as the camera's process encoded it."""
         if self._to_camera is None:
             raise CaptureFailed(f"the camera is away: {self._away}")
         number = next(self._numbers)
         future: asyncio.Future[Picture] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
+        ask = Ask(number=number, trigger_count=trigger.count, seen_s=trigger.seen_s, at_s=trigger.at_s)
         try:
-            self._to_camera.write(packed(Ask(number=number, trigger_count=trigger_count, seen_s=time.monotonic())))
+            self._to_camera.write(packed(ask))
             async with asyncio.timeout(self._patience_s):
                 return await future
         except TimeoutError:
@@ -107,7 +131,8 @@ class CameraProcess:
                 case Answer():
                     self._settle(message.number, Picture(message.image, message.captured_at_ns))
                 case Failure():
-                    self._settle(message.number, CaptureFailed(message.why))
+                    failed = TooLate if message.too_late else CaptureFailed
+                    self._settle(message.number, failed(message.why))
 
     def _settle(self, number: int, outcome: Picture | CaptureFailed) -> None:
         future = self._asked.get(number)

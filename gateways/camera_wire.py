@@ -17,12 +17,26 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
     camera: Camera
 
 
+class Triggered(msgspec.Struct, frozen=True, kw_only=True, tag="triggered"):
+    """A trigger, as `gateways.picture_source.Trigger` has it; monotonic time is the same in all processes. Each one, in its order.
+
+    `wanted`: it will be asked for.
+    """
+
+    trigger_count: int
+    seen_s: float
+    at_s: float
+    fresh: bool
+    wanted: bool
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
-    """The picture of the part with `trigger_count`, whose trigger was seen at `seen_s` (monotonic, the same clock in all processes)."""
+    """The picture of a part, after its `Triggered`; count and `seen_s` say which: a PLC that counts anew has the same counts again."""
 
     number: int
     trigger_count: int
     seen_s: float
+    at_s: float
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
@@ -34,10 +48,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
-    """Why ask `number` gets no picture."""
+    """Why ask `number` gets no picture. `too_late`: none was taken, for it would not show the part."""
 
     number: int
     why: str
+    too_late: bool = False
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, tag="told"):
@@ -57,7 +72,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, tag="figures"):
     connections: int
 
 
-ToCamera = Setup | Ask
+ToCamera = Setup | Triggered | Ask
 FromCamera = Answer | Failure | Told | Figures
 
 _encoder = msgspec.msgpack.Encoder()

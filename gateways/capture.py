@@ -15,7 +15,7 @@ from functools import partial
 from gateways.framing import Framer, Subject, digest_of
 from gateways.manifests import ManifestBook
 from gateways.outbox import Fate
-from gateways.picture_source import CameraSource, CaptureFailed, Picture
+from gateways.picture_source import CameraSource, CaptureFailed, Picture, TooLate, Trigger
 from gateways.publisher import RecordPublisher
 from schemas.errors import Transient
 from schemas.reasons import DropReason
@@ -27,19 +27,14 @@ OPEN_PICTURES = 512
 """Pictures that one camera may owe; a PLC that reports arrivals faster than any camera works cannot fill the memory."""
 
 
-class _TooLate(CaptureFailed):
-    """The part passed the gate before its picture could be taken."""
-
-
 @dataclass(slots=True, kw_only=True)
 class _Shot:
-    """A picture that is owed. `began_s` is monotonic; `live` says that the part just arrived."""
+    """A picture that is owed."""
 
     sequence: int
     subject: Subject
     view: str
-    live: bool
-    began_s: float
+    trigger: Trigger
 
 
 class CameraCapture:
@@ -73,16 +68,14 @@ class CameraCapture:
         self._owed: asyncio.Queue[tuple[_Shot, asyncio.Task[Picture]]] = asyncio.Queue()
         self._failed_in_a_row = 0
 
-    def take(self, subject: Subject, views: Sequence[str], *, live: bool, age_s: float = 0.0) -> None:
-        """Begins to take the pictures of a part that arrived `age_s` ago: too long ago, and they are named as expired."""
+    def take(self, subject: Subject, views: Sequence[str], trigger: Trigger) -> None:
+        """Begins to take the pictures of a part that came with `trigger`: too long ago, and they are named as expired.
+
+        To be called for every trigger, with no views where the part is none for this camera.
+        """
+        self._source.triggered(trigger, wanted=bool(views))
         for view in views:
-            shot = _Shot(
-                sequence=self._book.take_sequence(),
-                subject=subject,
-                view=view,
-                live=live,
-                began_s=time.monotonic() - age_s,
-            )
+            shot = _Shot(sequence=self._book.take_sequence(), subject=subject, view=view, trigger=trigger)
             self._stage.taken("arrivals", at_ms=time.time_ns() // 1_000_000)
             if self._owed.qsize() >= OPEN_PICTURES:
                 self._drop(shot, DropReason.CAPTURE_FAILED, f"{OPEN_PICTURES} pictures are owed already")
@@ -95,7 +88,7 @@ class CameraCapture:
             shot, picture = await self._owed.get()
             try:
                 await self._deliver(shot, await picture)
-            except _TooLate as error:
+            except TooLate as error:
                 self._drop(shot, DropReason.EXPIRED, str(error))
             except CaptureFailed as error:
                 self._drop(shot, DropReason.CAPTURE_FAILED, str(error))
@@ -127,16 +120,16 @@ class CameraCapture:
     async def _shoot(self, shot: _Shot) -> Picture:
         waits = self._slots.locked()
         await self._slots.acquire()
-        if time.monotonic() - shot.began_s > self._useful_for_s:
-            raise _TooLate(f"more than {self._useful_for_s:g} s after the arrival")
-        if not (shot.live or self._source.keeps_triggers):
-            raise _TooLate("the camera exposes when asked, and the part has moved on")
+        if time.monotonic() - shot.trigger.seen_s > self._useful_for_s:
+            raise TooLate(f"more than {self._useful_for_s:g} s after the arrival")
+        if not (shot.trigger.fresh or self._source.keeps_triggers):
+            raise TooLate("the camera exposes when asked, and the part has moved on")
         if waits and not self._source.keeps_triggers:
-            raise _TooLate(f"{PICTURES_AT_ONCE} pictures were on their way already, and the part has moved on")
-        trigger_count = shot.subject.trigger_count
-        assert trigger_count is not None, "an arrival always has its trigger count"
+            raise TooLate(f"{PICTURES_AT_ONCE} pictures were on their way already, and the part has moved on")
         try:
-            picture = await self._source.capture(view=shot.view, trigger_count=trigger_count)
+            picture = await self._source.capture(view=shot.view, trigger=shot.trigger)
+        except TooLate:
+            raise
         except CaptureFailed as error:
             # once a picture, not once a request: a picture that its camera has not ready yet is asked for many times
             self._failed_in_a_row += 1
@@ -180,10 +173,10 @@ class CameraCapture:
             self._drop(shot, DropReason.BROKER_AWAY, "more waits than may be kept in memory")
         elif fate is not Fate.UNKNOWN:
             self._book.acknowledged(shot.sequence)
-            self._stage.finished(seconds=time.monotonic() - shot.began_s)
+            self._stage.finished(seconds=time.monotonic() - shot.trigger.seen_s)
 
     def _drop(self, shot: _Shot, reason: DropReason, detail: str) -> None:
         self._book.dropped(shot.sequence, reason)
         subject = f"{self._camera}/{shot.view}/{shot.subject.part_id}"
         self._stage.emit(DroppedByRule(reason=reason, subject=subject, detail=detail))
-        self._stage.finished(seconds=time.monotonic() - shot.began_s)
+        self._stage.finished(seconds=time.monotonic() - shot.trigger.seen_s)

@@ -17,12 +17,15 @@ import cv2
 
 from gateways.aravis import BAYER_8, RGB_8, AravisCamera, AravisError, RawFrame
 from gateways.camera_child import Send
-from gateways.camera_wire import Answer, Ask, Failure, Told
+from gateways.camera_wire import Answer, Ask, Failure, Told, Triggered
+from gateways.frame_queue import WAITING_FRAMES, Connected, FrameQueue
 from gateways.picture_encoding import encoded, refuse_size
-from gateways.picture_source import CaptureFailed
+from gateways.picture_source import CaptureFailed, TooLate, refuse_late
 from gateways.software_binding import Fits, SoftwareBinding, Stray
 from gateways.stream_clock import StreamClock
-from gateways.trigger_binding import Bound, TriggerBinding
+from gateways.stream_watch import SILENT_TRIGGERS, StreamWatch
+from gateways.trigger_binding import Bound, TriggerBinding, Unbound
+from gateways.wanted_parts import WantedParts
 from schemas.patience import pause_s
 from schemas.plant import Camera, GenicamSource
 
@@ -34,7 +37,6 @@ LONGEST_PAUSE_S = 5.0
 LOOK_EVERY_S = 0.01
 CHECK_EVERY_S = 1.0
 """How often a silent camera is asked whether it is there: without a trigger, silence is normal."""
-WAITING_FRAMES = 8
 QUIET_S = 0.2
 """A camera that was stopped has sent what it had when no frame came for so long."""
 DRAIN_AT_MOST_S = 1.0
@@ -45,8 +47,8 @@ class _Shown(NamedTuple):
     exposed_s: float
 
 
-class _Connected(NamedTuple):
-    """Frame ids begin anew."""
+class _StreamDead(Exception):
+    """Triggers have no frames, although the camera answers."""
 
 
 class GenicamReader:
@@ -58,11 +60,13 @@ class GenicamReader:
         self._send = send
         self._device: AravisCamera | None = None
         self._away = "it is being connected"
-        self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
-        # bounded: frames that nobody binds in time are lost ones, which the binding finds out by their ids
-        self._frames: queue.Queue[_Shown | _Connected] = queue.Queue(WAITING_FRAMES)
+        self._questions: queue.SimpleQueue[Triggered | Ask] = queue.SimpleQueue()
+        self._frames: FrameQueue[_Shown] = FrameQueue()
         self._exposures: SoftwareBinding[_Shown] = SoftwareBinding()
         self._binding: TriggerBinding[_Shown] = TriggerBinding(window_s=source.window_ms / 1000)
+        self._wanted: WantedParts[Bound[_Shown] | Unbound] = WantedParts()
+        answers_within_ms = source.timeout_ms if source.trigger == "software" else source.window_ms
+        self._watch = StreamWatch(answers_within_s=answers_within_ms / 1000)
 
     def start(self) -> None:
         """Begins to connect."""
@@ -70,9 +74,14 @@ class GenicamReader:
         for loop in (self._receive, work):
             threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
 
+    def triggered(self, trigger: Triggered) -> None:
+        """Takes note of a trigger: one of the wire's, for the gateway fires where somebody asks."""
+        if self._source.trigger == "hardware":
+            self._questions.put(trigger)
+
     def ask(self, ask: Ask) -> None:
         """Takes a question."""
-        self._asks.put(ask)
+        self._questions.put(ask)
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
@@ -84,6 +93,9 @@ class GenicamReader:
             except AravisError as error:
                 self._away = str(error)
                 self._send(Told(what="camera_away", detail=f"{self._source.device}: {error}"))
+            except _StreamDead as error:
+                self._away = str(error)
+                self._send(Told(what="camera_stalled", detail=f"{self._source.device}: {error}"))
             lived = time.monotonic() - began_s > LONGEST_PAUSE_S
             time.sleep(pause_s(1 if lived else attempt, longest_s=LONGEST_PAUSE_S))
 
@@ -93,14 +105,22 @@ class GenicamReader:
             self._configure(device)
             device.start()
             clock = StreamClock()
-            self._hand_over(_Connected())
+            self._watch.begun()
+            self._frames.begin()
             self._device = device
             checked_s = time.monotonic()
             while True:
                 frame = device.next_frame(within_s=0.1)
+                if self._watch.is_dead(now_s=time.monotonic()):
+                    raise _StreamDead(
+                        f"{SILENT_TRIGGERS} triggers in a row without a frame, although the camera answers: its stream does not "
+                        "come here (address, firewall, cable), or the trigger does not reach it"
+                    )
                 if frame is not None:
+                    self._watch.frame(received_s=frame.received_s)
                     exposed_s = clock.exposed_s(stamp_s=frame.stamp_s, received_s=frame.received_s)
-                    self._hand_over(_Shown(frame, exposed_s))
+                    if not self._frames.put(_Shown(frame, exposed_s)):
+                        self._send(Told(what="camera_frame_lost", detail=f"{WAITING_FRAMES} frames wait already"))
                     checked_s = frame.received_s
                 elif time.monotonic() - checked_s > CHECK_EVERY_S:
                     device.check()
@@ -119,36 +139,51 @@ class GenicamReader:
             device.amplify(source.gain_db)
         device.trigger_by("Software" if source.trigger == "software" else source.trigger_source)
 
-    def _hand_over(self, event: _Shown | _Connected) -> None:
-        try:
-            self._frames.put_nowait(event)
-        except queue.Full:
-            self._send(Told(what="camera_frame_lost", detail=f"{WAITING_FRAMES} frames wait already"))
-
     # --- hardware trigger --------------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
         synchronised = False
         while True:
             self._take_frame()
-            while not self._asks.empty():
-                ask = self._asks.get()
-                self._binding.trigger(ask.number, trigger_count=ask.trigger_count, seen_s=ask.seen_s)
+            while not self._questions.empty():
+                self._note(self._questions.get())
             for outcome in self._binding.outcomes(now_s=time.monotonic()):
-                if isinstance(outcome, Bound):
-                    self._answer(outcome.part, outcome.shown)
-                else:
-                    self._fail(outcome.part, outcome.why)
+                number = self._wanted.settled(outcome.part, outcome)
+                if number is not None:
+                    self._tell(number, outcome)
             if synchronised and not self._binding.synchronised:
                 self._send(Told(what="camera_out_of_step", detail=self._binding.lost_because))
             synchronised = self._binding.synchronised
 
-    def _take_frame(self) -> None:
-        try:
-            event = self._frames.get(timeout=LOOK_EVERY_S)
-        except queue.Empty:
+    def _note(self, message: Triggered | Ask) -> None:
+        count, seen_s = message.trigger_count, message.seen_s
+        if isinstance(message, Triggered):
+            # no pair with a frame may be made of a trigger that was noticed late: it would look like that of another part
+            timely = message.fresh and seen_s - message.at_s <= self._source.window_ms / 1000
+            part = self._wanted.triggered(trigger_count=count, seen_s=seen_s, wanted=message.wanted)
+            self._binding.trigger(part, trigger_count=count, seen_s=seen_s if timely else None)
+            if timely:
+                self._watch.triggered(seen_s=seen_s)
             return
-        if isinstance(event, _Connected):
+        try:
+            outcome = self._wanted.asked(message.number, trigger_count=count, seen_s=seen_s)
+        except LookupError as error:
+            self._fail(message.number, str(error))
+            return
+        if outcome is not None:
+            self._tell(message.number, outcome)
+
+    def _tell(self, number: int, outcome: Bound[_Shown] | Unbound) -> None:
+        if isinstance(outcome, Bound):
+            self._answer(number, outcome.shown)
+        else:
+            self._fail(number, outcome.why)
+
+    def _take_frame(self) -> None:
+        event = self._frames.get(within_s=LOOK_EVERY_S)
+        if event is None:
+            return
+        if isinstance(event, Connected):
             self._binding.restart("the camera was connected anew")
             return
         whole = event if event.frame.pixels is not None else None
@@ -162,28 +197,32 @@ class GenicamReader:
 
     def _fire(self) -> None:
         while True:
-            ask = self._asks.get()
+            ask = self._questions.get()
+            assert isinstance(ask, Ask), "a trigger is noted where a wire exposes"
             try:
                 self._answer(ask.number, self._exposed_for(ask))
+            except TooLate as error:
+                self._fail(ask.number, str(error), too_late=True)
             except (CaptureFailed, AravisError) as error:
                 self._fail(ask.number, str(error))
 
     def _exposed_for(self, ask: Ask) -> _Shown:
         device = self._device
-        ends_s = ask.seen_s + self._source.timeout_ms / 1000
+        ends_s = ask.at_s + self._source.timeout_ms / 1000
         if device is None:
             raise CaptureFailed(f"the camera is away: {self._away}")
-        if time.monotonic() > ends_s:
-            raise CaptureFailed("its turn came too late: the picture would show another part")
+        refuse_late(ask.at_s, within_ms=self._source.expose_within_ms, setting="expose_within_ms")
         self._take_strays()
         if not self._exposures.in_step:
             self._begin_anew(device)
-        self._exposures.fired(at_s=time.monotonic())
+            refuse_late(ask.at_s, within_ms=self._source.expose_within_ms, setting="expose_within_ms")
+        fired_s = time.monotonic()
+        self._watch.triggered(seen_s=fired_s)
+        self._exposures.fired(at_s=fired_s)
         device.fire()
         while (left_s := ends_s - time.monotonic()) > 0:
-            try:
-                event = self._frames.get(timeout=left_s)
-            except queue.Empty:
+            event = self._frames.get(within_s=left_s)
+            if event is None:
                 break
             found = self._bound(event)
             if isinstance(found, Fits):
@@ -194,9 +233,9 @@ class GenicamReader:
         self._exposures.gave_up(f"no frame within {self._source.timeout_ms} ms of TriggerSoftware")
         raise CaptureFailed(self._exposures.out_of_step_because)
 
-    def _bound(self, event: _Shown | _Connected) -> Fits[_Shown] | Stray | None:
+    def _bound(self, event: _Shown | Connected) -> Fits[_Shown] | Stray | None:
         """What the binding says to a frame; strays are told."""
-        if isinstance(event, _Connected):
+        if isinstance(event, Connected):
             self._exposures.begun()
             return None
         found = self._exposures.frame(event.frame.frame_id, event, exposed_s=event.exposed_s)
@@ -206,18 +245,18 @@ class GenicamReader:
 
     def _take_strays(self) -> None:
         """Frames that came since the last firing was answered are nobody's."""
-        while not self._frames.empty():
-            self._bound(self._frames.get())
+        while (event := self._frames.get(within_s=0)) is not None:
+            self._bound(event)
 
     def _begin_anew(self, device: AravisCamera) -> None:
         """A new acquisition, once nothing of the one before comes any more."""
         device.stop()
         drained_s = time.monotonic() + DRAIN_AT_MOST_S
         while time.monotonic() < drained_s:
-            try:
-                self._bound(self._frames.get(timeout=QUIET_S))
-            except queue.Empty:
+            event = self._frames.get(within_s=QUIET_S)
+            if event is None:
                 break
+            self._bound(event)
         device.start()
         self._exposures.begun()
 
@@ -236,8 +275,8 @@ class GenicamReader:
             return
         self._send(Answer(number=number, image=image, captured_at_ns=taken_at_ns))
 
-    def _fail(self, number: int, why: str) -> None:
-        self._send(Failure(number=number, why=f"{self._source.device}: {why}"))
+    def _fail(self, number: int, why: str, *, too_late: bool = False) -> None:
+        self._send(Failure(number=number, why=f"{self._source.device}: {why}", too_late=too_late))
 
 
 def _viewable(frame: RawFrame) -> NDArray[np.uint8]:

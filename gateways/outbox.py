@@ -1,8 +1,9 @@
 """What a gateway has to send: in memory, and behind that on disk. Which record goes next, and which go to disk.
 
 - Kept records (events, manifests, results): what is on disk is older than what is in memory, and goes first.
-- Droppable records (frames, readings): the same, up to a backlog of `LIVE_FROM_BYTES`. Behind a longer one a live frame would
-  come too late for its part, so frames in memory go first, and the backlog at a limited rate beside them.
+- Droppable records (frames, readings): the same, up to a backlog of `IN_FLIGHT_BYTES`, which is what a live frame may have to wait for
+  in any case. Behind a longer one it would come too late for its part, so frames in memory go first, and the backlog at a limited rate
+  beside them.
 - A record that the broker has not taken within `SPOOL_AFTER_S` goes to disk with all behind it, and so do all that follow, until the
   broker takes something again.
 """
@@ -22,7 +23,7 @@ from gateways.spool_lane import Lane
 from schemas.topics import FRAMES, MIB_BYTES, Topic
 
 IN_FLIGHT_BYTES = 8 * MIB_BYTES
-LIVE_FROM_BYTES = 64 * MIB_BYTES
+"""What may be with the producer at once."""
 SPOOL_AFTER_S = 1.0
 NEVER_ABOVE = 2
 """Times the budget: where records come faster than the disk takes them."""
@@ -262,7 +263,7 @@ class Outbox:
         return 0 if self.spool is None else self.spool.droppable.unread
 
     def _limited(self) -> bool:
-        return self.spool is not None and self.spool.droppable.unread_bytes > LIVE_FROM_BYTES
+        return self.spool is not None and self.spool.droppable.unread_bytes > IN_FLIGHT_BYTES
 
     def _live(self) -> bool:
         """Whether what is in memory goes before the backlog. Frames find their part by its id; readings are a series in time."""

@@ -1,12 +1,15 @@
 """Which frame of a free-running camera shows which part: the first one exposed in the part's window.
 
 A window begins when the trigger is seen, and ends after a fixed time or at the next trigger, so windows never overlap and a
-frame belongs to at most one part. Nothing is ever given to the nearest.
+frame belongs to at most one part. Nothing is ever given to the nearest. A trigger of a part that nobody wants to see ends a window, too.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
+
+REMEMBERED = 64
 
 
 class Closed(NamedTuple):
@@ -27,14 +30,21 @@ class PartWindows:
 
     def __init__(self, *, window_s: float) -> None:
         self._window_s = window_s
+        self._triggers_s: deque[float] = deque(maxlen=REMEMBERED)
         self._open: list[_Window] = []
         self._newest_s = float("-inf")
 
-    def trigger(self, part: int, *, seen_s: float) -> None:
-        """A part was triggered; the window of the one before ends here."""
-        if self._open and self._open[-1].ends_s > seen_s:
-            self._open[-1] = self._open[-1]._replace(ends_s=seen_s)
-        self._open.append(_Window(part, seen_s, seen_s + self._window_s))
+    def trigger(self, *, at_s: float) -> None:
+        """A part was triggered; the windows of those before end here."""
+        self._triggers_s.append(at_s)
+        self._open = [
+            window._replace(ends_s=at_s) if window.begins_s < at_s < window.ends_s else window for window in self._open
+        ]
+
+    def want(self, part: int, *, at_s: float) -> None:
+        """Opens the window of the part that was triggered at `at_s`; others may have been triggered since."""
+        following_s = min((other_s for other_s in self._triggers_s if other_s > at_s), default=float("inf"))
+        self._open.append(_Window(part, at_s, min(at_s + self._window_s, following_s)))
 
     def frame(self, *, exposed_s: float) -> int | None:
         """The part that a frame exposed at `exposed_s` belongs to; None where it belongs to none."""

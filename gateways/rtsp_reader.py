@@ -10,20 +10,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from gateways.camera_child import Send
-from gateways.camera_wire import Answer, Ask, Failure, Figures, Told
+from gateways.camera_wire import Answer, Ask, Failure, Figures, Told, Triggered
 from gateways.ffmpeg_stream import FfmpegStream, Grabbed, StreamFailed
 from gateways.part_windows import PartWindows
 from gateways.picture_encoding import encoded, refuse_size
-from gateways.picture_source import CaptureFailed
+from gateways.picture_source import CaptureFailed, TooLate, refuse_late
 from gateways.stream_clock import StreamClock
 from schemas.addresses import without_password
 from schemas.patience import pause_s
 from schemas.plant import Camera, RtspSource
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 LONGEST_PAUSE_S = 5.0
@@ -59,10 +58,22 @@ class RtspReader:
         for loop in (self._read, self._answer):
             threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
 
-    def ask(self, ask: Ask) -> None:
-        """Opens the window of a part."""
+    def triggered(self, trigger: Triggered) -> None:
+        """Ends the window of the part before."""
         with self._guard:
-            self._windows.trigger(ask.number, seen_s=ask.seen_s)
+            self._windows.trigger(at_s=trigger.at_s)
+
+    def ask(self, ask: Ask) -> None:
+        """Opens the window of a part, where a frame that falls into it may still come."""
+        try:
+            refuse_late(
+                ask.at_s + self._source.latency_ms / 1000, within_ms=self._source.window_ms, setting="window_ms"
+            )
+        except TooLate as error:
+            self._fail(ask.number, str(error), too_late=True)
+            return
+        with self._guard:
+            self._windows.want(ask.number, at_s=ask.at_s)
 
     # --- the stream --------------------------------------------------------------------------------------------------
 
@@ -120,7 +131,6 @@ class RtspReader:
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _answer(self) -> None:
-        before: NDArray[np.uint8] | None = None
         told_s = time.monotonic()
         while True:
             try:
@@ -128,14 +138,13 @@ class RtspReader:
             except queue.Empty:
                 pass
             else:
-                self._show(shown, before)
-                before = shown.pixels
+                self._show(shown)
             self._close_windows()
             if time.monotonic() - told_s > TELL_EVERY_S:
                 told_s = time.monotonic()
                 self._send(self._figures())
 
-    def _show(self, shown: _Shown, before: NDArray[np.uint8] | None) -> None:
+    def _show(self, shown: _Shown) -> None:
         pixels = shown.pixels
         height_px, width_px = pixels.shape[:2]
         if self._size not in (None, pixels.shape):
@@ -145,12 +154,6 @@ class RtspReader:
         taken_at_ns = time.time_ns() - int(1e9 * (time.monotonic() - shown.exposed_s))
         try:
             refuse_size(width_px, height_px, camera=self._camera)
-            if before is not None and np.array_equal(before, pixels):
-                # a sensor never gives the same noise twice: the encoder repeats a frame, and the part is not on it
-                self._send(Told(what="camera_repeats", detail=self._address))
-                raise CaptureFailed(
-                    "the same picture as for the part before, pixel for pixel: the camera repeats itself"
-                )
             image = encoded(pixels, camera=self._camera, jpeg_quality=self._source.jpeg_quality)
         except CaptureFailed as error:
             self._fail(shown.part, str(error))
@@ -163,8 +166,8 @@ class RtspReader:
         for window in closed:
             self._fail(window.part, window.why + (f"; the stream is away: {self._state}" if self._state else ""))
 
-    def _fail(self, part: int, why: str) -> None:
-        self._send(Failure(number=part, why=f"{self._address}: {why}"))
+    def _fail(self, part: int, why: str, *, too_late: bool = False) -> None:
+        self._send(Failure(number=part, why=f"{self._address}: {why}", too_late=too_late))
 
     def _figures(self) -> Figures:
         return Figures(

@@ -22,13 +22,15 @@ from gateways.framing import Framer, Subject
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.manifests import ManifestBook, new_session
 from gateways.opcua_session import OpcUaSession
-from gateways.picture_source import CameraSource
+from gateways.picture_source import CameraSource, Trigger
 from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
 from gateways.spool import open_spool
 from gateways.station_nodes import station_nodes, stations_of
+from gateways.trigger_times import Moment, TriggerTimes
 from schemas.errors import ServiceAway
 from schemas.object_store import open_store
+from schemas.patience import wait_at_most
 from schemas.plant import Camera, Plant, Plc, Station
 from schemas.settings import KafkaSettings, ObjectStoreSettings
 from schemas.telemetry import Noticed, Stage
@@ -73,6 +75,7 @@ class _WatchedStation:
         self.station = station
         self.follower = follower
         self.cameras = cameras
+        self.times = TriggerTimes(taken_for_ms=station.gate_after_ms)
         self.changed = asyncio.Event()
 
 
@@ -182,22 +185,22 @@ class _Gateway:
         reconnected = True
         while True:
             watched.changed.clear()
+            asked = Moment.now()
             try:
-                self._take(watched, await watched.follower.read(session), reconnected=reconnected)
-                reconnected = False
+                news = await watched.follower.read(session)
             except RingTorn as error:
                 self._stage.emit(Noticed(what="ring_torn", subject=watched.station.name, detail=str(error)))
-            try:
-                async with asyncio.timeout(LOOK_ANYWAY_S):
-                    await watched.changed.wait()
-            except TimeoutError:
-                pass
+            else:
+                triggers = watched.times.of(news, asked=asked, answered=Moment.now(), reconnected=reconnected)
+                self._take(watched, news, triggers)
+                reconnected = False
+            await wait_at_most(LOOK_ANYWAY_S, watched.changed)
 
-    def _take(self, watched: _WatchedStation, news: RingNews[Arrival], *, reconnected: bool) -> None:
+    def _take(self, watched: _WatchedStation, news: RingNews[Arrival], triggers: Sequence[Trigger]) -> None:
         name = watched.station.name
         if news.missed:
             self._stage.emit(Noticed(what="arrivals_missed", subject=name, detail=f"{news.missed} arrivals"))
-        for arrival in news.entries:
+        for arrival, trigger in zip(news.entries, triggers, strict=True):
             age_ms = (time.time_ns() - arrival.occurred_at_ns) // 1_000_000
             if news.first and age_ms > watched.station.gate_after_ms:
                 # before this gateway started: the part has passed the gate without it
@@ -211,12 +214,8 @@ class _Gateway:
                 recipe=arrival.recipe,
                 trigger_count=arrival.count,
             )
-            newest = news.entries[-1]
-            live = not reconnected and arrival is newest
-            # after a standstill hundreds come at once; those behind by more than the way to the gate must not delay the others
-            age_s = max(0, newest.occurred_at_ns - arrival.occurred_at_ns) / 1e9
             for camera in watched.cameras:
-                camera.capture.take(subject, self._views(camera.camera, arrival.recipe), live=live, age_s=age_s)
+                camera.capture.take(subject, self._views(camera.camera, arrival.recipe), trigger)
 
     def _views(self, camera: Camera, recipe_key: str) -> list[str]:
         """The views of `camera` that the recipe asks for; all where the recipe is unknown, for inspect to refuse by name."""

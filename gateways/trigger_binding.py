@@ -11,7 +11,8 @@ trigger was seen is no picture of that part.
 ```
 
 A lone pair is a trigger and a frame within `window_s` of each other, with no other of either within it. What cannot be told is
-refused: a part then has no picture, and never another part's.
+refused: a part then has no picture, and never another part's. Every trigger has to be told, with or without a part that is looked at:
+the camera exposes in any case. One that was noticed too late to say when it was keeps its place in the count, and has no picture.
 
 What has to be true for that: `window_s` is longer than what lies between an exposure and the sight of its trigger. If the camera
 may skip a trigger or expose twice, it must also be shorter than half the time between two parts.
@@ -48,7 +49,7 @@ class Unbound(NamedTuple):
 class _Trigger(NamedTuple):
     part: int
     trigger_count: int
-    seen_s: float
+    seen_s: float | None
 
 
 class _Frame(NamedTuple, Generic[Shown]):
@@ -77,8 +78,8 @@ class TriggerBinding(Generic[Shown]):
         """Whether the offset between the counters is known."""
         return self._offset is not None
 
-    def trigger(self, part: int, *, trigger_count: int, seen_s: float) -> None:
-        """The PLC's trigger `trigger_count` was seen; `part` is a number that comes back with the outcome."""
+    def trigger(self, part: int, *, trigger_count: int, seen_s: float | None) -> None:
+        """The PLC's trigger `trigger_count` was seen, None: at a time not known; `part` is a number that comes back with the outcome."""
         if self._triggers and trigger_count <= self._triggers[-1].trigger_count:
             self._lose(f"the PLC's trigger count went from {self._triggers[-1].trigger_count} to {trigger_count}")
             self._triggers.clear()
@@ -131,6 +132,9 @@ class TriggerBinding(Generic[Shown]):
         for frame in list(self._held):
             counts_as = frame.number - offset
             trigger = next((known for known in self._triggers if known.trigger_count == counts_as), None)
+            if trigger is not None and trigger.seen_s is None:
+                self._held.remove(frame)
+                continue
             if trigger is not None and self._near(trigger.seen_s, frame.exposed_s):
                 if trigger not in self._waiting:
                     self._held.remove(frame)  # it came too late for its part
@@ -142,6 +146,8 @@ class TriggerBinding(Generic[Shown]):
                 return
 
     def _outcome(self, trigger: _Trigger, now_s: float) -> Bound[Shown] | Unbound | None:
+        if trigger.seen_s is None:
+            return Unbound(trigger.part, f"trigger {trigger.trigger_count} was noticed too late to say when it was")
         if self._offset is None:
             return self._synchronise(trigger) if now_s > trigger.seen_s + 2 * self._window_s else None
         for frame in self._held:
@@ -196,5 +202,5 @@ class TriggerBinding(Generic[Shown]):
         self._held = [held for held in self._held if held.exposed_s > exposed_s]
         return self._told(trigger, frame)
 
-    def _near(self, seen_s: float, exposed_s: float) -> bool:
-        return abs(seen_s - exposed_s) <= self._window_s
+    def _near(self, seen_s: float | None, exposed_s: float) -> bool:
+        return seen_s is not None and abs(seen_s - exposed_s) <= self._window_s

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from gateways.picture_encoding import encoded, refuse_size
-from gateways.picture_source import CaptureFailed, Picture
+from gateways.picture_source import CaptureFailed, Picture, Trigger
 from schemas.plant import Camera, VideoSource
 
 
@@ -37,12 +37,15 @@ class VideoCamera:
     async def run(self) -> None:
         """Nothing to keep: the file is read when a picture is asked for."""
 
-    async def capture(self, *, view: str, trigger_count: int) -> Picture:
+    def triggered(self, trigger: Trigger, *, wanted: bool) -> None:
+        """Nothing to note: frames are found by their numbers."""
+
+    async def capture(self, *, view: str, trigger: Trigger) -> Picture:
         """The frame, encoded as the source says."""
         asked_at_ns = time.time_ns()
-        number = (trigger_count - 1) * self._source.frames_per_part + self._camera.views.index(view)
+        number = (trigger.count - 1) * self._source.frames_per_part + self._camera.views.index(view)
         if number < 0:
-            raise CaptureFailed(f"{self._path}: trigger counts begin at 1, not at {trigger_count}")
+            raise CaptureFailed(f"{self._path}: trigger counts begin at 1, not at {trigger.count}")
         deadline_s = time.monotonic() + self._source.timeout_ms / 1000
         async with self._reading:
             return Picture(await asyncio.to_thread(self._frame, number, deadline_s), asked_at_ns)

@@ -1,10 +1,10 @@
-"""When a model should learn again: the scores of good parts have moved, the share of bad ones has over several batches, or people
-disagree with the line too often.
+"""When a model should learn again: the scores of good parts have moved, their pictures have, the share of bad ones has over several
+batches, or people disagree with the line too often.
 
-Verdicts are all it needs: a revision 1 carries the score of every view, and each review of a person comes back as a higher revision.
-Only parts that the line called OK count for the scores, so that a bad batch is no drift. The model named is the one of the recipe's
-inspection that learns: the classifier behind a golden comparison, which itself has no weights, or the trained model. Views with an
-inspection of their own count for it too.
+Verdicts are all it needs: a revision 1 carries the score of every view and how its camera saw, and each review of a person comes back as
+a higher revision. Only parts that the line called OK count for scores and pictures, so that a bad batch is no drift. The model named is
+the one of the recipe's inspection that learns: the classifier behind a golden comparison, which itself has no weights, or the trained
+model. Views with an inspection of their own count for it too.
 
 At most one request per model in `minimum_interval_ms`, and `most_per_30_days`, whatever the cause and the station; what came before the
 last one is not used as evidence again. Time is that of the verdict's record, so a replay comes to the same result.
@@ -13,7 +13,8 @@ last one is not used as evidence again. Time is that of the verdict's record, so
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from processors.disagreement import Disagreement
@@ -31,6 +32,9 @@ KEPT_PARTS = 100_000
 KEPT_STREAMS = 1_000
 BUDGET_NS = 30 * 24 * 3_600_000 * NS_PER_MS
 SCORE_SHIFT = "score_shift"
+IMAGE_SHIFT = "image_shift"
+IMAGE_FIGURES = ("level_ratio", "sharpness_ratio")
+"""Of `Imaging`: brightness, and sharpness with contrast, beside the view's reference."""
 VERDICT_MIX = "verdict_mix"
 REVIEWS = "reviews"
 
@@ -76,6 +80,7 @@ class DriftWatch:
         self._last = last
         self._line_verdicts: _Newest[PartVisit, VerdictValue] = _Newest(KEPT_PARTS)
         self._shifts: _Newest[tuple[str, tuple[ModelUse, ...]], ScoreShift] = _Newest(KEPT_STREAMS)
+        self._images: _Newest[tuple[str, str, tuple[ModelUse, ...]], ScoreShift] = _Newest(KEPT_STREAMS)
         self._mixes: _Newest[tuple[str, str, tuple[ModelUse, ...]], VerdictMix] = _Newest(KEPT_STREAMS)
         self._disagreements: _Newest[tuple[str, str], Disagreement] = _Newest(KEPT_STREAMS)
 
@@ -112,9 +117,9 @@ class DriftWatch:
         if verdict.revision > 1:
             evidence = self._disagreement(verdict.station, model).evidence(since_ns=since_ns)
             return _trigger(verdict, model, REVIEWS, at_ns, evidence, recipe="")
-        shift = self._shift(verdict)
-        if verdict.verdict is VerdictValue.OK and (moved := shift.evidence(since_ns=since_ns)):
-            return _trigger(verdict, model, SCORE_SHIFT, at_ns, moved, recipe=shift.recipe)
+        for cause, shift in self._watched(verdict):
+            if moved := shift.evidence(since_ns=since_ns):
+                return _trigger(verdict, model, cause, at_ns, moved, recipe=shift.recipe)
         mix = self._mix(verdict)
         if self._disagreement(verdict.station, model).confirms(since_ns=mix.moved_since_ns):
             return None  # the process changed, and people have seen it
@@ -122,18 +127,27 @@ class DriftWatch:
         return _trigger(verdict, model, VERDICT_MIX, at_ns, evidence, recipe=verdict.recipe)
 
     def _scored(self, verdict: Verdict, at_ns: int) -> None:
-        shift = self._shift(verdict)
         for view in verdict.views:
-            if view.inspection is not None and view.outcome == FrameOutcome.INSPECTED:
-                shift.add(
-                    Score(
-                        recipe=verdict.recipe,
-                        view=view.view,
-                        inspection=view.inspection,
-                        anomaly_score=view.anomaly_score,
-                        at_ns=at_ns,
-                    )
-                )
+            if view.inspection is None or view.outcome != FrameOutcome.INSPECTED:
+                continue
+            seen = Score(
+                recipe=verdict.recipe,
+                view=view.view,
+                inspection=view.inspection,
+                value=view.anomaly_score,
+                at_ns=at_ns,
+            )
+            self._shift(verdict).add(seen)
+            if view.imaging is not None:
+                for figure in IMAGE_FIGURES:
+                    self._image(verdict, figure).add(replace(seen, value=getattr(view.imaging, figure)))
+
+    def _watched(self, verdict: Verdict) -> Iterator[tuple[str, ScoreShift]]:
+        """What a good part may show: the scores first, for they say what the pictures mean to the model."""
+        if verdict.verdict is VerdictValue.OK:
+            yield SCORE_SHIFT, self._shift(verdict)
+            for figure in IMAGE_FIGURES:
+                yield IMAGE_SHIFT, self._image(verdict, figure)
 
     def _reviewed(self, verdict: Verdict, at_ns: int, line: VerdictValue | None) -> bool:
         visit, model = _visit(verdict), self._model(verdict)
@@ -146,6 +160,13 @@ class DriftWatch:
         """A new version of a model scores differently: it begins with baselines of its own."""
         key = (verdict.station, verdict.models)
         return self._shifts.get(key) or self._shifts.put(key, ScoreShift(settings=self._plant.retraining))
+
+    def _image(self, verdict: Verdict, figure: str) -> ScoreShift:
+        """What a model learned on is what it saw: its next version begins with baselines of its own here, too."""
+        key = (verdict.station, figure, verdict.models)
+        return self._images.get(key) or self._images.put(
+            key, ScoreShift(settings=self._plant.retraining, statistic=f"{figure}_ks_distance")
+        )
 
     def _mix(self, verdict: Verdict) -> VerdictMix:
         """Products differ in how many parts are bad: each recipe has its own."""

@@ -113,9 +113,9 @@ class Sums:
     opportunities: int = 0
     defects_by_class: Counter[str] = field(default_factory=Counter)
 
-    def add(self, part: Contribution) -> None:
-        """Counts a part in."""
-        self._change(part, 1)
+    def add(self, part: Contribution, *, times: int = 1) -> None:
+        """Counts a part in, or as many alike as `times` says."""
+        self._change(part, times)
 
     def take(self, part: Contribution) -> None:
         """Counts a part out again."""

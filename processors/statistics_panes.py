@@ -10,12 +10,14 @@ more (older than two of the longest windows) are named by `missing` and counted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
+from processors.open_windows import OpenWindows
 from processors.statistics_counts import AnyVerdict, Share, Sums, shares
+from processors.statistics_lane import Counted, Lane, Part, PartKey
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.windows import Watermark, Window
 from schemas.message import NS_PER_MS, NS_PER_S
@@ -54,12 +56,6 @@ class StationWindow(NamedTuple):
     level: str = ""
 
 
-class _Part(NamedTuple):
-    revision: int
-    arrived_at_ns: int
-    shares: tuple[Share, ...]
-
-
 @dataclass(slots=True)
 class _Pane:
     key: StationWindow
@@ -92,17 +88,17 @@ class Panes:
         self._complete_from_ns = complete_from_ns
         self._watermark = Watermark(grace_ms=settings.grace_ms, idle_timeout_ms=settings.idle_timeout_ms)
         self._held_ns = held_ns(settings)
-        self._parts: dict[tuple[str, str, int], _Part] = {}
+        self._parts: dict[PartKey, Part] = {}
         self._panes: dict[StationWindow, _Pane] = {}
-        self._open: set[StationWindow] = set()
+        self._open: OpenWindows[StationWindow] = OpenWindows()
         self._changed: set[StationWindow] = set()
         self._must_tell: set[StationWindow] = set()
         self._missing: set[StationWindow] = set()
-        self._next_end_at_ns = 0
         self._recent: dict[tuple[str, str, str], tuple[tuple[Window, ...], list[_Pane]]] = {}
         self._alike: dict[tuple[Share, ...], tuple[Share, ...]] = {}  # most parts are, and each is held for long
         self._plain: dict[tuple[object, ...], tuple[Share, ...]] = {}
         self._grace_ns = settings.grace_ms * NS_PER_MS
+        self._idle_ms = settings.idle_timeout_ms
         self._shortest_ms = min(settings.windows_ms)
 
     @property
@@ -127,6 +123,19 @@ class Panes:
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
         return fed
+
+    def feed_all(self, records: Iterable[Counted]) -> list[tuple[AnyVerdict, Fed]]:
+        """Counts verdicts of the log in their order, as `feed` would one after the other; returns those that did not simply count."""
+        odd: list[tuple[AnyVerdict, Fed]] = []
+        waiting = iter(records)
+        record = next(waiting, None)
+        while record is not None:
+            verdict, offset, at_ms = record
+            fed = self.feed(verdict, offset=offset, record_at_ms=at_ms)
+            if fed is not Fed.COUNTED:
+                odd.append((verdict, fed))
+            record = self._gathered(waiting) if self._lane_is_open() else next(waiting, None)
+        return odd
 
     def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
         """Lets a verdict move the watermark without counting it."""
@@ -160,7 +169,7 @@ class Panes:
         """What was fed so far was committed: what closed or was corrected has been told; what is open is told once more."""
         self._changed = set(self._open)
         for key, pane in self._panes.items():
-            pane.changed = key in self._open
+            pane.changed = key in self._changed
         self._must_tell.clear()
         self._missing.clear()
 
@@ -185,11 +194,7 @@ class Panes:
         if earlier is not None and verdict.revision <= earlier.revision:
             return Fed.DUPLICATE
         found = self._shares(verdict)
-        part = _Part(
-            revision=verdict.revision,
-            arrived_at_ns=verdict.arrived_at_ns,
-            shares=self._alike.setdefault(found, found),
-        )
+        part = Part(verdict.revision, verdict.arrived_at_ns, self._alike.setdefault(found, found))
         if earlier is not None:
             for pane, share in self._panes_of(verdict, earlier, offset):
                 pane.sums.take(share.counts)
@@ -199,6 +204,38 @@ class Panes:
             self._parts[key] = part
         late = self._watermark.late(Window.containing(part.arrived_at_ns, self._shortest_ms))
         return Fed.LATE if late else Fed.COUNTED
+
+    def _lane_is_open(self) -> bool:
+        """Whether the windows of the last part are all held and none of them can be late for what arrives within them."""
+        plan = self._plan
+        return plan.known_until_ns > self._watermark.log_at_ns and all(
+            window.start_at_ns >= self._complete_from_ns for window in plan.known
+        )
+
+    def _gathered(self, records: Iterator[Counted]) -> Counted | None:
+        """Counts records within the windows of the last part; returns the first that has to be counted by itself."""
+        lane = Lane(
+            from_ns=self._plan.known_from_ns,
+            until_ns=self._plan.known_until_ns,
+            grace_ns=self._grace_ns,
+            idle_ms=self._idle_ms,
+        )
+        record, newest_ns, last_ms = lane.gather(
+            records,
+            last_record_at_ms=self._watermark.last_record_at_ns // NS_PER_MS,
+            known=self._parts,
+            shares=self._shares,
+        )
+        # a pane that several change has the offset of the last one
+        for same in sorted(lane.alike.values(), key=lambda same: same.last_offset):
+            part = Part(same.verdict.revision, same.verdict.arrived_at_ns, same.shares)
+            for pane, share in self._panes_of(same.verdict, part, same.last_offset):
+                pane.sums.add(share.counts, times=same.parts)
+        if lane.alike:
+            self._watermark.record_at(last_ms * NS_PER_MS)
+            self._watermark.event_at(newest_ns)
+            self._close()
+        return record
 
     def _shares(self, verdict: AnyVerdict) -> tuple[Share, ...]:
         """Most parts have no view that counts, and what they add has been worked out for the one before."""
@@ -211,7 +248,7 @@ class Panes:
             self._plain[kind] = known
         return known
 
-    def _panes_of(self, verdict: AnyVerdict, part: _Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
+    def _panes_of(self, verdict: AnyVerdict, part: Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
         """The panes that the verdict changes, noted as changed, each with the share of the part that it holds."""
         windows = self._held(verdict.station, self._plan.containing(part.arrived_at_ns))
         log_at_ns = self._watermark.log_at_ns
@@ -248,20 +285,15 @@ class Panes:
         pane = self._panes.get(key)
         if pane is None:
             pane = self._panes[key] = _Pane(key, verdict.line, window.end_at_ns + self._grace_ns)
-            self._open.add(key)
-            self._next_end_at_ns = min(self._next_end_at_ns, window.end_at_ns)
+            self._open.add(key, complete_at_ns=pane.late_from_ns)
         return pane
 
     def _close(self) -> None:
-        if self._watermark.at_ns < self._next_end_at_ns:
-            return
-        for key in [key for key in self._open if self._watermark.passed(key.window)]:
-            self._open.remove(key)
+        for key in self._open.take_complete(self._watermark.at_ns):
             self._panes[key].closed = True
             self._panes[key].changed = True
             self._changed.add(key)
             self._must_tell.add(key)
-        self._next_end_at_ns = min((key.window.end_at_ns for key in self._open), default=0)
 
     def _pane(self, key: StationWindow) -> Pane:
         pane, window = self._panes[key], key.window
@@ -293,5 +325,5 @@ class Panes:
         self._plain.clear()
         self._parts = {key: part for key, part in self._parts.items() if part.arrived_at_ns >= horizon_ns}
         self._panes = {key: pane for key, pane in self._panes.items() if key.window.start_at_ns >= horizon_ns}
-        self._open &= self._panes.keys()
+        self._open.keep_only(self._panes.keys())
         self._changed &= self._panes.keys()

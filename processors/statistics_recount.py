@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from processors.statistics_counts import AnyVerdict
 from processors.statistics_panes import Panes, StationWindow
 from processors.window_plan import WindowPlan
 from schemas.statistics import Pane
 from schemas.statistics_settings import StatisticsSettings
-from schemas.verdicts import Verdict
 
 
 class Recount:
@@ -26,7 +26,7 @@ class Recount:
         """Records appended before this moment cannot belong to a wanted window."""
         return min(key.window.start_at_ns for key in self._wanted)
 
-    def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> None:
+    def feed(self, verdict: AnyVerdict, *, offset: int, record_at_ms: int) -> None:
         """Takes the next record of the partition; those of other windows only move the watermark."""
         windows = self._plan.containing(verdict.arrived_at_ns)
         if any(StationWindow(verdict.station, window) in self._wanted for window in windows):

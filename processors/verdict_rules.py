@@ -122,6 +122,7 @@ def _view_result(view: str, inspection: Inspection | None, recipe: Recipe | None
         camera=inspection.camera,
         captured_at_ns=inspection.captured_at_ns,
         reference=inspection.reference,
+        imaging=inspection.imaging,
     )
 
 

@@ -51,6 +51,14 @@ def with_versions(inspection: Inspecting, version_of: Callable[[ModelPin], int])
     return msgspec.structs.replace(inspection, **changed) if changed else inspection
 
 
+def shadow_for(pin: ModelPin, state: ModelState) -> int | None:
+    """The version whose answers are compared with those of what judges; None where there is none in shadow."""
+    candidate = state.candidate
+    if not pin.follow or candidate is None or candidate.standing is not Standing.SHADOW:
+        return None
+    return candidate.version if candidate.version > pin.version else None
+
+
 def versions_needed(pin: ModelPin, state: ModelState) -> tuple[int, ...]:
     """Versions besides the pinned one that the server has to hold: champion, canary, and the champion to go back to."""
     if not pin.follow:

@@ -31,7 +31,8 @@ def _longest_ms(shift: Shift) -> int:
 
 
 class WindowPlan:
-    """The windows of a plant. Remembers those of the last moment: the next one mostly lies in the same."""
+    """The windows of a plant. Remembers those of the last moment (`known`), which are those of every moment within
+    `[known_from_ns, known_until_ns)`: the next one mostly lies in it."""
 
     def __init__(self, settings: StatisticsSettings) -> None:
         self._settings = settings
@@ -39,22 +40,22 @@ class WindowPlan:
         # windows begin and end at multiples of these only
         self._steps_ms = [*settings.windows_ms, *(window.every_ms for window in settings.sliding)]
         self._steps_ms += [MINUTE_MS] if settings.shifts else []
-        self._known: tuple[Window, ...] = ()
-        self._known_from_ns = 0
-        self._known_until_ns = 0
+        self.known: tuple[Window, ...] = ()
+        self.known_from_ns = 0
+        self.known_until_ns = 0
 
     def containing(self, at_ns: int) -> tuple[Window, ...]:
         """All windows that hold the moment."""
-        if not self._known_from_ns <= at_ns < self._known_until_ns:
+        if not self.known_from_ns <= at_ns < self.known_until_ns:
             self._remember(at_ns)
-        return self._known
+        return self.known
 
     def _remember(self, at_ns: int) -> None:
         tumbling = [Window.containing(at_ns, length_ms) for length_ms in self._settings.windows_ms]
-        self._known = (*tumbling, *self._sliding(at_ns), *self._calendar.containing(at_ns))
+        self.known = (*tumbling, *self._sliding(at_ns), *self._calendar.containing(at_ns))
         spans = [Window.containing(at_ns, step_ms) for step_ms in self._steps_ms]
-        self._known_from_ns = max(span.start_at_ns for span in spans)
-        self._known_until_ns = min(span.end_at_ns for span in spans)
+        self.known_from_ns = max(span.start_at_ns for span in spans)
+        self.known_until_ns = min(span.end_at_ns for span in spans)
 
     def _sliding(self, at_ns: int) -> list[Window]:
         return [

@@ -63,6 +63,11 @@ class Watermark:
         """The watermark by the log alone, without the clock: what makes a record late."""
         return self._from_log_ns
 
+    @property
+    def last_record_at_ns(self) -> int:
+        """The newest time of a record, ns; 0 before the first."""
+        return self._last_record_at_ns or 0
+
     def passed(self, window: Window) -> bool:
         """Whether the window is complete: its end and the grace lie behind the watermark."""
         return window.end_at_ns + self._grace_ns <= self.at_ns

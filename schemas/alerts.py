@@ -54,8 +54,8 @@ class DriftEvidence(Value, frozen=True, kw_only=True):
 
 
 class RetrainingTrigger(Message, frozen=True, kw_only=True):
-    """A request to retrain a model, with its evidence. `id` is `model/cause/fired_at_ns`; `cause` is `score_shift`, `verdict_mix`
-    or `reviews`."""
+    """A request to retrain a model, with its evidence. `id` is `model/cause/fired_at_ns`; `cause` is `score_shift`, `image_shift`,
+    `verdict_mix` or `reviews`."""
 
     model: str
     cause: str

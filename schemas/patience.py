@@ -40,3 +40,12 @@ async def patiently(
             attempt += 1
             stage.emit(AttemptRepeated(service=service, detail=str(error) or repr(error), attempt=attempt))
             await asyncio.sleep(pause_s(attempt))
+
+
+async def wait_at_most(longest_s: float, event: asyncio.Event) -> bool:
+    """Waits for `event`, `longest_s` at most. Returns whether it is set."""
+    try:
+        async with asyncio.timeout(longest_s):
+            return await event.wait()
+    except TimeoutError:
+        return False

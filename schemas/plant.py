@@ -13,6 +13,7 @@ from schemas.addresses import without_password
 from schemas.alert_rules import Rule
 from schemas.challenges import Challenges
 from schemas.interlocks import Interlocks
+from schemas.learning_settings import LearningSettings
 from schemas.receivers import AnyReceiver, Webhook
 from schemas.recipes import Recipe
 from schemas.section import Section
@@ -28,11 +29,13 @@ CAPTURED_AT_HEADER = "X-Captured-At-Ns"
 
 class HttpSource(Section, tag_field="type", tag="http", frozen=True, kw_only=True):
     """A camera that serves a picture per GET. `{trigger}` in `url` is replaced by the PLC's trigger count (hardware trigger);
-    without it the GET itself takes the picture (software trigger). `{view}` is replaced by the view's name; a camera with
-    several views needs it. A camera with a clock may say when it exposed in the header `X-Captured-At-Ns` (ns UTC)."""
+    without it the GET itself takes the picture (software trigger), asked for no later than `expose_within_ms` after the trigger.
+    `{view}` is replaced by the view's name; a camera with several views needs it. A camera with a clock may say when it exposed in the
+    header `X-Captured-At-Ns` (ns UTC)."""
 
     url: str
     timeout_ms: int = 1000
+    expose_within_ms: int = 500
 
 
 class FolderSource(Section, tag_field="type", tag="folder", frozen=True, kw_only=True):
@@ -77,15 +80,16 @@ class GenicamSource(Section, tag_field="type", tag="genicam", frozen=True, kw_on
 
     `trigger: hardware`: the input `trigger_source` (SFNC TriggerSource) exposes; frames are bound to parts by the counters of PLC
     and camera, and refused where trigger and exposure lie more than `window_ms` apart (less than half the time between two parts).
-    `trigger: software`: the gateway fires TriggerSoftware, and waits `timeout_ms` for the frame. `exposure_time_us` (ExposureTime),
-    `gain_db` (Gain) and `pixel_format` (PixelFormat) are set where they are given. Pictures travel as PNG, or as JPEG of
-    `jpeg_quality` (1 to 100)."""
+    `trigger: software`: the gateway fires TriggerSoftware, no later than `expose_within_ms` after the PLC's trigger, and has the frame
+    within `timeout_ms` of it. `exposure_time_us` (ExposureTime), `gain_db` (Gain) and `pixel_format` (PixelFormat) are set where they
+    are given. Pictures travel as PNG, or as JPEG of `jpeg_quality` (1 to 100)."""
 
     device: str
     trigger: Literal["hardware", "software"] = "hardware"
     trigger_source: str = "Line1"
     window_ms: int = 100
     timeout_ms: int = 1000
+    expose_within_ms: int = 500
     exposure_time_us: float | None = None
     gain_db: float | None = None
     pixel_format: str | None = None
@@ -355,6 +359,7 @@ class Plant(Section, frozen=True, kw_only=True):
     statistics: StatisticsSettings = StatisticsSettings()
     record: RecordSettings = RecordSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    learning: LearningSettings | None = None
     kafka: KafkaLayout = KafkaLayout()
 
     @property

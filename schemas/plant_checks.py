@@ -11,6 +11,7 @@ from schemas.challenge_checks import challenge_findings
 from schemas.chart_checks import chart_findings
 from schemas.inspection_checks import inspection_findings
 from schemas.interlock_checks import interlock_findings
+from schemas.learning_checks import learning_findings
 from schemas.node_ids import node_findings
 from schemas.plant import Asset, ExternalSource, PasswordLogin, Plant, Plc, PlcNodes
 from schemas.plant_limits import limit_findings
@@ -44,6 +45,7 @@ def contradictions(plant: Plant) -> Iterator[Finding]:
     yield from statistics_findings(plant)
     if plant.retraining.mix_batches < FEWEST_BATCHES:
         yield ("retraining", "mix_batches"), f"at least {FEWEST_BATCHES}: one bad batch is no drift of a model", None
+    yield from learning_findings(plant)
     yield from challenge_findings(plant)
     yield from chart_findings(plant)
     if not 1 <= plant.kafka.partitions <= 1000:

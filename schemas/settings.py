@@ -188,7 +188,8 @@ class ObjectStoreSettings(FromEnvironment):
 
 
 class StageSettings(FromEnvironment):
-    """`LINESIGHT_*`: what a single process needs to know. `metrics_port` 0 takes a free port."""
+    """`LINESIGHT_*`: what a single process needs to know. `metrics_port` 0 takes a free port. `plant_file` is the plant's description, for
+    the commands that a stage starts; `linesight run` sets it."""
 
     model_config = SettingsConfigDict(env_prefix="LINESIGHT_", frozen=True)
 
@@ -197,6 +198,7 @@ class StageSettings(FromEnvironment):
     metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     instance: str = "0"
+    plant_file: Path | None = None
 
 
 class SpoolSettings(FromEnvironment):

@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from schemas.durations import Durations
 from schemas.errors import ConfigurationError
 from schemas.readiness import RecipeStatus
 from schemas.reasons import DropReason, RefusalReason
@@ -38,6 +39,7 @@ STAGES = (
     "statistics",
     "alerts",
     "retraining",
+    "trainer",
     "sensors",
     "record",
 )
@@ -72,7 +74,12 @@ class Stage:
         self.in_progress_bytes = self.gauge("in_progress_bytes", "Bytes of records taken in and not yet finished.")
         self._budget_used = self.gauge("budget_used_bytes", "Bytes held in a place that has a budget.", "budget")
         self._budget_limit = self.gauge("budget_limit_bytes", "What a place may hold.", "budget")
-        self.duration = self.histogram("duration_seconds", "From the start of the work on a record to its end.")
+        self.duration = Durations(
+            f"linesight_{name}_duration_seconds",
+            "From the start of the work on a record to its end.",
+            registry=self.registry,
+            buckets=LATENCY_BUCKETS_S,
+        )
         self.lag = self.gauge("lag_seconds", "Age of the record taken in last, by the broker's time.")
         self.last_processed = self.gauge("last_processed_timestamp_seconds", "When a record was finished last.")
         # a series that begins at 1 has no increase: what can be counted is there from the start
@@ -110,8 +117,7 @@ class Stage:
     def finished(self, *, seconds: float, count: int = 1) -> None:
         """A record is finished, or `count` together: everything that they produced was acknowledged."""
         self.in_progress.dec(count)
-        for _ in range(count):  # the client has no way to observe a value several times at once
-            self.duration.observe(seconds)
+        self.duration.observe_times(seconds, count)
         self.last_processed.set_to_current_time()
 
     @property

@@ -21,6 +21,7 @@ from schemas.plc_events import PlcEvent
 from schemas.readiness import StageReadiness
 from schemas.records import AuditEvent, DeadLetter, ModelEvent, Review
 from schemas.sensors import AssetBaseline, SensorReading
+from schemas.shadows import ShadowAnswer
 from schemas.statistics import Pane, WindowStatistics
 from schemas.verdicts import DefectEvent, Verdict
 
@@ -112,6 +113,14 @@ INSPECTIONS = Topic(
     key="station",
     description="Exactly one per frame: inspected with its defects, or dropped with its reason.",
     retention_ms=90 * DAY_MS,
+)
+SHADOWS = Topic(
+    name="shadows",
+    message=ShadowAnswer,
+    schema="ShadowAnswer",
+    key="station",
+    description="What a version in shadow says of live frames, beside the answer that judged the part. Nothing acts on it.",
+    retention_ms=30 * DAY_MS,
 )
 VERDICTS = Topic(
     name="verdicts",
@@ -265,6 +274,7 @@ CATALOGUE: tuple[Topic, ...] = (
     ASSET_BASELINES,
     PLC_EVENTS,
     INSPECTIONS,
+    SHADOWS,
     VERDICTS,
     DEFECTS,
     PANES,

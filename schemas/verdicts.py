@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import field
 
-from schemas.inspections import Defect, ModelUse
+from schemas.inspections import Defect, Imaging, ModelUse
 from schemas.message import Message, Value
 from schemas.reasons import FailSafe, VerdictReason, VerdictValue
 
@@ -14,7 +14,8 @@ class ViewResult(Value, frozen=True, kw_only=True):
     """What one view gave the verdict. `inspection` is the inspection's id, None where the view is missing.
 
     `defects` are those that count under the recipe; everything that was found is in the inspection. `reference` is the digest
-    (`sha256:<hex>`) of the image that the view was compared with.
+    (`sha256:<hex>`) of the image that the view was compared with. `imaging` is the inspection's: how the camera saw; None where the
+    frame was not compared.
     """
 
     view: str
@@ -29,6 +30,7 @@ class ViewResult(Value, frozen=True, kw_only=True):
     camera: str = ""
     captured_at_ns: int = 0
     reference: str | None = None
+    imaging: Imaging | None = None
 
 
 class Verdict(Message, frozen=True, kw_only=True):
@@ -78,7 +80,8 @@ class CountedView(Value, frozen=True, kw_only=True):
     defects: tuple[CountedDefect, ...] = ()
 
 
-class CountedVerdict(Message, frozen=True, kw_only=True):
+# without cycles, and looking for them took half the time of decoding: gc=False
+class CountedVerdict(Message, frozen=True, kw_only=True, gc=False):
     """Of a `Verdict` on the wire, what statistics count: reading the rest of most verdicts takes longer than counting them.
 
     `views` are read where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`).

@@ -152,7 +152,7 @@ class Belt:
         def expose(arrival: Arrival) -> None:
             self._on_station[coming.part_id] = coming.part
             self._cameras.expose(arrival.trigger_count, pictures.jpegs, at_ns=arrival.at_ns)
-            self._truth.part(self.station.name, arrival, pictures.defects)
+            self._truth.part(self.station.name, arrival, pictures)
 
         await plc.change_over(self.station.name, coming.part.recipe, within_s=CHANGEOVER_WAITS_S)
         await plc.announce(self.station.name, self._next_recipe(coming.part.recipe))

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ _SILENT_FOR_AT_MOST_S = 60.0
 class _Exposure:
     jpeg: bytes
     at_ns: int
+    clock_ahead_ns: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +81,9 @@ class CameraServer:
         for camera in self._cameras.values():
             for view in camera.views if time.monotonic() >= camera.dark_until_s else ():
                 if view in jpegs:
-                    camera.exposures[trigger, view] = _Exposure(jpeg=jpegs[view], at_ns=at_ns + camera.clock_ahead_ns)
+                    camera.exposures[trigger, view] = _Exposure(
+                        jpeg=jpegs[view], at_ns=at_ns + camera.clock_ahead_ns, clock_ahead_ns=camera.clock_ahead_ns
+                    )
             while len(camera.exposures) > KEPT_TRIGGERS * len(camera.views):
                 camera.exposures.popitem(last=False)
 
@@ -111,8 +115,12 @@ class CameraServer:
             raise web.HTTPNotFound(
                 text=f"no picture: the last {KEPT_TRIGGERS} triggers of {', '.join(camera.views)} are kept\n"
             )
+        # a camera has one clock: right or wrong, by `Date` the picture is as old as it is
+        now_s = time.time() + exposure.clock_ahead_ns / 1e9
         return web.Response(
-            body=exposure.jpeg, content_type="image/jpeg", headers={CAPTURED_AT_HEADER: str(exposure.at_ns)}
+            body=exposure.jpeg,
+            content_type="image/jpeg",
+            headers={CAPTURED_AT_HEADER: str(exposure.at_ns), "Date": formatdate(now_s, usegmt=True)},
         )
 
 

@@ -4,13 +4,13 @@ No stage reads it; the summary compares it with the verdicts.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from schemas.errors import ConfigurationError
-from simulation.pictures import TakenDefect
+from schemas.object_store import sha256_hex
+from simulation.pictures import PartPictures, TakenDefect
 from simulation.station import Answer, Arrival, Departure, Request
 
 
@@ -39,8 +39,11 @@ class Truth:
         except OSError:
             pass  # the rest of a line whose failure was raised when it was written
 
-    def part(self, station: str, arrival: Arrival, defects: Sequence[TakenDefect] | None) -> None:
-        """A part arrived with these `defects`, boxes in px of the pictures that were served; None where it is not known."""
+    def part(self, station: str, arrival: Arrival, pictures: PartPictures | None) -> None:
+        """A part arrived of which these pictures were taken, by view with their SHA-256; None where a person brought its pictures.
+
+        Boxes are in px of the pictures.
+        """
         self._write(
             "part",
             part_id=arrival.part_id,
@@ -49,7 +52,8 @@ class Truth:
             batch=arrival.batch,
             recipe=arrival.recipe,
             at_ns=arrival.at_ns,
-            defects=None if defects is None else [_row(defect) for defect in defects],
+            defects=None if pictures is None else [_row(defect) for defect in pictures.defects],
+            pictures={} if pictures is None else {view: sha256_hex(jpeg) for view, jpeg in pictures.jpegs.items()},
         )
 
     def asked(self, request: Request, answer: Answer) -> None:

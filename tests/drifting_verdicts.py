@@ -6,7 +6,7 @@ import random
 
 from judged_parts import MODEL, STATIONS, recipe
 
-from schemas.inspections import ModelUse
+from schemas.inspections import Imaging, ModelUse
 from schemas.plant import Camera, ExternalSource, Line, Plant, RetrainingSettings, Station
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.verdicts import Verdict, ViewResult, verdict_id
@@ -49,8 +49,11 @@ def scored(
     recipe: str = "board-a@1",
     station: str = "aoi-1",
     models: tuple[ModelUse, ...] = (MODEL,),
+    brightness: float = 1.0,
+    sharpness: float = 1.0,
 ) -> tuple[str, Verdict]:
-    """The line's verdict on part `number`, which has one view. Its score is the recipe's level, some noise, and `shift`."""
+    """The line's verdict on part `number`, which has one view. Its score is the recipe's level, some noise, and `shift`; the figures of
+    its picture are `brightness` and `sharpness`, with some noise."""
     noise = random.Random(f"{station}/{number}").randint(0, 9) / 100  # coarse, as real scores are: many are equal
     return station, Verdict(
         id=verdict_id(station=station, part_id=str(number), visit=1, revision=1),
@@ -70,6 +73,13 @@ def scored(
                 inspection=f"{station}/top/{number}",
                 outcome="inspected",
                 anomaly_score=min(1.0, LEVELS[recipe] + noise + shift),
+                imaging=Imaging(
+                    sharpness_ratio=sharpness + random.Random(f"sharp/{number}").gauss(0, 0.02),
+                    level_ratio=brightness + random.Random(f"bright/{number}").gauss(0, 0.02),
+                    saturated_ratio=0.0,
+                    black_ratio=0.0,
+                    shift_px=0.5,
+                ),
             ),
         ),
         models=models,

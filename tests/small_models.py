@@ -7,6 +7,7 @@ A spot model finds places that are brighter (or darker) than a level; a class mo
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -19,13 +20,19 @@ from schemas.object_store import digest_of
 VERSION = 1
 _LEVEL_GREY = 127.0
 _STEEP = 8.0
+_SLOW_SIZE = 512
+_SLOW_STEPS = 40
+Fault = Literal["", "fails on white", "slow"]
 """How quickly a place's strength falls off around the level."""
 
 
-def spot_model(repository: Path, settings: ModelSettings, *, level: float, dark: bool = False, rows: int = 16) -> Path:
+def spot_model(
+    repository: Path, settings: ModelSettings, *, level: float, dark: bool = False, rows: int = 16, fault: Fault = ""
+) -> Path:
     """A folder whose model takes every place brighter than `level` (darker, with `dark`) for a defect of the first class.
 
-    A paired one sees how much brighter (darker) than the reference a place is, plus 127.
+    A paired one sees how much brighter (darker) than the reference a place is, plus 127. With a fault it answers the same, but `fails on
+    white` (a px of 255), or is `slow` (some 100 ms of one core).
     """
     channels = (3 if settings.colour else 1) * (2 if settings.paired else 1)
     sign = -1.0 if dark else 1.0
@@ -45,7 +52,9 @@ def spot_model(repository: Path, settings: ModelSettings, *, level: float, dark:
         helper.make_node("Sigmoid", ["logit"], ["full"]),
         helper.make_node("MaxPool", ["full"], ["strength"], kernel_shape=[2, 2], strides=[2, 2]),
         helper.make_node("ReduceMax", ["strength"], ["most"], axes=[1, 2, 3], keepdims=0),
-        helper.make_node("Unsqueeze", ["most", "last"], ["score"]),
+        *_faulty(fault),
+        helper.make_node("Add", ["most", "burden"], ["told"]),
+        helper.make_node("Unsqueeze", ["told", "last"], ["score"]),
         helper.make_node("Mul", ["strength", "white"], ["scaled"]),
         helper.make_node("Cast", ["scaled"], ["defect"], to=TensorProto.UINT8),
         helper.make_node("Mul", ["strength", "none"], ["first"]),
@@ -61,6 +70,32 @@ def spot_model(repository: Path, settings: ModelSettings, *, level: float, dark:
     weights = _weights(nodes, ["n", channels, "height", "width"], outputs, constants)
     answers = [("score", "TYPE_FP32", "1"), ("defect", "TYPE_UINT8", "1, -1, -1"), ("class", "TYPE_UINT8", "1, -1, -1")]
     return _write(repository, settings, weights, f"{channels}, -1, -1", answers, rows=rows)
+
+
+def _faulty(fault: Fault) -> list[onnx.NodeProto]:
+    """Nodes that come to `burden`, which is 0."""
+    if fault == "fails on white":
+        return [
+            helper.make_node("ReduceMax", ["wide"], ["brightest"], keepdims=0),
+            helper.make_node("Div", ["brightest", "white"], ["share"]),
+            helper.make_node("Floor", ["share"], ["is_white"]),
+            helper.make_node("Mul", ["is_white", "white"], ["where_as_float"]),
+            helper.make_node("Cast", ["where_as_float"], ["where"], to=TensorProto.INT64),
+            helper.make_node("Unsqueeze", ["none", "last_place"], ["one_zero"]),
+            helper.make_node("Gather", ["one_zero", "where"], ["burden"]),  # there is no element 255
+        ]
+    if fault == "slow":
+        nodes = [
+            helper.make_node("ReduceMean", ["wide"], ["tone"], keepdims=0),
+            helper.make_node("Expand", ["tone", "large"], ["product_0"]),
+            helper.make_node("Mul", ["product_0", "none"], ["factor"]),
+        ]
+        nodes += [
+            helper.make_node("MatMul", [f"product_{step}", "factor"], [f"product_{step + 1}"])
+            for step in range(_SLOW_STEPS)
+        ]
+        return [*nodes, helper.make_node("ReduceMax", [f"product_{_SLOW_STEPS}"], ["burden"], keepdims=0)]
+    return [helper.make_node("Mul", ["none", "white"], ["burden"])]
 
 
 def class_model(repository: Path, settings: ModelSettings) -> Path:
@@ -101,6 +136,8 @@ def _weights(
         [
             *(helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in constants.items()),
             helper.make_tensor("last", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("last_place", TensorProto.INT64, [1], [0]),
+            helper.make_tensor("large", TensorProto.INT64, [2], [_SLOW_SIZE, _SLOW_SIZE]),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from small_models import class_model, spot_model
+from small_models import Fault, class_model, spot_model
 
 from processors.learned.settings import ModelSettings
 from schemas.object_store import digest_of
@@ -18,13 +18,22 @@ KINDS = ModelSettings(
 
 
 def trained(
-    folder: Path, *, level: float = 200.0, settings: ModelSettings = SPOTS, weights: bytes | None = None, **metrics: Any
+    folder: Path,
+    *,
+    level: float = 200.0,
+    settings: ModelSettings = SPOTS,
+    weights: bytes | None = None,
+    fault: Fault = "",
+    **metrics: Any,
 ) -> Path:
-    """A model that takes what is brighter than `level` for a spot, with its card; or with other `weights`, whatever they are."""
+    """A model that takes what is brighter than `level` for a spot, with its card; or with other `weights`, whatever they are.
+
+    `fault`: what is wrong with it besides.
+    """
     if settings.size_px:
         class_model(folder, settings)
     else:
-        spot_model(folder, settings, level=level)
+        spot_model(folder, settings, level=level, fault=fault)
     if weights is not None:
         (folder / "1" / "model.onnx").write_bytes(weights)
     weights = (folder / "1" / "model.onnx").read_bytes()

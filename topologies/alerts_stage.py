@@ -28,7 +28,6 @@ from topologies.notifier import Notifier
 from topologies.producer import Outgoing, Producer
 from topologies.receivers import Receivers
 from topologies.records import Record
-from topologies.webhooks import Webhooks
 
 MOST_WAITING = 64
 """Records whose alerts are sent together; a tick later at the latest, and at once where the machine is to do something."""
@@ -42,7 +41,7 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
     handler = Alerts(plant=plant, stage=stage, kafka=kafka)
     topics = (VERDICTS, INSPECTIONS, PLC_EVENTS, *((CHARTS,) if _watches_charts(plant) else ()))
     runner = EventRunner(plant=plant, stage=stage, topics=topics, handler=handler, kafka=kafka)
-    beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Webhooks, Notifier, Receivers)]
+    beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Notifier, Receivers)]
     await until_one_ends(runner.run(stop), *beside)
 
 

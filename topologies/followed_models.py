@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from processors.frame_checks import Assignment
 from processors.model_registry import Registry
 from processors.part_state import PartVisit
-from processors.version_choice import version_for, versions_needed, with_versions
+from processors.version_choice import shadow_for, version_for, versions_needed, with_versions
 from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
@@ -90,6 +90,15 @@ class FollowedModels:
         if inspection is assignment.inspection:
             return assignment
         return dataclasses.replace(assignment, view=msgspec.structs.replace(assignment.view, inspection=inspection))
+
+    def shadow(self, pin: ModelPin) -> int | None:
+        """The version of a pinned model that is in shadow now; None where there is none."""
+        return shadow_for(pin, self._registry.state(pin.name))
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether any followed model has a version in shadow."""
+        return any(self.shadow(model.pin) is not None for model in self._pinned.values())
 
     async def run(self, kafka: KafkaSettings) -> None:
         """Follows the topic until cancelled; waits for a broker that is away."""

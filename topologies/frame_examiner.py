@@ -15,14 +15,13 @@ from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.object_store import ObjectStore
 from schemas.plant import Plant
-from schemas.recipes import GoldenInspection, Recipe, View
+from schemas.recipes import Recipe, View
 from schemas.settings import BudgetSettings
 from schemas.telemetry import Noticed, Stage
 from topologies.byte_budget import ByteBudget
+from topologies.examinations import Examinations
 from topologies.followed_models import FollowedModels
 from topologies.frame_content import FrameContents
-from topologies.golden_examination import GoldenExamination
-from topologies.learned_examination import LearnedExamination
 from topologies.picture_work import PictureWork
 from topologies.references import References
 from topologies.triton import Triton
@@ -56,8 +55,7 @@ class FrameExaminer:
         self._stage = stage
         self._contents = FrameContents(store=store, stage=stage, fetching=fetching)
         work = PictureWork(executor=executor, threads=threads, stage=stage)
-        self._golden = GoldenExamination(triton=triton, references=references, work=work)
-        self._learned = LearnedExamination(triton=triton, references=references, work=work)
+        self._examinations = Examinations(triton=triton, references=references, work=work)
         limit_bytes = BudgetSettings().decoded_bytes
         self._noticed: set[str] = set()
         self._room = ByteBudget(
@@ -80,13 +78,7 @@ class FrameExaminer:
             return ""  # nobody takes the view, or it is loaded when it is needed
         assignment = Assignment(camera=camera, recipe=recipe, view=view)
         try:
-            match assignment.inspection:
-                case GoldenInspection() as golden if view.reference is not None:
-                    await self._golden.load_reference(golden, assignment)
-                case GoldenInspection():
-                    pass  # a frame brings its own
-                case learned:
-                    await self._learned.load_reference(learned, assignment)
+            await self._examinations.load_reference(assignment)
         except Refused as refused:
             if view.reference is None:
                 return ""  # a frame brings its own
@@ -110,7 +102,7 @@ class FrameExaminer:
         async with self._room.hold(self._most_bytes(frame, assignment)):
             begin()
             content = await self._contents.content(frame, assignment.camera)
-            found = await self._found(assignment, frame, content)
+            found = await self._examinations.examine(assignment, frame, content)
             total_ms = (time.perf_counter() - started) * 1000
             timings = msgspec.structs.replace(found.timings, queue_ms=queue_ms, total_ms=total_ms)
             return dataclasses.replace(found, timings=timings)
@@ -120,16 +112,5 @@ class FrameExaminer:
         # a frame that lies about its size is refused before it is decoded, so its claim may be trusted here
         claimed_px = min(frame.width_px, camera.max_width_px) * min(frame.height_px, camera.max_height_px)
         fetched_bytes = 0 if frame.uri is None else min(frame.size_bytes, camera.max_image_bytes)
-        match assignment.inspection:
-            case GoldenInspection() as golden:
-                bytes_per_px = self._golden.bytes_per_px(golden)
-            case learned:
-                bytes_per_px = self._learned.bytes_per_px(learned)
+        bytes_per_px = self._examinations.bytes_per_px(assignment.inspection)
         return int(bytes_per_px * max(0, claimed_px)) + max(0, fetched_bytes)
-
-    async def _found(self, assignment: Assignment, frame: Frame, content: bytes) -> Examination:
-        match assignment.inspection:
-            case GoldenInspection() as golden:
-                return await self._golden.examine(golden, assignment, frame, content)
-            case learned:
-                return await self._learned.examine(learned, assignment, frame, content)

@@ -28,9 +28,10 @@ from schemas.inspections import Timings
 from schemas.plant import Camera
 from schemas.reasons import RefusalReason
 from schemas.recipes import GoldenInspection, ModelPin
+from topologies.asked_models import AskedModels
 from topologies.picture_work import PictureWork
 from topologies.references import GoldenPreparation, Reference, References
-from topologies.triton import ModelFailed, Triton
+from topologies.triton import ModelFailed
 
 MOST_PX_ON_THE_LOOP = 500_000
 """A difference map larger than this is looked at in a thread: below, moving there costs more than the look."""
@@ -62,7 +63,7 @@ class _Found:
 class GoldenExamination:
     """Examines frames of views whose inspection is `golden`."""
 
-    def __init__(self, *, triton: Triton, references: References, work: PictureWork) -> None:
+    def __init__(self, *, triton: AskedModels, references: References, work: PictureWork) -> None:
         self._triton = triton
         self._references = references
         self._work = work

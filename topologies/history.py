@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -31,6 +31,7 @@ CLOCK_MARGIN_MS = 15 * 60_000
 PATIENCE_S = 10.0
 
 Answer = TypeVar("Answer")
+Decoder = Callable[[Topic, bytes | None, Iterable[tuple[str, bytes]]], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +106,17 @@ class History:
         return None
 
     async def since(
-        self, topic: Topic, partition: int, *, from_ms: int, until_offset: int, margin_ms: int = CLOCK_MARGIN_MS
+        self,
+        topic: Topic,
+        partition: int,
+        *,
+        from_ms: int,
+        until_offset: int,
+        margin_ms: int = CLOCK_MARGIN_MS,
+        decoded: Decoder = decode,
     ) -> AsyncIterator[Logged]:
-        """The records of a partition from a moment on (less a margin for clocks), up to and without `until_offset`."""
+        """The records of a partition from a moment on (less a margin for clocks), up to and without `until_offset`; `decoded` for who
+        does not need all of a message."""
         place = TopicPartition(topic.on(self._plant), partition)
 
         async def ask() -> int | None:
@@ -117,10 +126,12 @@ class History:
         first = await self._patiently(ask)
         if first is None:
             return
-        async for record in self._read(topic, partition, first, until_offset):
+        async for record in self._read(topic, partition, first, until_offset, decoded):
             yield record
 
-    async def _read(self, topic: Topic, partition: int, first: int, until: int) -> AsyncIterator[Logged]:
+    async def _read(
+        self, topic: Topic, partition: int, first: int, until: int, decoded: Decoder = decode
+    ) -> AsyncIterator[Logged]:
         place, position = TopicPartition(topic.on(self._plant), partition), first
         while position < until:
             start = position
@@ -142,7 +153,7 @@ class History:
                 if raw.offset >= until:
                     return
                 try:
-                    message = decode(topic, raw.value, raw.headers)
+                    message = decoded(topic, raw.value, raw.headers)
                 except Refused:
                     continue
                 yield Logged(message=message, partition=partition, offset=raw.offset, at_ms=raw.timestamp)

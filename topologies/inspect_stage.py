@@ -144,6 +144,7 @@ class Inspector:
             exit_place.leave()
         await sending
         record.finish()
+        self._bench.offer_to_shadow(frame, inspection)
 
     async def _outcome(self, frame: Frame, place: FramePlace, warnings: list[str]) -> Outcome:
         if self._plant.defers_frames and REPLAY_MARK in frame.session:

@@ -26,6 +26,7 @@ from topologies.frame_examiner import FrameExaminer
 from topologies.recipe_models import models_of
 from topologies.recipe_wishes import RecipeWishes, follow
 from topologies.references import References
+from topologies.shadow_bench import ShadowBench
 from topologies.triton import Triton
 from topologies.warm_recipes import WarmRecipes
 
@@ -72,6 +73,7 @@ class InspectionBench:
             limit_count=1 if in_the_background else FRAMES_PER_REQUEST * settings.in_flight,
         )
         self._stage = stage
+        self._open = 0
         self._services = Background()
         wishes = RecipeWishes(stage=stage.name, instance=StageSettings().instance)
         self._recipes = WarmRecipes(
@@ -91,6 +93,17 @@ class InspectionBench:
             tells=not in_the_background,
         )
         kafka = KafkaSettings()
+        self._shadows: ShadowBench | None = None
+        if not in_the_background and any(model.pin.follow for recipe in plant.recipes for model in models_of(recipe)):
+            self._shadows = ShadowBench(
+                plant=plant,
+                plant_dir=plant_dir,
+                followed=self._followed,
+                store=store,
+                stage=stage,
+                is_idle=lambda: self._open == 0,
+            )
+            self._services.spawn(self._shadows.run(kafka))
         self._services.spawn(self._triton.keep_ready())
         self._services.spawn(self._recipes.run())
         self._services.spawn(self._followed.run(kafka))
@@ -116,12 +129,20 @@ class InspectionBench:
         waits for its recipe to be loaded, and goes on without: for `begin` to send it away.
         """
         until_s = None if waits_until_ns is None else time.monotonic() + (waits_until_ns - time.time_ns()) / 1e9
+        self._open += 1
         try:
             async with self._recipes.use(frame.recipe, until_s=until_s):
                 found = await self._examiner.examine(frame, place, begin=begin)
         except Refused as refused:
             return dropped(frame, place, refused, warnings=warnings, now_ns=time.time_ns()), refused
+        finally:
+            self._open -= 1
         return inspected(frame, place, found, warnings=warnings, now_ns=time.time_ns()), None
+
+    def offer_to_shadow(self, frame: Frame, inspection: Inspection) -> None:
+        """A frame whose inspection is out: for a version in shadow, where there is one. Never waits."""
+        if self._shadows is not None:
+            self._shadows.offer(frame, inspection)
 
     def check(self) -> None:
         """Raises what went wrong with a service."""
@@ -130,6 +151,8 @@ class InspectionBench:
     async def close(self) -> None:
         """Ends every task and closes the connections."""
         await self._services.cancel()
+        if self._shadows is not None:
+            await self._shadows.close()
         await self._triton.close()
         for executor in (self._executor, self._fetching):
             executor.shutdown(wait=False, cancel_futures=True)

@@ -25,9 +25,10 @@ from schemas.inspections import Timings
 from schemas.plant import Camera
 from schemas.reasons import RefusalReason
 from schemas.recipes import LearnedInspection, ModelPin, PairSegmenterInspection
+from topologies.asked_models import AskedModels
 from topologies.picture_work import PictureWork
 from topologies.references import PairPreparation, Reference, References
-from topologies.triton import ModelFailed, ModelUnusable, Triton
+from topologies.triton import ModelFailed, ModelUnusable
 
 DECODED_BYTES_PER_PX = 3
 COPIES = 3
@@ -50,7 +51,7 @@ class _Prepared:
 class LearnedExamination:
     """Examines frames of views that a model of the families of `linesight train` inspects."""
 
-    def __init__(self, *, triton: Triton, references: References, work: PictureWork) -> None:
+    def __init__(self, *, triton: AskedModels, references: References, work: PictureWork) -> None:
         self._triton = triton
         self._references = references
         self._work = work

@@ -32,6 +32,8 @@ MAX_REQUEST_BYTES = 6 * MIB_BYTES
 REQUEST_TIMEOUT_MS = 10_000
 SAY_AFTER_S = 3.0
 FLUSH_S = 3.0
+BATCH_BYTES = 256 * 1024
+"""Of a partition in one request, well below what every topic takes. By the default, 16 kB, thousands of figures take a hundred requests."""
 MOST_CALLS = 100_000
 NEVER = (ClusterAuthorizationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError)
 
@@ -155,8 +157,10 @@ class Producer:
         attempt = 0
         while True:
             future = sent.future
-            done, _ = await asyncio.wait([future], timeout=SAY_AFTER_S)
-            if not done:
+            # of many that were sent together most are done once the first one is, and waiting costs 50 us
+            if not future.done():
+                await asyncio.wait([future], timeout=SAY_AFTER_S)
+            if not future.done():
                 attempt += 1
                 self._say(f"{sent.topic.name}: not acknowledged for {attempt * SAY_AFTER_S:g} s", attempt)
                 continue
@@ -197,6 +201,7 @@ class Producer:
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=0,  # requests to a broker go one at a time, so batches form by themselves under load
+                max_batch_size=BATCH_BYTES,
                 max_request_size=MAX_REQUEST_BYTES,
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
             )

@@ -1,22 +1,28 @@
-"""Notifications to the receivers of the plant file: signed webhooks, Alertmanagers, andon lights. Each has a reader of its own."""
+"""Notifications to the `receivers` of the plant file: signed webhooks, Alertmanagers, andon lights; every alert to its `webhooks`.
+
+Each has a reader of its own. The plain `webhooks` are for programs: they get every alert as it is on the topic, at least once, in
+order, with the alert's id as `Idempotency-Key`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import aiohttp
 import msgspec
 
 from processors.notification_forms import alertmanager_alerts, andon_command, signature
+from schemas.alerts import Alert
 from schemas.notifications import Notification, NotificationKind
 from schemas.plant import Plant
-from schemas.receivers import AlertmanagerReceiver, AndonReceiver, AnyReceiver, WebhookReceiver
+from schemas.receivers import AlertmanagerReceiver, AndonReceiver, AnyReceiver, Webhook, WebhookReceiver
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import AUDIT, COMMANDS, NOTIFICATIONS
+from schemas.topics import ALERTS, AUDIT, COMMANDS, NOTIFICATIONS, Topic
 from topologies.background import until_one_ends
 from topologies.http_post import header_value, host_of, post_json
 from topologies.producer import Outgoing, Producer
@@ -28,7 +34,7 @@ ALERTMANAGER_PATH = "/api/v2/alerts"
 
 
 class Receivers:
-    """All receivers of a plant file."""
+    """All receivers and webhooks of a plant file."""
 
     def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
         self._plant = plant
@@ -36,13 +42,14 @@ class Receivers:
         self._kafka = kafka
         self._began_ms = time.time_ns() // 1_000_000
         self._told = stage.counter("deliveries", "Notifications given to receivers.", "receiver", "outcome")
+        self._sent = stage.counter("webhooks", "Alerts given to plain webhooks.", "outcome")
         for receiver in plant.receivers:
             for outcome in ("delivered", "refused"):
                 self._told.labels(receiver.name, outcome)
 
     async def run(self) -> None:
         """Runs until it is cancelled. Raises when a reader fails for a reason that no repetition can help."""
-        if not self._plant.receivers:
+        if not self._plant.receivers and not self._plant.webhooks:
             await asyncio.Event().wait()
         async with (
             Producer(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as producer,
@@ -50,20 +57,26 @@ class Receivers:
                 timeout=aiohttp.ClientTimeout(total=None), headers={"User-Agent": "linesight"}
             ) as session,
         ):
-            readers = (
-                ReceiverReader(
-                    delivery=self._delivery(receiver, session, producer),
-                    topic=NOTIFICATIONS,
-                    plant=self._plant.plant,
-                    partitions=NOTIFICATIONS.partitions,
-                    stage=self._stage,
-                    kafka=self._kafka,
-                    producer=producer,
-                    begins_ms=self._began_ms,
-                ).run()
-                for receiver in self._plant.receivers
+            readers = self._readers(session, producer)
+            await until_one_ends(*(reader.run() for reader in readers))
+
+    def _readers(self, session: aiohttp.ClientSession, producer: Producer) -> Iterator[ReceiverReader]:
+        def reader(topic: Topic, partitions: int, delivery: Delivery) -> ReceiverReader:
+            return ReceiverReader(
+                delivery=delivery,
+                topic=topic,
+                plant=self._plant.plant,
+                partitions=partitions,
+                stage=self._stage,
+                kafka=self._kafka,
+                producer=producer,
+                begins_ms=self._began_ms,
             )
-            await until_one_ends(*readers)
+
+        for receiver in self._plant.receivers:
+            yield reader(NOTIFICATIONS, NOTIFICATIONS.partitions, self._delivery(receiver, session, producer))
+        for webhook in self._plant.webhooks:
+            yield reader(ALERTS, self._plant.kafka.partitions, self._plain(webhook, session))
 
     def _delivery(self, receiver: AnyReceiver, session: aiohttp.ClientSession, producer: Producer) -> Delivery:
         return Delivery(
@@ -73,6 +86,16 @@ class Receivers:
             concerns=partial(_concerns, receiver.name),
             deliver=self._how(receiver, session, producer),
             count=lambda outcome: self._told.labels(receiver.name, outcome).inc(),
+        )
+
+    def _plain(self, webhook: Webhook, session: aiohttp.ClientSession) -> Delivery:
+        return Delivery(
+            name=f"webhook-{hashlib.sha256(webhook.url.encode()).hexdigest()[:8]}",
+            host=host_of(webhook.url),
+            max_tries=webhook.max_tries,
+            concerns=lambda alert: True,
+            deliver=partial(_to_plain_webhook, session, webhook),
+            count=lambda outcome: self._sent.labels(outcome).inc(),
         )
 
     def _how(
@@ -110,6 +133,16 @@ async def _to_webhook(session: aiohttp.ClientSession, receiver: WebhookReceiver,
             SIGNATURE_HEADER: signature(body, secret=receiver.secret, at_s=at_s),
         },
         timeout_ms=receiver.timeout_ms,
+    )
+
+
+async def _to_plain_webhook(session: aiohttp.ClientSession, webhook: Webhook, alert: Alert) -> None:
+    await post_json(
+        session,
+        webhook.url,
+        body=msgspec.json.encode(alert),
+        headers={"Idempotency-Key": header_value(alert.id)},
+        timeout_ms=webhook.timeout_ms,
     )
 
 

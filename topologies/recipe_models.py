@@ -12,11 +12,12 @@ from topologies.triton import Model
 
 def models_of(recipe: Recipe) -> tuple[Model, ...]:
     """Of all its views, each once, with an input on which it must work."""
-    models = {model.pin: model for inspection in recipe.inspections for model in _models(inspection)}
+    models = {model.pin: model for inspection in recipe.inspections for model in models_for(inspection)}
     return tuple(models.values())
 
 
-def _models(inspection: ViewInspection) -> tuple[Model, ...]:
+def models_for(inspection: ViewInspection) -> tuple[Model, ...]:
+    """Of one kind of inspection, each with an input on which it must work."""
     match inspection:
         case GoldenInspection():
             picture = np.zeros((1, 1, 64, 64), np.uint8)

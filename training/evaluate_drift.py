@@ -2,13 +2,15 @@
 
 python -m training.evaluate_drift --seeds 6 --parts 240
 
-Per seed: the largest Kolmogorov-Smirnov distance before the lamp ages, within the bad batch, and while it ages; for comparison the
-largest one before it ages if scores were compared as they are, all recipes together; and after which part retraining is asked for.
+Per seed: the largest Kolmogorov-Smirnov distance before the lamp ages, within the bad batch, and while it ages, of scores and of what
+the pictures look like; for comparison the largest one before it ages if scores were compared as they are, all recipes together; and
+after which part retraining is asked for.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -20,14 +22,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from processors.drift import DriftWatch, LastTriggers
+from processors.drift import IMAGE_FIGURES, DriftWatch, LastTriggers
 from processors.golden.alignment import AlignmentFailed
 from processors.golden.classes import CLASSIFIER_OUTPUTS
 from processors.golden.comparison import GoldenComparison
 from processors.golden.findings import anomaly_score
 from processors.score_shift import Score, ScoreShift
 from processors.voting import counting, votes_not_ok
-from schemas.inspections import Defect
+from schemas.inspections import Defect, Imaging
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.reasons import FailSafe, FrameOutcome, VerdictValue
@@ -60,8 +62,8 @@ class VisionCore:
             if isinstance(inspection, GoldenInspection)
         }
 
-    def inspect(self, recipe: Recipe, view: str, jpeg: bytes) -> tuple[float, tuple[Defect, ...]]:
-        """Anomaly score and defects that count. Raises AlignmentFailed."""
+    def inspect(self, recipe: Recipe, view: str, jpeg: bytes) -> tuple[float, tuple[Defect, ...], Imaging]:
+        """Anomaly score, defects that count, and how the camera saw. Raises AlignmentFailed."""
         comparison = self._comparisons[recipe.key, view]
         frame = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
         laid = comparison.lay_over(frame)
@@ -70,7 +72,7 @@ class VisionCore:
         crops = comparison.crops(laid, candidates)
         probabilities = self._classify(crops) if candidates else np.zeros((0, len(CLASSIFIER_OUTPUTS)), np.float32)
         found = comparison.defects(laid, candidates, probabilities)
-        return anomaly_score(difference, probabilities), counting(found, recipe)
+        return anomaly_score(difference, probabilities), counting(found, recipe), laid.imaging
 
 
 def verdicts(plant: Plant, core: VisionCore, *, parts: int, seed: int) -> Iterator[tuple[PlannedPart, Verdict]]:
@@ -125,7 +127,7 @@ def _judge(core: VisionCore, recipe: Recipe, part: PlannedPart, *, seed: int, vi
 
 def _view(core: VisionCore, recipe: Recipe, view: str, jpeg: bytes, part: str) -> ViewResult:
     try:
-        score, defects = core.inspect(recipe, view, jpeg)
+        score, defects, imaging = core.inspect(recipe, view, jpeg)
     except AlignmentFailed:
         return ViewResult(view=view, outcome=FrameOutcome.DROPPED)
     return ViewResult(
@@ -134,6 +136,7 @@ def _view(core: VisionCore, recipe: Recipe, view: str, jpeg: bytes, part: str) -
         outcome=FrameOutcome.INSPECTED,
         anomaly_score=score,
         defects=defects,
+        imaging=imaging,
     )
 
 
@@ -142,6 +145,7 @@ class _Distances:
     """The Kolmogorov-Smirnov distance after each part, whatever the thresholds say."""
 
     shift: ScoreShift
+    figure: Callable[[ViewResult], float] = attrgetter("anomaly_score")
     pools_recipes: bool = False
     largest: dict[str, float] = field(default_factory=dict)
 
@@ -149,7 +153,7 @@ class _Distances:
         for view in verdict.views:
             kind = ("", "") if self.pools_recipes else (verdict.recipe, view.view)
             score = Score(
-                recipe=kind[0], view=kind[1], inspection=str(view.inspection), anomaly_score=view.anomaly_score, at_ns=1
+                recipe=kind[0], view=kind[1], inspection=str(view.inspection), value=self.figure(view), at_ns=1
             )
             self.shift.add(score)
         evidence = self.shift.evidence(since_ns=0)
@@ -163,6 +167,7 @@ def _row(plant: Plant, core: VisionCore, *, parts: int, seed: int) -> list[str]:
     pooled = _Distances(
         ScoreShift(settings=msgspec.structs.replace(always, baseline_views=POOLED_BASELINE_VIEWS)), pools_recipes=True
     )
+    pictures = [_Distances(ScoreShift(settings=always), attrgetter(f"imaging.{figure}")) for figure in IMAGE_FIGURES]
     last = LastTriggers(settings=plant.retraining)
     watch = DriftWatch(plant=plant, last=last)
     asked: list[str] = []
@@ -171,16 +176,20 @@ def _row(plant: Plant, core: VisionCore, *, parts: int, seed: int) -> list[str]:
         trigger = watch.take(verdict, at_ns=(number + 1) * 1_000_000_000 // PARTS_PER_S)
         if trigger is not None:
             last.note(trigger)
-            asked.append(f"{part.number} (lamp {part.lighting_drift_ratio:.0%}, {trigger.evidence[0].observed:.2f})")
+            asked.append(
+                f"{part.number} ({trigger.cause}, lamp {part.lighting_drift_ratio:.0%}, {trigger.evidence[0].observed:.2f})"
+            )
         if verdict.verdict is VerdictValue.OK:
             good += 1
             ages = part.number >= DRIFT_STARTS_AT_RATIO * parts
             phases = ("ages",) if ages else ("before", "bad") if part.batch == BAD_BATCH else ("before",)
-            ranked.add(verdict, phases)
-            pooled.add(verdict, phases)
-    figures = [ranked.largest.get(phase, 0.0) for phase in ("before", "bad", "ages")]
-    figures.append(pooled.largest.get("before", 0.0))
-    return [str(seed), str(good), *(f"{figure:.2f}" for figure in figures), ", ".join(asked) or "-"]
+            for distances in (ranked, pooled, *pictures):
+                distances.add(verdict, phases)
+    told = [
+        " / ".join(f"{distances.largest.get(phase, 0.0):.2f}" for phase in ("before", "bad", "ages"))
+        for distances in (ranked, *pictures)
+    ]
+    return [str(seed), str(good), *told, f"{pooled.largest.get('before', 0.0):.2f}", ", ".join(asked) or "-"]
 
 
 def main(
@@ -195,7 +204,14 @@ def main(
     cv2.setNumThreads(1)
     plant = load_plant(plant_file)
     core = VisionCore(plant, plant_file.parent)
-    table = Table("seed", "OK parts", "before", "bad batch", "lamp ages", "before, pooled", "asked after part")
+    table = Table(
+        "seed",
+        "OK parts",
+        "scores: before / bad batch / lamp ages",
+        *IMAGE_FIGURES,
+        "scores pooled, before",
+        "asked after part",
+    )
     for seed in track(range(1, seeds + 1), description="runs"):
         table.add_row(*_row(plant, core, parts=parts, seed=seed))
     Console(width=120).print(table)

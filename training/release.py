@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,8 @@ PARITY = "parity_torch_onnx"
 MOST_PARITY = 1e-3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PARAMETERS = "parameters {"
-_OF_ALL_VERSIONS = ("#", "name:", _PARAMETERS)
+_POLICY = "version_policy {"
+_OF_ALL_VERSIONS = ("#", "name:", _PARAMETERS, _POLICY)
 """Lines of a configuration that may differ between the versions of one model, or say nothing to the server."""
 
 
@@ -86,8 +87,13 @@ def repository_for(repositories: Iterable[Path], model: str) -> Path:
     return next((repository for repository in known if (repository / model).is_dir()), known[-1])
 
 
-def add_version(repository: Path, model: str, candidate: Candidate, version: int) -> Path:
+def add_version(
+    repository: Path, model: str, candidate: Candidate, version: int, *, unserved: Collection[int] = ()
+) -> Path:
     """Copies the candidate as that version of the model; returns its folder, which is there whole or not at all.
+
+    The server holds every version of a model that its configuration names, each in memory: `unserved` are those that nobody asks any more.
+    Their files stay.
 
     Raises ConfigurationError for a name that is none, a version that is there, and a candidate that takes other pictures or gives
     other answers than the model does: one configuration serves all of its versions.
@@ -98,7 +104,7 @@ def add_version(repository: Path, model: str, candidate: Candidate, version: int
     place = home / str(version)
     if place.exists():
         raise ConfigurationError(f"{place}: is there already, and a version is never overwritten")
-    configuration = _configuration(home, model, candidate, version)
+    configuration = _served(_configuration(home, model, candidate, version), home, version, unserved)
     home.mkdir(parents=True, exist_ok=True)
     new = home / f".{version}.{os.getpid()}.new"
     try:
@@ -140,6 +146,16 @@ def _configuration(home: Path, model: str, candidate: Candidate, version: int) -
     stale = tuple(line.split("value")[0] for line in own.splitlines())  # of a release that did not come to its end
     kept = [line for line in text.splitlines() if not line.startswith(stale)]
     return "\n".join(kept) + "\n" + own
+
+
+def _served(configuration: str, home: Path, version: int, unserved: Collection[int]) -> str:
+    """The configuration with the versions that are served; a policy that a person wrote over several lines stays."""
+    if not unserved and f"{_POLICY} all" in configuration:
+        return configuration
+    served = sorted({*versions_in([home.parent], home.name), version} - set(unserved))
+    policy = f"{_POLICY} specific {{ versions: [ {', '.join(map(str, served))} ] }} }}"
+    lines = configuration.splitlines()
+    return "\n".join(policy if line.startswith(_POLICY) and line.endswith("}") else line for line in lines) + "\n"
 
 
 def _of_all(text: str) -> list[str]:

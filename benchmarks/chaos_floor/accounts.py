@@ -6,7 +6,7 @@ Each rule returns what breaks it, a line each.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,8 +59,11 @@ async def on_topics(plant: Plant) -> OnTopics:
     return found
 
 
-def wrong_commands(truth: TruthFile, topics: OnTopics) -> list[str]:
-    """Commands that the PLC executed twice, that nobody gave, that were another part's, or that contradict verdict or truth."""
+def wrong_commands(truth: TruthFile, topics: OnTopics, *, misjudged: Collection[Part]) -> list[str]:
+    """Commands that the PLC executed twice, that nobody gave, that were another part's, or that contradict verdict or truth.
+
+    Of the parts in `misjudged` the truth says nothing: `shown_again` found that the model does not know better.
+    """
     broken = [
         f"{command_id}: executed {count} times"
         for command_id, count in Counter(row["command_id"] for row in truth.executed).items()
@@ -68,7 +71,23 @@ def wrong_commands(truth: TruthFile, topics: OnTopics) -> list[str]:
     ]
     for row in truth.executed:
         broken += [f"{row['command_id']}: {why}" for why in _wrong(row, truth.parts, topics)]
-    return broken
+    return broken + [
+        f"executed {row['verdict']} for {part}, a part with defects {list(truth.parts[part])}"
+        for part, row in contradicting_truth(truth).items()
+        if part not in misjudged
+    ]
+
+
+def contradicting_truth(truth: TruthFile) -> dict[Part, Mapping[str, Any]]:
+    """Parts for which a verdict was executed that is not what they are, with that command."""
+    return {
+        part: row
+        for row in truth.executed
+        if (part := (row["part_id"], row["visit"])) in truth.parts
+        and row["kind"] == CommandKind.VERDICT
+        and is_decided(row)
+        and (row["verdict"] == VerdictValue.OK) == bool(truth.parts[part])
+    }
 
 
 def _wrong(row: Mapping[str, Any], parts: Mapping[Part, Sequence[str]], topics: OnTopics) -> Iterator[str]:
@@ -86,8 +105,6 @@ def _wrong(row: Mapping[str, Any], parts: Mapping[Part, Sequence[str]], topics: 
         yield f"executed {row['verdict']}/{row['action']}, the verdict was {sorted(topics.verdicts.get(part, ()))}"
     if part not in parts:
         yield "no such part came"
-    elif is_decided(row) and (row["verdict"] == VerdictValue.OK) == bool(parts[part]):
-        yield f"executed {row['verdict']} for a part with defects {list(parts[part])}"
 
 
 def stale_commands(truth: TruthFile, *, gate_after_ms: int) -> list[str]:

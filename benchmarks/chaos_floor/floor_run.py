@@ -14,11 +14,12 @@ from pathlib import Path
 from benchmarks.chaos.plant_file import write_plant
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.scene import Condition, after
-from benchmarks.chaos_floor.accounts import OnTopics, on_topics
+from benchmarks.chaos_floor.accounts import OnTopics, contradicting_truth, on_topics
 from benchmarks.chaos_floor.machine import Machine
 from benchmarks.chaos_floor.papers import Papers
 from benchmarks.chaos_floor.pulls import Floor, Pull
-from benchmarks.chaos_floor.recovery import Normality, Pulled
+from benchmarks.chaos_floor.recovery import Normality, Part, Pulled
+from benchmarks.chaos_floor.shown_again import judged_alike_again
 from cli.demo_run import DemoRun, Say
 from cli.run_record import Outcome
 from cli.truth import TruthFile
@@ -41,7 +42,10 @@ LONGEST_PAUSE_S = 1.0
 
 @dataclass(kw_only=True)
 class FloorRecord:
-    """What a run came to. `sessions`: (s after everything was closed, sessions on the PLC's server)."""
+    """What a run came to. `sessions`: (s after everything was closed, sessions on the PLC's server).
+
+    `misjudged`: parts whose verdict is not what they are, although nothing was mixed up (`shown_again`).
+    """
 
     plant: Plant
     truth: TruthFile
@@ -53,6 +57,7 @@ class FloorRecord:
     topics: OnTopics
     sessions: list[tuple[float, int]]
     said: list[str]
+    misjudged: frozenset[Part]
 
 
 @dataclass(kw_only=True)
@@ -82,15 +87,24 @@ class FloorRun:
                 self._pull(floor, pull, number=number)
             until_ns = time.time_ns()
             self._let_all_leave(floor)
+            outcome, truth = floor.demo.finish(), floor.demo.truth
             return FloorRecord(
                 plant=floor.demo.plant,
-                truth=floor.demo.truth,
+                truth=truth,
                 pulled=self.pulled,
                 until_ns=until_ns,
                 killed_at_ns=floor.machine.killed_at_ns,
                 missed=floor.missed,
-                outcome=floor.demo.finish(),
+                outcome=outcome,
                 topics=asyncio.run(on_topics(floor.demo.plant)),
+                misjudged=asyncio.run(
+                    judged_alike_again(
+                        floor.demo.plant,
+                        plant_dir=self.run_dir / "plant",
+                        truth=truth,
+                        parts=contradicting_truth(truth).keys(),
+                    )
+                ),
                 sessions=_sessions_until_none(floor.machine),
                 said=self.said,
             )

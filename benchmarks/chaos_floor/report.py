@@ -35,7 +35,7 @@ def broken_rules(record: FloorRecord) -> dict[str, list[str]]:
     truth, topics = record.truth, record.topics
     found = recoveries(record.pulled, truth, until_ns=record.until_ns)
     return {
-        "wrong commands executed": wrong_commands(truth, topics),
+        "wrong commands executed": wrong_commands(truth, topics, misjudged=record.misjudged),
         "stale commands executed": stale_commands(truth, gate_after_ms=station.gate_after_ms),
         "stale commands sent": stale_commands_sent(truth, gate_after_ms=station.gate_after_ms),
         "parts told without exactly one verdict": parts_without_one_verdict(topics),
@@ -79,6 +79,7 @@ def rows_of(record: FloorRecord, *, asked_for: int) -> list[Row]:
         Row(name="sessions left on the PLC server", value=record.sessions[-1][1], unit="sessions", at_most=0),
         Row(name="sessions when all was closed", value=record.sessions[0][1], unit="sessions"),
         Row(name="until the last session ended", value=record.sessions[-1][0], unit="s"),
+        Row(name="parts that the model misjudges, undisturbed too", value=len(record.misjudged), unit="parts"),
         Row(name="parts that came", value=len(record.truth.arrived_at_ns), unit="parts"),
         Row(name="parts told", value=len(record.topics.told), unit="parts"),
         Row(name="parts not decidable", value=report["parts"]["not_decidable"], unit="parts"),
@@ -103,6 +104,7 @@ def details_of(record: FloorRecord) -> dict[str, Any]:
     return {
         "pulls": [{**asdict(item.pulled), "hit": item.hit, "after_s": item.after_s} for item in found],
         "broken": {name: lines[:MOST_LINES] for name, lines in broken_rules(record).items() if lines},
+        "misjudged": {"/".join(map(str, part)): record.truth.parts[part] for part in sorted(record.misjudged)},
         "outcomes": dict(record.topics.outcomes),
         "sessions": record.sessions,
         **{name: report[name] for name in ("parts", "truth", "frames", "commands", "dead_letters", "load")},

@@ -25,6 +25,7 @@ from schemas.readiness import StageReadiness
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, FrameOutcome, VerdictReason, VerdictValue
 from schemas.records import AuditEvent, DeadLetter, Gate, ModelChange, ModelEvent, Review
 from schemas.sensors import AssetBaseline, NormalModel, SensorReading
+from schemas.shadows import ShadowAnswer
 from schemas.statistics import ControlPoint, Pane, PaneCounts, WindowStatistics
 from schemas.topics import (
     ALERT_RESPONSES,
@@ -47,6 +48,7 @@ from schemas.topics import (
     RETRAINING,
     REVIEWS,
     SENSORS,
+    SHADOWS,
     STATISTICS,
     VERDICTS,
     Topic,
@@ -114,6 +116,7 @@ VIEW = ViewResult(
     camera="left",
     captured_at_ns=AT_NS - 7_000_000,
     reference=f"sha256:{SHA256}",
+    imaging=Imaging(sharpness_ratio=0.75, level_ratio=1.125, saturated_ratio=0.015625, black_ratio=0.25, shift_px=2.5),
 )
 
 EXAMPLES: dict[str, tuple[Topic, Message]] = {
@@ -573,6 +576,32 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 gates=(Gate(name="escapes_ratio", value=0.0, limit=0.0078125, passed=True, detail="0 of 212"),),
                 share_ratio=0.125,
                 beside=2,
+            ),
+        ),
+        (
+            SHADOWS,
+            ShadowAnswer(
+                id="left/7f3a/41/spindle/4",
+                station="aoi-1",
+                camera="left",
+                view="left-top",
+                part_id="SN-000123",
+                visit=2,
+                recipe="board-a@1",
+                inspection="left/7f3a/41",
+                model="spindle",
+                version=4,
+                digest=DIGEST,
+                beside=3,
+                decision=VerdictValue.NOT_DECIDABLE,
+                line_decision=VerdictValue.NOT_OK,
+                answered_at_ns=AT_NS,
+                score=0.25,
+                line_score=0.875,
+                infer_ms=12.5,
+                line_infer_ms=10.25,
+                total_ms=31.5,
+                error="spindle/4 failed: an index is out of range",
             ),
         ),
         (

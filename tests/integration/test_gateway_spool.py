@@ -215,7 +215,7 @@ def publisher(plant: Plant, stage: Stage) -> RecordPublisher:
 async def test_live_frames_go_first_while_a_long_backlog_drains_through_another_outage_and_a_stop(
     broker: LocalKafka, own_spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "LIVE_FROM_BYTES", 1_000_000)
+    monkeypatch.setattr(outbox, "IN_FLIGHT_BYTES", 1_000_000)
     monkeypatch.setenv("LINESIGHT_SPOOL_DRAIN_MIB_PER_S", "2")
     settings = KafkaSettings()
     plant = floor_plant("live", sources={"top": ExternalSource()})

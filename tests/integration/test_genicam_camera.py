@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from test_camera_verb import camera_test, plant_file
 from gateways import aravis
 from gateways.camera_process import CameraProcess
 from gateways.camera_sources import open_source
-from gateways.picture_source import CaptureFailed, Picture
+from gateways.picture_source import CaptureFailed, Picture, Trigger
 from schemas.errors import ConfigurationError
 from schemas.plant import Camera, GenicamSource
 
@@ -78,12 +79,19 @@ class Eye:
             tell=lambda what, detail: self.noticed.append((what, detail)),
         )
 
+    async def picture(self, count: int) -> Picture:
+        """That of a trigger that is seen now."""
+        now_s = time.monotonic()
+        trigger = Trigger(count=count, seen_s=now_s, at_s=now_s)
+        self.process.triggered(trigger, wanted=True)
+        return await self.process.capture(view="v", trigger=trigger)
+
     async def picture_at_last(self) -> Picture:
         """The first one that can be had."""
         async with asyncio.timeout(60):
             while True:
                 try:
-                    return await self.process.capture(view="v", trigger_count=1)
+                    return await self.picture(1)
                 except CaptureFailed:
                     await asyncio.sleep(0.05)
 
@@ -91,7 +99,7 @@ class Eye:
         async with asyncio.timeout(60):
             while True:
                 try:
-                    await self.process.capture(view="v", trigger_count=1)
+                    await self.picture(1)
                 except CaptureFailed as failed:
                     return str(failed)
 
@@ -135,7 +143,7 @@ class Belt:
             await asyncio.sleep(0.1 if pulses > 1 else 0)
         gone = asyncio.create_task(asyncio.sleep(APART_S))
         try:
-            return await self.eye.process.capture(view="v", trigger_count=self.count)
+            return await self.eye.picture(self.count)
         except CaptureFailed as error:
             return str(error)
         finally:
@@ -152,7 +160,7 @@ class Belt:
 async def test_each_question_fires_one_exposure(fake_camera: None) -> None:
     async with plugged_in(), watching(trigger="software", pixel_format="Mono8", exposure_time_us=10_000.0) as eye:
         first = number_in(await eye.picture_at_last())
-        later = [number_in(await eye.process.capture(view="v", trigger_count=n)) for n in range(3)]
+        later = [number_in(await eye.picture(n)) for n in range(3)]
     assert later == [(first + step) % 255 for step in (1, 2, 3)]
 
 
@@ -162,7 +170,7 @@ async def test_a_camera_that_is_unplugged_is_named_and_found_again(fake_camera: 
             await eye.picture_at_last()
         assert DEVICE in await eye.notices("camera_away")
         with pytest.raises(CaptureFailed):
-            await eye.process.capture(view="v", trigger_count=1)
+            await eye.picture(1)
         async with plugged_in():
             await eye.picture_at_last()
 
@@ -174,6 +182,18 @@ async def test_lost_packets_cost_one_picture_and_never_show_it_later(fake_camera
         assert re.search("no frame within 500 ms of TriggerSoftware|arrived damaged", await eye.next_failure())
         wire.says("lose 0")
         assert number_in(await eye.picture_at_last()) != first
+
+
+async def test_a_stream_that_is_dead_while_the_camera_answers_is_named_and_connected_anew(fake_camera: None) -> None:
+    async with plugged_in() as wire, watching(trigger="software", timeout_ms=300) as eye:
+        await eye.picture_at_last()
+        wire.says("lose 1")
+        while not any(what == "camera_stalled" for what, _ in eye.noticed):
+            await eye.next_failure()
+        assert "triggers in a row without a frame, although the camera answers" in await eye.notices("camera_stalled")
+        wire.says("lose 0")
+        await eye.picture_at_last()
+        assert not any(what == "camera_away" for what, _ in eye.noticed)
 
 
 async def test_a_frame_that_nobody_asked_for_is_no_parts_picture(fake_camera: None) -> None:

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from cli.main import app
 from schemas.alerts import Alert, AlertState
 from schemas.errors import ConfigurationError
+from schemas.notifications import AlertResponse, ResponseKind
 from schemas.plant_file import load_plant
 from schemas.plc_events import LineMode, LineStateChanged
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERTS, COMMAND_RESULTS, COMMANDS, PANES, PLC_EVENTS, VERDICTS
+from schemas.topics import ALERT_RESPONSES, ALERTS, COMMAND_RESULTS, COMMANDS, PANES, PLC_EVENTS, VERDICTS
 from schemas.verdicts import Verdict, verdict_id
 from topologies.topic_admin import ensure_topics
 
@@ -84,7 +85,9 @@ async def test_the_report_can_be_made_again_and_a_review_a_week_later_is_told_in
     settings, file = KafkaSettings(), tmp_path / "plant.yaml"
     file.write_text(PLANT_FILE.format(name=unique_prefix), encoding="utf-8")
     plant = load_plant(file)
-    await ensure_topics(plant, kafka=settings, topics=(VERDICTS, PLC_EVENTS, ALERTS, COMMANDS, COMMAND_RESULTS))
+    await ensure_topics(
+        plant, kafka=settings, topics=(VERDICTS, PLC_EVENTS, ALERTS, ALERT_RESPONSES, COMMANDS, COMMAND_RESULTS)
+    )
     now_ns = time.time_ns()
     parts = [
         verdict(n, at_ns=now_ns - 50 * S + n * S // 2, value=VerdictValue.NOT_OK if n % 10 == 0 else VerdictValue.OK)
@@ -98,6 +101,12 @@ async def test_the_report_can_be_made_again_and_a_review_a_week_later_is_told_in
         episode="e", since_at_ns=now_ns - 10 * S, at_ns=now_ns - 10 * S, summary="many {{ 7 * 7 }} bad",
     )  # fmt: skip
     await publish(settings, plant, ALERTS, [("line-1", alert)])
+
+    seen = AlertResponse(
+        id="anna/acknowledged/e", kind=ResponseKind.ACKNOWLEDGED, by="anna", at_ns=now_ns - 5 * S, rule="bad-batch",
+        subject="cut", episode="e",
+    )  # fmt: skip
+    await publish(settings, plant, ALERT_RESPONSES, [("line-1", seen)])
 
     def made(name: str) -> dict[str, Any]:
         moments = ["--from", _utc(now_ns // S - 60), "--to", _utc(now_ns // S + 1)]
@@ -116,6 +125,7 @@ async def test_the_report_can_be_made_again_and_a_review_a_week_later_is_told_in
     assert "many {{ 7 * 7 }} bad" in text
     assert f"{unique_prefix}.verdicts" in text
     assert "Alert bad-batch, cut, since" in text
+    assert "acknowledged by anna" in text
 
     review = verdict(10, at_ns=parts[10][1].arrived_at_ns, value=VerdictValue.OK, revision=2)
     await publish(settings, plant, VERDICTS, [review])

@@ -83,6 +83,19 @@ async def test_a_shift_of_the_scores_asks_once_and_a_restart_does_not_ask_again(
     assert await read_to_end(settings, plant, RETRAINING) == [trigger]
 
 
+async def test_a_bad_batch_asks_for_nothing_and_pictures_that_darken_do(settings: KafkaSettings, plant: Plant) -> None:
+    ordinary = LEARNED + FULL
+    bad = [scored(1_000 + n, shift=0.9, brightness=0.5, value=VerdictValue.NOT_OK) for n in range(2 * FULL)]
+    async with running(plant) as stage:
+        await publish(settings, plant, VERDICTS, [*(scored(n) for n in range(ordinary)), *bad])
+        await finished(stage, ordinary + len(bad))
+        assert await read_to_end(settings, plant, RETRAINING) == []
+        await publish(settings, plant, VERDICTS, [scored(2_000 + n, brightness=0.9) for n in range(2 * FULL)])
+        await finished(stage, ordinary + len(bad) + 2 * FULL)
+    (trigger,) = await read_to_end(settings, plant, RETRAINING)
+    assert (trigger.cause, trigger.evidence[0].statistic) == ("image_shift", "level_ratio_ks_distance")
+
+
 async def test_people_who_disagree_ask_for_it_too_also_about_parts_of_before_a_restart(
     settings: KafkaSettings, plant: Plant
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import aiohttp
@@ -100,6 +101,14 @@ async def test_a_camera_whose_clock_is_wrong_says_so_from_its_next_picture_on(ri
     rig.server.expose(2, {"left": b"l", "right": b"r"}, at_ns=20)
     stamps = [(await rig.get(f"/cameras/{path}"))[2] for path in ("left/left/1", "left/left/2", "right/right/2")]
     assert stamps == ["10", str(20 + 600 * 10**9), "20"]
+
+
+async def test_a_camera_whose_clock_is_wrong_still_says_how_old_its_picture_is(rig: Rig) -> None:
+    assert rig.server.set_clock_ahead("left", -86_400.0)
+    rig.server.expose(1, {"left": b"l"}, at_ns=time.time_ns())
+    async with rig.client.get("/cameras/left/left/1") as response:
+        camera_now_s = parsedate_to_datetime(response.headers["Date"]).timestamp()
+        assert abs(camera_now_s - int(response.headers[CAPTURED_AT_HEADER]) / 1e9) < 60, "by its own clock"
 
 
 async def test_a_taken_port_is_said_in_one_sentence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from broker import read_to_end, read_until, until
 from plant_floor import (
     STATION,
@@ -30,7 +32,7 @@ from ops.local.kafka import LocalKafka
 from ops.local.ports import free_ports
 from schemas.frames import Frame, Manifest
 from schemas.object_store import FolderStore, sha256_hex
-from schemas.plant import Camera, FolderSource, KafkaLayout, Plant
+from schemas.plant import Camera, FolderSource, HttpSource, KafkaLayout, Plant
 from schemas.reasons import DropReason
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES, MANIFESTS
@@ -159,6 +161,40 @@ async def test_arrivals_during_a_cut_cable_are_captured_once_after_it(
         frames = await frames_of(settings, plant, 24)
     for view in VIEWS:
         assert [(frame.part_id, frame.sequence) for frame in frames[view]] == [(f"p{n}", n) for n in range(12)]
+
+
+async def test_what_a_starved_gateway_sees_late_is_not_photographed(
+    settings: KafkaSettings, unique_prefix: str, tmp_path: Path
+) -> None:
+    """The camera shows what is before it when it is asked, and the part has moved on by then."""
+    shown = itertools.count(1)
+
+    async def snapshot(request: web.Request) -> web.Response:
+        return web.Response(body=picture(next(shown)))
+
+    application = web.Application()
+    application.router.add_get("/now", snapshot)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    source = HttpSource(url=f"http://127.0.0.1:{runner.addresses[0][1]}/now", timeout_ms=60_000, expose_within_ms=2_000)
+    async with Floor() as floor:
+        plant = floor_plant(unique_prefix, plc=floor.plc, sources={"top": source})
+        await make_topics(plant, settings)
+        async with running(station_gateway.run, plant, name="station_gateway", plant_dir=tmp_path) as stage:
+            for part_id in ("prompt", "late", "prompt again"):
+                pictures = counted(stage, "in_total", topic="arrivals")
+                await floor.arrive(part_id)
+                if part_id == "late":
+                    time.sleep(3)  # noqa: ASYNC251 - this is the fault: nothing of the gateway runs
+                await until(lambda: counted(stage, "in_total", topic="arrivals") > pictures, "the arrival is seen")  # noqa: B023
+                await until(lambda: counted(stage, "in_progress") == 0, "its picture has its fate")
+        found = await read_to_end(settings, plant, FRAMES)
+        manifests = await read_to_end(settings, plant, MANIFESTS)
+    await runner.cleanup()
+    assert [frame.part_id for frame in found] == ["prompt", "prompt again"]
+    assert told(manifests, "top") == ([0, 2], {1: DropReason.EXPIRED})
+    assert next(shown) == 3, "the camera was asked twice"
 
 
 async def test_after_a_kill_a_new_session_begins_and_parts_that_passed_the_gate_are_left_alone(

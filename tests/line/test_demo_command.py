@@ -25,7 +25,7 @@ EVERY_STAGE_EMITS = (
 # a stage that takes nothing from Kafka, or gives nothing to it, has no series of that kind
 TAKES_NOTHING = {"station_gateway", "sensor_gateway"}
 WITHOUT_OUTPUT_HERE = {"alerts", "retraining", "sensors", "record"}
-NOT_NEEDED_HERE = {"backfill"}  # no recipe of the demo plant defers frames
+NOT_NEEDED_HERE = {"backfill", "trainer"}  # no recipe of the demo plant defers frames, and it has no section `learning`
 
 
 def test_demo_adds_up(linesight: Linesight) -> None:

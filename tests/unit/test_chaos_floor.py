@@ -75,6 +75,7 @@ class Line:
     def __init__(self, tmp_path: Path, *, parts: int) -> None:
         self.truth = TruthFile(path=tmp_path / "truth.jsonl")
         self.topics = OnTopics()
+        self.misjudged: frozenset[tuple[str, int]] = frozenset()
         for number in range(parts):
             self.comes(number)
 
@@ -119,7 +120,7 @@ class Line:
     def broken(self, *, killed_at_ns: tuple[int, ...] = ()) -> dict[str, list[str]]:
         """What the rules say, without those that hold."""
         rules = {
-            "wrong": wrong_commands(self.truth, self.topics),
+            "wrong": wrong_commands(self.truth, self.topics, misjudged=self.misjudged),
             "stale": stale_commands(self.truth, gate_after_ms=GATE_MS),
             "sent stale": stale_commands_sent(self.truth, gate_after_ms=GATE_MS),
             "verdict": parts_without_one_verdict(self.topics),
@@ -158,7 +159,11 @@ def test_a_command_that_contradicts_the_truth_is_wrong_either_way(line: Line) ->
     for part, classes in ((("p1", 1), ()), (("p2", 1), ("short",))):
         kept, line.truth.parts[part] = line.truth.parts[part], classes
         assert len(line.broken()["wrong"]) == 1
-        line.truth.parts[part] = kept
+        line.misjudged = frozenset([part])  # the model says so of this very picture, whatever is pulled out
+        assert line.broken() == {}
+        line.misjudged = frozenset([("p3", 1)])
+        assert len(line.broken()["wrong"]) == 1
+        line.misjudged, line.truth.parts[part] = frozenset(), kept
 
 
 def test_a_command_is_wrong_the_second_time(line: Line) -> None:

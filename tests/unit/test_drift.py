@@ -105,6 +105,29 @@ def test_a_bad_batch_is_no_drift() -> None:
     assert watched.feed(bad + undecided) == []
 
 
+@pytest.mark.parametrize(
+    ("statistic", "seen"),
+    [("level_ratio_ks_distance", {"brightness": 0.9}), ("sharpness_ratio_ks_distance", {"sharpness": 0.8})],
+)
+def test_pictures_that_change_ask_once_though_the_scores_stay(statistic: str, seen: dict[str, float]) -> None:
+    watched = learned()
+    assert watched.triggers == []
+    (trigger,) = watched.feed(scored(1_000 + n, **seen) for n in range(3 * FULL))
+    assert trigger.id == f"defect_classifier/image_shift/{trigger.fired_at_ns}"
+    (evidence,) = trigger.evidence
+    assert evidence.statistic == statistic
+    assert evidence.observed >= evidence.threshold == SETTINGS.minimum_distance
+    assert set(evidence.examples) <= {f"aoi-1/top/{1_000 + n}" for n in range(3 * FULL)}
+
+
+def test_a_bad_batch_that_looks_different_is_no_drift() -> None:
+    """Dark, blurred boards that the line finds NOT_OK are a change of the process: it is for the alerts, not for the model."""
+    watched = learned()
+    bad = [scored(1_000 + n, value=VerdictValue.NOT_OK, brightness=0.5, sharpness=0.3) for n in range(3 * FULL)]
+    assert watched.feed(bad) == []
+    assert watched.feed(scored(2_000 + n) for n in range(3 * FULL)) == []
+
+
 def test_what_is_learned_of_one_station_is_not_held_against_another() -> None:
     watched = learned()
     assert watched.feed(scored(n, station="aoi-2", shift=0.3) for n in range(LEARNED + FULL)) == []
@@ -185,7 +208,7 @@ def test_with_one_recipe_and_view_the_distance_is_that_of_the_plain_test() -> No
     window = [draw.gauss(0.6, 0.1) for _ in range(FULL)]
     shift = ScoreShift(settings=SETTINGS)
     for n, value in enumerate(baseline + window):
-        shift.add(Score(recipe="r", view="v", inspection=str(n), anomaly_score=value, at_ns=n + 1))
+        shift.add(Score(recipe="r", view="v", inspection=str(n), value=value, at_ns=n + 1))
     evidence = shift.evidence(since_ns=0)
     plain = ks_2samp(baseline, window, method="asymp")
     assert evidence is not None
@@ -196,7 +219,7 @@ def test_with_one_recipe_and_view_the_distance_is_that_of_the_plain_test() -> No
 def test_scores_that_are_all_equal_have_not_moved() -> None:
     shift = ScoreShift(settings=replace(SETTINGS, minimum_distance=0.4))
     for n in range(LEARNED + FULL):
-        shift.add(Score(recipe="r", view="v", inspection=str(n), anomaly_score=0.02, at_ns=n + 1))
+        shift.add(Score(recipe="r", view="v", inspection=str(n), value=0.02, at_ns=n + 1))
     assert shift.evidence(since_ns=0) is None
 
 

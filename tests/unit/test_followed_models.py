@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from followed_disc import frame, plant
 from model_events import version_event
 
 from processors.frame_checks import Assignment
-from schemas.frames import Frame, ImageEncoding
-from schemas.plant import Camera, ExternalSource, Line, Plant, Station
-from schemas.recipes import DefectClass, ModelPin, Recipe, SegmenterInspection, View
+from schemas.recipes import ModelPin
 from schemas.records import ModelChange
 from schemas.telemetry import Stage
 from topologies.followed_models import DRAIN_S, RETRY_S, FollowedModels
@@ -37,26 +36,6 @@ class Server:
 
     def let_go(self, pin: ModelPin) -> None:
         self.held.remove(pin.version)
-
-
-def plant(pin: ModelPin) -> Plant:
-    camera = Camera(name="top", views=("top",), source=ExternalSource())
-    recipe = Recipe(
-        name="r",
-        views=(View(name="top"),),
-        inspection=SegmenterInspection(model=pin),
-        classes=(DefectClass(name="open"),),
-    )
-    return Plant(
-        plant="p", lines=(Line(name="l", stations=(Station(name="cut", cameras=(camera,)),)),), recipes=(recipe,)
-    )
-
-
-def frame(part: str) -> Frame:
-    return Frame(
-        id=f"top/s/{part}", station="cut", camera="top", view="top", session="s", sequence=1, part_id=part, visit=1,
-        recipe="r@1", captured_at_ns=1, encoding=ImageEncoding.PNG, width_px=1, height_px=1, size_bytes=1, sha256="00",
-    )  # fmt: skip
 
 
 class Follower:

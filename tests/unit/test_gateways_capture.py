@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from gateways.capture import CameraCapture
 from gateways.framing import Framer, Subject
 from gateways.manifests import ManifestBook
 from gateways.outbox import Fate
-from gateways.picture_source import CaptureFailed, Picture
+from gateways.picture_source import CaptureFailed, Picture, TooLate, Trigger
 from schemas.errors import Transient
 from schemas.frames import Frame
 from schemas.object_store import ObjectMissing
@@ -61,12 +62,16 @@ class Eye:
 
     def __init__(self, *, keeps_triggers: bool = True) -> None:
         self.keeps_triggers = keeps_triggers
+        self.told: list[tuple[int, bool]] = []
         self.asked: list[int] = []
         self.pictures: dict[int, asyncio.Future[bytes]] = {}
 
-    async def capture(self, *, view: str, trigger_count: int) -> Picture:
-        self.asked.append(trigger_count)
-        future = self.pictures.setdefault(trigger_count, asyncio.get_running_loop().create_future())
+    def triggered(self, trigger: Trigger, *, wanted: bool) -> None:
+        self.told.append((trigger.count, wanted))
+
+    async def capture(self, *, view: str, trigger: Trigger) -> Picture:
+        self.asked.append(trigger.count)
+        future = self.pictures.setdefault(trigger.count, asyncio.get_running_loop().create_future())
         return Picture(await future, 1)
 
     def give(self, trigger_count: int, image: bytes | CaptureFailed | None = None) -> None:
@@ -111,9 +116,10 @@ class Bench:
             refuse_repeats=refuse_repeats,
         )
 
-    def arrive(self, trigger: int, *, views: tuple[str, ...] = ("v",), live: bool = True, age_s: float = 0) -> None:
+    def arrive(self, trigger: int, *, views: tuple[str, ...] = ("v",), fresh: bool = True, age_s: float = 0) -> None:
         subject = Subject(part_id=f"p{trigger}", visit=1, recipe="r@1", trigger_count=trigger)
-        self.capture.take(subject, views, live=live, age_s=age_s)
+        at_s = time.monotonic() - age_s
+        self.capture.take(subject, views, Trigger(count=trigger, seen_s=at_s, at_s=at_s, fresh=fresh))
 
     def fates(self) -> dict[int, str | None]:
         manifest = self.book.next_manifest(now_ns=1)
@@ -168,7 +174,7 @@ async def test_every_picture_that_a_camera_does_not_give_is_counted_as_the_camer
             bench.eye.give(trigger, b"x" if trigger == 3 else CaptureFailed("no answer"))
     assert failures() == 4
     async with at_work(Bench(Eye(keeps_triggers=False), Publisher())) as bench:
-        bench.arrive(9, live=False)
+        bench.arrive(9, fresh=False)
     assert failures() == 0, "that the part has moved on is not the camera's fault"
 
 
@@ -215,8 +221,8 @@ async def test_after_a_standstill_old_arrivals_do_not_hold_up_the_pictures_that_
 
 async def test_a_camera_that_exposes_when_asked_is_not_asked_for_a_part_that_has_moved_on() -> None:
     async with at_work(Bench(Eye(keeps_triggers=False), Publisher())) as bench:
-        bench.arrive(1, live=False)
-        bench.arrive(2, live=True)
+        bench.arrive(1, fresh=False)
+        bench.arrive(2, fresh=True)
         bench.eye.give(2)
     assert bench.eye.asked == [2]
     assert bench.fates() == {0: "expired", 1: None}
@@ -231,6 +237,29 @@ async def test_a_camera_that_exposes_when_asked_is_not_asked_late_because_others
             bench.eye.give(trigger)
     assert bench.eye.asked == list(range(capture.PICTURES_AT_ONCE))
     assert bench.fates()[capture.PICTURES_AT_ONCE] == "expired"
+
+
+async def test_a_camera_hears_of_every_trigger_whether_or_not_a_picture_of_it_is_wanted_or_can_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capture, "OPEN_PICTURES", 2)
+    async with at_work(Bench(Eye(keeps_triggers=False), Publisher())) as bench:
+        bench.arrive(1, views=())
+        bench.arrive(2, fresh=False)
+        bench.arrive(3, age_s=100)
+        bench.arrive(4)
+        bench.arrive(5, views=())
+    assert bench.eye.told == [(1, False), (2, True), (3, True), (4, True), (5, False)]
+    assert bench.fates() == {0: "expired", 1: "expired", 2: "capture_failed"}
+
+
+async def test_a_picture_that_was_too_late_for_its_camera_is_expired_and_no_failure_of_the_camera() -> None:
+    async with at_work(Bench(Eye(keeps_triggers=False), Publisher())) as bench:
+        bench.arrive(1)
+        bench.eye.give(1, TooLate("600 ms after the trigger"))
+    assert bench.fates() == {0: "expired"}
+    labels = {"reason": "camera"}
+    assert not bench.stage.registry.get_sample_value("linesight_station_gateway_retried_total", labels)
 
 
 async def test_what_is_owed_when_the_gateway_stops_is_named() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -132,7 +133,6 @@ class OutboxLaw(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(outbox, "LIVE_FROM_BYTES", 4 * VALUE_BYTES)
         self.patch.setattr(outbox, "IN_FLIGHT_BYTES", 6 * VALUE_BYTES)
         self._folder = tempfile.TemporaryDirectory()
 
@@ -211,7 +211,7 @@ TestOutboxLaw = OutboxLaw.TestCase
 
 @pytest.fixture
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(outbox, "LIVE_FROM_BYTES", 10 * VALUE_BYTES)
+    monkeypatch.setattr(outbox, "IN_FLIGHT_BYTES", 10 * VALUE_BYTES)
     line = Line(tmp_path, budget_bytes=5 * VALUE_BYTES)
     yield line
     line.close()
@@ -249,6 +249,22 @@ def test_behind_a_short_backlog_frames_keep_their_order(line: Line) -> None:
     line.put(FRAMES.name, b"c", 99)
     line.settle()
     assert numbers(line) == [0, 1, 2, 3, 99]
+
+
+@given(waiting=st.integers(0, 30))
+def test_a_live_frame_waits_for_no_more_of_a_backlog_than_may_be_under_way_at_once(waiting: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(outbox, "IN_FLIGHT_BYTES", 10 * VALUE_BYTES)
+        line = Line(Path(folder))
+        for number in range(waiting):
+            line.put(FRAMES.name, b"c", number)
+            to_disk(line)
+        line.put(FRAMES.name, b"c", 99)
+        line.settle()
+        line.close()
+    before = numbers(line).index(99)
+    assert before * VALUE_BYTES <= 10 * VALUE_BYTES
+    assert [number for number in numbers(line) if number != 99] == list(range(waiting)), "the backlog is in order"
 
 
 def test_readings_keep_their_order_behind_any_backlog(line: Line) -> None:

@@ -12,24 +12,28 @@ from gateways.stream_clock import PERIOD_S, StreamClock
 times = st.lists(st.floats(0, 10, allow_nan=False), max_size=40).map(lambda found: sorted(set(found)))
 
 
-@given(times, times, st.floats(0.01, 2))
-def test_each_part_gets_the_first_frame_of_its_own_window_or_a_reason(
-    triggers: list[float], frames: list[float], window_s: float
+@given(times, times, st.floats(0.01, 2), st.sets(st.integers(0, 39)))
+def test_each_part_that_is_wanted_gets_the_first_frame_of_its_own_window_or_a_reason(
+    triggers: list[float], frames: list[float], window_s: float, unwanted: set[int]
 ) -> None:
     windows = PartWindows(window_s=window_s)
     shown: dict[int, float] = {}
     failed: dict[int, str] = {}
     for at_s, part in sorted([(at_s, part) for part, at_s in enumerate(triggers)] + [(at_s, -1) for at_s in frames]):
         if part >= 0:
-            windows.trigger(part, seen_s=at_s)
+            windows.trigger(at_s=at_s)
+            if part not in unwanted:
+                windows.want(part, at_s=at_s)
         elif (found := windows.frame(exposed_s=at_s)) is not None:
             assert found not in shown
             shown[found] = at_s
         failed |= dict(windows.closed(now_s=at_s))
     failed |= dict(windows.closed(now_s=1e9))
-    assert set(shown) | set(failed) == set(range(len(triggers)))
+    assert set(shown) | set(failed) == set(range(len(triggers))) - unwanted
     assert not set(shown) & set(failed)
     for part, seen_s in enumerate(triggers):
+        if part in unwanted:
+            continue
         ends_s = min([seen_s + window_s, *triggers[part + 1 : part + 2]])
         inside = [frame for frame in frames if seen_s < frame <= ends_s]
         assert shown.get(part) == (inside[0] if inside else None)
@@ -38,14 +42,25 @@ def test_each_part_gets_the_first_frame_of_its_own_window_or_a_reason(
 
 def test_it_says_why_a_part_has_no_frame() -> None:
     windows = PartWindows(window_s=0.2)
-    windows.trigger(1, seen_s=1.0)
-    windows.trigger(2, seen_s=1.05)
+    for part, at_s in ((1, 1.0), (2, 1.05)):
+        windows.trigger(at_s=at_s)
+        windows.want(part, at_s=at_s)
     assert windows.closed(now_s=1.1) == []
     assert windows.frame(exposed_s=1.06) == 2
     assert windows.closed(now_s=1.1) == [(1, "no frame before the next trigger, 50 ms later")]
-    windows.trigger(3, seen_s=2.0)
+    windows.trigger(at_s=2.0)
+    windows.want(3, at_s=2.0)
     assert windows.closed(now_s=2.3) == [], "a frame may still be on its way"
     assert windows.closed(now_s=2.5) == [(3, "no frame within 200 ms of the trigger")]
+
+
+def test_a_part_that_is_asked_for_after_the_next_trigger_gets_no_frame_of_that_one() -> None:
+    windows = PartWindows(window_s=0.2)
+    windows.trigger(at_s=1.0)
+    windows.trigger(at_s=1.05)
+    windows.want(1, at_s=1.0)
+    assert windows.frame(exposed_s=1.06) is None
+    assert windows.closed(now_s=1.1) == [(1, "no frame before the next trigger, 50 ms later")]
 
 
 def test_a_frame_that_waited_on_the_network_counts_as_exposed_when_it_was() -> None:

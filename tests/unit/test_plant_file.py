@@ -70,7 +70,7 @@ SHAPE_MISTAKES = [
         "a key of another place",
         ("plant: demo", "plant: demo\nstations: []"),
         ["2: stations: expected a known key: `plant`, `lines`, `recipes`, `recipe_files`, `plcs`, `assets`, `alerts`, `webhooks`, "
-         "`receivers`, `statistics`, `record`, `retraining`, `kafka`; `stations` belongs to `lines[]`"],
+         "`receivers`, `statistics`, `record`, `retraining`, `learning`, `kafka`; `stations` belongs to `lines[]`"],
     ),
     (
         "a needed key left out",

@@ -61,7 +61,7 @@ MISTAKES = [
      f"{PLACE}.exposure_time_us: expected a number above 0, not 0.0"),
     ("a key of another kind", "{ type: genicam, device: x, url: y }",
      f"{PLACE}.url: expected a known key: `type`, `device`, `trigger`, `trigger_source`, `window_ms`, `timeout_ms`, "
-     "`exposure_time_us`, `gain_db`, `pixel_format`, `jpeg_quality`; `url` belongs to another `type`"),
+     "`expose_within_ms`, `exposure_time_us`, `gain_db`, `pixel_format`, `jpeg_quality`; `url` belongs to another `type`"),
 ]  # fmt: skip
 
 

@@ -43,6 +43,28 @@ def test_versions_stand_beside_each_other_each_with_its_settings_and_card(tmp_pa
     assert sorted(path.name for path in (models / "spots").iterdir()) == ["1", "2", "config.pbtxt"]
 
 
+def policy(models: Path) -> str:
+    (line,) = [
+        line for line in (models / "spots" / "config.pbtxt").read_text().splitlines() if "version_policy" in line
+    ]
+    return line
+
+
+def test_versions_that_nobody_asks_are_served_no_more_and_their_files_stay(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for version in (1, 2, 3):
+        candidate = read_candidate(trained(tmp_path / str(version) / "spots", level=100.0 + version))
+        add_version(models, "spots", candidate, version)
+    assert policy(models) == "version_policy { all { } }"
+    fourth = read_candidate(trained(tmp_path / "4" / "spots", level=104.0))
+    add_version(models, "spots", fourth, 4, unserved={2})
+    assert policy(models) == "version_policy { specific { versions: [ 1, 3, 4 ] } }"
+    assert set(versions_in([models], "spots")) == {1, 2, 3, 4}
+    fifth = read_candidate(trained(tmp_path / "5" / "spots", level=105.0))
+    add_version(models, "spots", fifth, 5, unserved={2, 3})
+    assert policy(models) == "version_policy { specific { versions: [ 1, 4, 5 ] } }"
+
+
 def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     models = tmp_path / "models"
     add_version(models, "spots", read_candidate(trained(tmp_path / "a" / "spots")), 3)

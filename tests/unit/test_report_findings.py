@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from cli.report_source import Source
 from processors.period_report import Period, period_report
 from processors.report_capability import capabilities
 from processors.report_labels import labelled
+from schemas.alerts import Alert, AlertState
 from schemas.charts import ChartPoint
 from schemas.inspections import Defect
 from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Specification, Station
@@ -151,6 +154,36 @@ def test_the_sheet_draws_the_newest_revision_of_each_point_with_its_baseline_and
     assert "<cut>" not in text
     assert "beyond a limit" in text
     assert "fewer than two subgroups" in text
+
+
+def test_the_sheet_is_one_file_that_fetches_nothing_and_has_every_part_that_is_signed(tmp_path: Path) -> None:
+    near = msgspec.structs.replace(point(2, 0.29), rules=("two_of_three_beyond_2_sigma",))
+    points = [point(0, 0.1), point(1, 0.4), near]
+    bad = Alert(
+        id="e/raised/0", line="line-1", rule="bad-batch", subject="<b>cut</b>", severity="critical",
+        state=AlertState.RAISED, episode="e", since_at_ns=60 * S, at_ns=60 * S, summary="{{ 7 * 7 }}",
+    )  # fmt: skip
+    source = Source(points=points, alerts=[bad], open_alerts=[bad], acknowledged_by={})
+    report = period_report(
+        plant=PLANT, period=Period(0, HOUR_S * S), verdicts=[], states={}, size=lambda *_: None, points=points
+    )
+    file = tmp_path / "sheet.html"
+    write_quality_html(file, plant=PLANT, report=report, source=source)
+    text = file.read_text(encoding="utf-8")
+    assert not re.search(r"\b(src|href|action)\s*=|@import|url\(|<(script|link|iframe|img)\b", text)
+    told = re.findall(r"<h2>(.*?)</h2>", text)
+    for part in (
+        "Yield", "Equipment effectiveness", "Defects by class", "Control charts: share of parts not OK",
+        "Control charts of the plant file", "Where on the part", "Where the rate differs", "When the rate changed",
+        "Alerts", "Open at the end of the period", "Revised verdicts", "Sources",
+    ):  # fmt: skip
+        assert part in told
+    assert text.count('class="ring"') == 1
+    assert text.count('class="outside"') == 2
+    assert "acknowledged by nobody" in text
+    assert "&lt;b&gt;cut&lt;/b&gt;" in text
+    assert "{{ 7 * 7 }}" in text
+    assert "Signature" in text
 
 
 def test_a_chart_in_phase_one_is_drawn_without_limits(tmp_path: Path) -> None:

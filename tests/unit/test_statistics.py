@@ -235,6 +235,25 @@ def test_a_late_verdict_corrects_a_closed_window_and_is_counted() -> None:
     assert panes.due(NOW_NS) == []
 
 
+def test_stations_whose_clocks_differ_are_each_counted_whole() -> None:
+    """One is right, one an hour ahead, one half a minute behind: in one partition, with one watermark."""
+    skews_s = {"a": 0.0, "b": 3_600.0, "c": -30.0}
+    log = [
+        Logged(
+            verdict(part=str(number), arrived_s=100 + number / 4 + skew_s, station=station),
+            offset=3 * number + place,
+            record_at_ms=int(100_100 + number * 250),
+        )
+        for number in range(80)
+        for place, (station, skew_s) in enumerate(skews_s.items())
+    ]
+    told = Told()
+    run(log, told, restarts={100}, flushes=set(range(0, 240, 7)))
+    assert {key: pane.counts for key, pane in told.final.items()} == batch_recount(log)
+    late = {key.station for key, pane in told.final.items() if pane.late_parts}
+    assert late == {"c"}, "the clock ahead makes nobody late; the one behind is corrected, and says so"
+
+
 def test_a_review_replaces_what_the_line_had_counted() -> None:
     panes = panes_of()
     rejected = verdict(part="1", arrived_s=100.5, value=VerdictValue.NOT_OK, classes=("open", "open"))

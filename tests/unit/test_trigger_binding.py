@@ -29,6 +29,7 @@ class Step:
     gap_s: float
     seen_after_s: float = 0.05
     exposures: tuple[Exposure, ...] = (Exposure(),)
+    noticed_late: bool = False
     camera_restarts: bool = False
     plc_restarts: bool = False
 
@@ -41,7 +42,7 @@ def played(steps: list[Step], *, first_id: int = 1, first_count: int = 1) -> tup
         now_s += step.gap_s
         frame_id = 1 if step.camera_restarts else frame_id
         count = 1 if step.plc_restarts else count
-        events.append((now_s + step.seen_after_s, 0, "trigger", (part, count)))
+        events.append((now_s + step.seen_after_s, 0, "trigger", (part, count, step.noticed_late)))
         count += 1
         for exposure in step.exposures:
             if not exposure.lost:
@@ -56,7 +57,7 @@ def played(steps: list[Step], *, first_id: int = 1, first_count: int = 1) -> tup
         settle(binding, at_s, told)
         if kind == "trigger":
             synchronised.append(binding.synchronised)
-            binding.trigger(values[0], trigger_count=values[1], seen_s=at_s)
+            binding.trigger(values[0], trigger_count=values[1], seen_s=None if values[2] else at_s)
         else:
             part, number, damaged, exposed_us = values
             binding.frame(number, None if damaged else part, exposed_s=exposed_us / 1e6)
@@ -82,6 +83,7 @@ troubled = st.builds(
     gap_s=st.floats(2.01 * W, 10 * W),
     seen_after_s=st.floats(0, 0.09),
     exposures=st.one_of(st.just((Exposure(),)), st.lists(exposure, max_size=3).map(tuple)),
+    noticed_late=st.sampled_from([False] * 4 + [True]),
     camera_restarts=st.sampled_from([False] * 9 + [True]),
     plc_restarts=st.sampled_from([False] * 9 + [True]),
 )
@@ -164,6 +166,15 @@ def test_a_double_exposure_is_found_out_at_the_next_part_and_synchronised_at_the
 def test_frame_ids_or_trigger_counts_that_begin_again_cost_one_part() -> None:
     for trouble in (Step(gap_s=1.0, camera_restarts=True), Step(gap_s=1.0, plc_restarts=True)):
         assert set(pictures(after(trouble))) == {1, 2, 3, 4, 6, 7, 8, 9}
+
+
+@given(st.lists(st.booleans(), max_size=8))
+def test_triggers_that_are_noticed_late_cost_their_own_parts_and_not_the_step(late: list[bool]) -> None:
+    told, _ = played([*[STEADY] * 3, *(Step(gap_s=1.0, noticed_late=found) for found in late), *[STEADY] * 3])
+    count = len(late) + 6
+    missing = {3 + place for place, found in enumerate(late) if found}
+    assert set(pictures(told)) == set(range(1, count)) - missing
+    assert all("noticed too late" in str(told[part]) for part in missing)
 
 
 def test_after_a_new_connection_ids_say_nothing_about_those_before() -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gateways.picture_source import CaptureFailed
+from gateways.picture_source import CaptureFailed, Trigger
 from gateways.video_camera import VideoCamera
 from schemas.image_header import read_header
 from schemas.plant import Camera, VideoSource
@@ -43,7 +43,7 @@ def camera(path: Path, *, views: tuple[str, ...] = ("v",), max_bytes: int = 1_00
 
 async def level(of: VideoCamera, trigger_count: int, view: str = "v") -> int:
     """Which frame is shown."""
-    image = (await of.capture(view=view, trigger_count=trigger_count)).image
+    image = (await of.capture(view=view, trigger=Trigger(count=trigger_count, seen_s=0.0, at_s=0.0))).image
     return round(float(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_GRAYSCALE).mean()) / 10)
 
 
@@ -70,10 +70,12 @@ async def test_the_end_of_the_file_is_told_or_is_the_beginning(video: Path) -> N
 
 
 async def test_pictures_are_lossless_unless_said(video: Path) -> None:
-    exact = (await camera(video).capture(view="v", trigger_count=3)).image
+    exact = (await camera(video).capture(view="v", trigger=Trigger(count=3, seen_s=0.0, at_s=0.0))).image
     assert read_header(exact)[:3] == ("png", 64, 48)
     assert (cv2.imdecode(np.frombuffer(exact, np.uint8), cv2.IMREAD_COLOR) == 20).all()
-    small = (await camera(video, jpeg_quality=80).capture(view="v", trigger_count=3)).image
+    small = (
+        await camera(video, jpeg_quality=80).capture(view="v", trigger=Trigger(count=3, seen_s=0.0, at_s=0.0))
+    ).image
     assert read_header(small).encoding == "jpeg"
 
 

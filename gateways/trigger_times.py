@@ -1,0 +1,71 @@
+"""When the triggers that are read from a station's ring were, without believing the PLC's clock.
+
+What is read late looks like what just happened. The PLC stamps its arrivals, and the stamp that waited least tells how its clock lies to
+ours (`gateways.stream_clock`), whatever time it shows: what waited longer was read so much later. A bound stands beside it that needs
+no clock of the PLC's: an arrival was not there when the ring was read before.
+
+A PLC's clock that is set back makes arrivals look late, by the time since the reading before at most, for a minute at most.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import NamedTuple, Self
+
+from gateways.arrivals import Arrival, RingNews
+from gateways.picture_source import Trigger
+from gateways.stream_clock import StreamClock
+
+
+class Moment(NamedTuple):
+    """A moment by both clocks of the gateway: monotonic (s) and UTC (ns)."""
+
+    monotonic_s: float
+    utc_ns: int
+
+    @classmethod
+    def now(cls) -> Self:
+        """This one."""
+        return cls(time.monotonic(), time.time_ns())
+
+
+class TriggerTimes:
+    """The triggers of one station. `taken_for_ms`: arrivals that are older at the first reading are not taken."""
+
+    def __init__(self, *, taken_for_ms: int) -> None:
+        self._taken_for_ns = taken_for_ms * 1_000_000
+        self._clock = StreamClock()
+        self._plc_session = ""
+        self._before: Moment | None = None
+        self._last_at_s = float("-inf")
+
+    def of(self, news: RingNews[Arrival], *, asked: Moment, answered: Moment, reconnected: bool) -> list[Trigger]:
+        """The triggers of `news`, which the PLC was `asked` for and `answered`, in its order; to be called for every reading.
+
+        `reconnected`: it is the first reading of a connection, and how long its entries waited for it is not known.
+        """
+        if news.went_back or news.plc_session != self._plc_session:
+            self._clock = StreamClock()
+            self._plc_session = news.plc_session
+        before = self._before or Moment(float("-inf"), asked.utc_ns - self._taken_for_ns)
+        self._before = asked
+        triggers = []
+        for arrival in news.entries:
+            newest = arrival is news.entries[-1]
+            # after a standstill hundreds come at once; those behind by more than the way to the gate must not delay the others
+            behind_s = max(0, news.entries[-1].occurred_at_ns - arrival.occurred_at_ns) / 1e9
+            at_s = self._clock.exposed_s(stamp_s=arrival.occurred_at_ns / 1e9, received_s=answered.monotonic_s)
+            # whatever the PLC's clock does, triggers follow each other
+            at_s = min(at_s, answered.monotonic_s)
+            self._last_at_s = max(at_s, before.monotonic_s, math.nextafter(self._last_at_s, math.inf))
+            triggers.append(
+                Trigger(
+                    count=arrival.count,
+                    seen_s=answered.monotonic_s - behind_s,
+                    at_s=self._last_at_s,
+                    fresh=newest and not reconnected,
+                    not_before_ns=before.utc_ns,
+                )
+            )
+        return triggers

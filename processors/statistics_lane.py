@@ -1,0 +1,94 @@
+"""Verdicts of a batch that add to the same windows, gathered by what each adds: the windows are changed once for all of them.
+
+Most verdicts of a line follow each other within the same windows, are the first of their part and have no defect. Those are
+gathered; any other ends the gathering and is counted by itself, after what was gathered before it. The sums, revisions and watermark
+are those of counting one after the other (`tests/unit/test_statistics_lane.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from processors.statistics_counts import AnyVerdict, Share
+from schemas.message import NS_PER_MS
+
+Kind = tuple[object, ...]
+PartKey = tuple[str, str, int]
+Counted = tuple[AnyVerdict, int, int]
+"""A verdict, its offset and its record's time, ms since the epoch."""
+
+
+class Part(NamedTuple):
+    """A part on one visit as it was counted."""
+
+    revision: int
+    arrived_at_ns: int
+    shares: tuple[Share, ...]
+
+
+@dataclass(slots=True)
+class Alike:
+    """Verdicts of a station that add the same `shares`: one of them, how many, and the offset of the last one."""
+
+    verdict: AnyVerdict
+    shares: tuple[Share, ...]
+    parts: int = 0
+    last_offset: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Gathers parts that arrived within `[from_ns, until_ns)`, the span of one set of windows, which the watermark has not left.
+
+    A record must be no older than the one before it and no `idle_ms` younger, and its event no more than `grace_ns` ahead of it: then
+    the watermark follows the newest event, whatever the order.
+    """
+
+    from_ns: int
+    until_ns: int
+    grace_ns: int
+    idle_ms: int
+    alike: dict[Kind, Alike] = field(default_factory=dict)
+
+    def gather(
+        self,
+        records: Iterator[Counted],
+        *,
+        last_record_at_ms: int,
+        known: dict[PartKey, Part],
+        shares: Callable[[AnyVerdict], tuple[Share, ...]],
+    ) -> tuple[Counted | None, int, int]:
+        """Takes records as long as they fit, and notes their parts in `known`. Returns the first one that does not fit (None: there
+        are no more), the newest event (ns, 0 for none) and the time of the last record that was taken (ms)."""
+        from_ns, until_ns, alike = self.from_ns, self.until_ns, self.alike
+        grace_ns, idle_ms = self.grace_ns, self.idle_ms
+        newest_ns, last_ms = 0, last_record_at_ms
+        for record in records:
+            verdict, offset, at_ms = record
+            event_ns = verdict.arrived_at_ns
+            if (
+                not from_ns <= event_ns < until_ns
+                or not last_ms <= at_ms < last_ms + idle_ms
+                or event_ns > at_ms * NS_PER_MS + grace_ns
+                or verdict.views
+                or verdict.challenge
+            ):
+                return record, newest_ns, last_ms
+            station, visit = verdict.station, verdict.visit
+            key = (station, verdict.part_id, visit)
+            if key in known:
+                return record, newest_ns, last_ms
+            kind: Kind = (station, verdict.line, verdict.verdict, visit == 1, verdict.recipe, verdict.batch)
+            if verdict.labels:
+                kind = (*kind, *verdict.labels.items())
+            same = alike.get(kind)
+            if same is None:
+                same = alike[kind] = Alike(verdict, shares(verdict))
+            same.parts += 1
+            same.last_offset = offset
+            known[key] = Part(verdict.revision, event_ns, same.shares)
+            newest_ns = max(newest_ns, event_ns)
+            last_ms = at_ms
+        return None, newest_ns, last_ms

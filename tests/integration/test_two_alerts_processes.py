@@ -1,0 +1,153 @@
+"""Two processes of the alerts stage share the stations and the receivers: nothing is said twice, and one goes on when the other dies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+from broker import publish, read_to_end, until
+
+from schemas.alerts import AlertState
+from schemas.plant import Plant
+from schemas.plant_file import load_plant
+from schemas.plc_events import PlcFault
+from schemas.settings import KafkaSettings
+from schemas.topics import (
+    ALERT_RESPONSES,
+    ALERTS,
+    AUDIT,
+    COMMANDS,
+    DEAD_LETTERS,
+    INSPECTIONS,
+    NOTIFICATIONS,
+    PLC_EVENTS,
+    VERDICTS,
+)
+from topologies.topic_admin import ensure_topics
+
+STATIONS = [f"aoi-{number}" for number in range(8)]
+TOPICS = (
+    VERDICTS, INSPECTIONS, PLC_EVENTS, ALERTS, ALERT_RESPONSES, NOTIFICATIONS, COMMANDS, AUDIT, DEAD_LETTERS,
+)  # fmt: skip
+PLANT_FILE = """
+plant: {name}
+lines:
+  - name: line-1
+    stations: [{stations}]
+plcs: [{plcs}]
+recipes: []
+alerts:
+  - {{ name: away, type: plc_heartbeat, severity: critical }}
+receivers:
+  - {{ name: shift, type: webhook, url: "{url}", secret: "a secret of sixteen characters", max_per_hour: 600 }}
+kafka: {{ partitions: 4 }}
+"""
+
+
+class Shift:
+    """A real HTTP receiver, and how often it got each notification."""
+
+    def __init__(self) -> None:
+        self.got: Counter[str] = Counter()
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.got[request.headers["Idempotency-Key"]] += 1
+        assert msgspec.json.decode(await request.read())["receiver"] == "shift"
+        return web.Response(status=204)
+
+
+@pytest.fixture
+async def shift() -> AsyncIterator[Shift]:
+    found, app = Shift(), web.Application()
+    app.router.add_post("/shift", found.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    found.url = f"http://127.0.0.1:{port}/shift"
+    yield found
+    await runner.cleanup()
+
+
+@contextmanager
+def alerts_process(plant_file: Path, *, instance: str, kafka: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the stage, as an operator starts one; killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "run", "alerts", "--plant", str(plant_file)],
+        env={
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": kafka,
+            "LINESIGHT_INSTANCE": instance,
+            "LINESIGHT_RUN_DIR": str(plant_file.parent / instance),
+        },
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def faults(episode: int) -> list[tuple[str, PlcFault]]:
+    """Every station's PLC is away, then back."""
+    return [
+        (
+            station,
+            PlcFault(
+                id=f"{station}/{episode}/{cleared}", station=station, code="plc_away", detail="",
+                occurred_at_ns=episode, cleared=cleared,
+            ),
+        )
+        for cleared in (False, True)
+        for station in STATIONS
+    ]  # fmt: skip
+
+
+async def test_two_processes_say_nothing_twice_and_one_goes_on_when_the_other_dies(
+    kafka: str, unique_prefix: str, tmp_path: Path, shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    file, settings = tmp_path / "plant.yaml", KafkaSettings()
+    file.write_text(
+        PLANT_FILE.format(
+            name=unique_prefix,
+            url=shift.url,
+            stations=", ".join(f"{{ name: {name}, cameras: [], plc: plc-{name} }}" for name in STATIONS),
+            plcs=", ".join(
+                f"{{ name: plc-{name}, endpoint: 'opc.tcp://127.0.0.1:4840/', security: none }}" for name in STATIONS
+            ),
+        )
+    )
+    plant: Plant = load_plant(file)
+    await ensure_topics(plant, kafka=settings, topics=TOPICS)
+
+    async def until_told(steps: int) -> None:
+        async def told() -> bool:
+            return len(shift.got) >= steps and len(await read_to_end(settings, plant, ALERTS)) >= steps
+
+        await until(told, f"{steps} steps are told")
+
+    with alerts_process(file, instance="a", kafka=kafka) as first, alerts_process(file, instance="b", kafka=kafka):
+        await publish(settings, plant, PLC_EVENTS, faults(1))
+        await until_told(2 * len(STATIONS))
+        assert max(shift.got.values()) == 1
+        first.kill()
+        await publish(settings, plant, PLC_EVENTS, faults(2))
+        await until_told(4 * len(STATIONS))
+    alerts = await read_to_end(settings, plant, ALERTS)
+    assert len({alert.id for alert in alerts}) == len(alerts) == 4 * len(STATIONS)
+    states = Counter((alert.station, alert.state) for alert in alerts)
+    assert set(states.values()) == {2}
+    assert {state for _, state in states} == {AlertState.RAISED, AlertState.CLEARED}
+    decided = await read_to_end(settings, plant, NOTIFICATIONS)
+    assert len({each.id for each in decided}) == len(decided)

@@ -1,0 +1,117 @@
+"""Counting verdicts by the batch is counting them one after the other: sums, revisions, watermark, what is told and noticed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.statistics_lane import Counted
+from processors.statistics_panes import Fed, Panes
+from schemas.reasons import VerdictValue
+from schemas.statistics import Pane
+from schemas.statistics_settings import SlidingWindow, StatisticsSettings
+from schemas.verdicts import CountedDefect, CountedVerdict, CountedView
+
+S = 1_000_000_000
+SETTINGS = StatisticsSettings(
+    windows_ms=(2_000, 10_000),
+    sliding=(SlidingWindow(length_ms=6_000, every_ms=3_000),),
+    by=("recipe", "tool"),
+    grace_ms=1_000,
+    idle_timeout_ms=3_000,
+)
+DEFECT = (CountedView(outcome="inspected", defects=(CountedDefect(class_name="open"),)),)
+
+
+class Step(NamedTuple):
+    """A batch of the log, and the time at which the stage looks what is due after it."""
+
+    records: list[Counted]
+    now_ns: int
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Step]:
+    """Mostly parts that follow each other; some late, twice, reviewed, with a defect, a challenge, or from a clock that runs ahead."""
+    steps, at_ms, offset = [], 100_000, 0
+    for _ in range(draw(st.integers(1, 4))):
+        records: list[Counted] = []
+        for _ in range(draw(st.integers(0, 12))):
+            at_ms += draw(st.sampled_from((0, 0, 100, 100, 400, 900, 3_500, -200)))
+            offset += draw(st.integers(1, 3))
+            event_ms = at_ms - draw(st.sampled_from((0, 0, 0, 300, 2_500, 20_000, -500, -2_000)))
+            number = draw(st.integers(0, 25))
+            verdict = CountedVerdict(
+                id="",
+                station=draw(st.sampled_from(("a", "a", "b"))),
+                line="line-1",
+                part_id=str(number),
+                visit=draw(st.sampled_from((1, 1, 1, 2))),
+                revision=draw(st.sampled_from((1, 1, 1, 2))),
+                verdict=draw(st.sampled_from((VerdictValue.OK, VerdictValue.OK, VerdictValue.NOT_DECIDABLE))),
+                arrived_at_ns=event_ms * 1_000_000,
+                recipe=draw(st.sampled_from(("board@1", "board@1", "plate@1"))),
+                labels=draw(st.sampled_from(({}, {}, {"tool": "t1"}, {"tool": "t2"}))),
+                challenge="bare board" if number == 13 else "",
+            )
+            if number % 7 == 5:
+                verdict = msgspec.structs.replace(verdict, verdict=VerdictValue.NOT_OK, views=DEFECT)
+            records.append((verdict, offset, at_ms))
+        steps.append(Step(records, (at_ms + draw(st.sampled_from((50, 50, 4_000)))) * 1_000_000))
+    return steps
+
+
+class Seen(NamedTuple):
+    """Everything that a caller can see of panes."""
+
+    odd: list[Fed]
+    told: list[Pane]
+    held: list[Pane]
+    missing: set[object]
+    parts: int
+
+
+@given(logs(), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_by_the_batch_as_one_after_the_other(log: list[Step], clock_moves: bool) -> None:
+    together, one_by_one = _panes(), _panes()
+    for step in log:
+        odd = [fed for _, fed in together.feed_all(step.records)]
+        fed = [one_by_one.feed(verdict, offset=offset, record_at_ms=at_ms) for verdict, offset, at_ms in step.records]
+        if clock_moves:
+            together.clock_at(step.now_ns)
+            one_by_one.clock_at(step.now_ns)
+        assert _seen(together, odd, step.now_ns) == _seen(
+            one_by_one, [each for each in fed if each is not Fed.COUNTED], step.now_ns
+        )
+
+
+def test_parts_that_follow_each_other_are_gathered() -> None:
+    """Otherwise the law above would hold for a lane that takes nothing."""
+    panes = _panes()
+    records = [(_plain(number), number, 100_000 + number) for number in range(50)]
+    waiting = iter(records)
+    verdict, offset, at_ms = next(waiting)
+    panes.feed(verdict, offset=offset, record_at_ms=at_ms)
+    assert panes._gathered(waiting) is None
+    assert panes.parts_held == 50
+    assert all(pane.counts.parts == 50 for pane in panes.held())
+
+
+def _panes() -> Panes:
+    return Panes(settings=SETTINGS, opportunities=lambda _: 8)
+
+
+def _seen(panes: Panes, odd: list[Fed], now_ns: int) -> Seen:
+    told = panes.due(now_ns)
+    return Seen(odd, told, panes.held(), set(panes.take_missing()), panes.parts_held)
+
+
+def _plain(number: int) -> CountedVerdict:
+    return CountedVerdict(
+        id="", station="a", line="line-1", part_id=str(number), visit=1, revision=1, verdict=VerdictValue.OK,
+        arrived_at_ns=(100_000 + number) * 1_000_000, recipe="board@1",
+    )  # fmt: skip
