@@ -39,18 +39,7 @@ def told(note: dict[str, object], *, plant_file: Path) -> str:
     alerts = note["alerts"]
     assert isinstance(alerts, list)
     if alerts and not frozen:
-        freeze = next_command(
-            "baselines",
-            "freeze",
-            "--chart",
-            str(note["chart"]),
-            "--from",
-            "TIME",
-            "--to",
-            "TIME",
-            "--by",
-            "NAME",
-            plant=plant_file,
-        )
+        words = f"baselines freeze --chart {note['chart']} --from TIME --to TIME --by NAME".split()
+        freeze = next_command(*words, plant=plant_file)
         said += f"; alert {', '.join(alerts)} raises nothing until one is: {freeze}"
     return said

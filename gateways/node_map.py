@@ -97,7 +97,7 @@ def _no_lines(missing: int) -> str:
 
 
 def _given(key: str, identifier: str | None, variables: Sequence[Variable], *, default: str) -> Mapped | None:
-    """The variable that the plant file names; None where it names the default, or one that is not there."""
+    """The variable with that identifier, as the plant file or the default has it; None where it is not there."""
     if identifier is None:
         return Mapped(key=key, default=False, variable=None, null=True)
     found = next((variable for variable in variables if variable.identifier == identifier), None)
