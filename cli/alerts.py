@@ -155,7 +155,7 @@ def approve(key: Key, plant: PlantFile = DEMO_PLANT, by: By = None, json: Json =
     asked = command_of(alert, signals=signals, issued_at_ns=response.at_ns, approved_at_ns=response.at_ns)
     with Sender(plant=description, kafka=kafka) as sender:
         sender.send([(AUDIT, response.by, _audit(response))])  # who asked is on record, whatever the machine does
-        result = carry_out(asked, description, kafka)
+        result = carry_out(asked, description, kafka, plant_file=plant)
         outcome = msgspec.structs.replace(response, reason=result.outcome.value)
         sender.send([(ALERT_RESPONSES, response.rule, outcome)])
     told = f"{alert.action} at {alert.station}: {result.outcome}{'; ' + result.detail if result.detail else ''}"

@@ -26,6 +26,7 @@ app = typer.Typer(help="Cameras.", no_args_is_help=True, rich_markup_mode=None)
 
 RETRY_S = 0.1
 CONNECT_S = 10.0  # a camera that has to be connected first may take this long until its first picture
+MOST_KEPT = 100  # as many as `references capture` reads
 LISTED = 5  # reasons: a url with the trigger in it makes each one different
 
 
@@ -33,13 +34,17 @@ class CameraReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen. Times and sizes are medians unless their names say otherwise; health is that of the last picture.
 
     `interval_jitter_ms` is the standard deviation of the time between pictures, `stream_rate_per_s` the rate of a stream by its own time
-    stamps: not all of its frames are asked for. `failures` counts by what was wrong, `noticed` what the source said on its own.
+    stamps: not all of its frames are asked for. `failures` counts by what was wrong, `noticed` what the source said on its own,
+    `repeated` pictures that equal the one before byte for byte, which the line refuses of this camera. `kept` were saved by `--keep`.
     """
 
     camera: str
     view: str
     pictures: int
     failures: dict[str, int]
+    repeated: int = 0
+    kept_by_trigger: bool = False
+    kept: int = 0
     noticed: dict[str, int] = {}
     trigger: str = ""
     rate_per_s: float = 0.0
@@ -73,6 +78,12 @@ def try_out(
     out: Annotated[
         Path | None, typer.Option(help="Where the last picture is saved; else run/camera-NAME with its suffix.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Folder to save pictures in, up to {MOST_KEPT} evenly over the time: for `references capture`."
+        ),
+    ] = None,
     plant: PlantFile = DEMO_PLANT,
     json: Json = False,
 ) -> None:
@@ -90,7 +101,7 @@ def try_out(
     if view not in (None, *found.views):
         raise ConfigurationError(f"--view: expected one of {', '.join(found.views)}")
     report = asyncio.run(
-        _Test(found, view=view or found.views[0], plant_dir=plant.resolve().parent).run(
+        _Test(found, view=view or found.views[0], plant_dir=plant.resolve().parent, keep=keep).run(
             seconds=seconds, trigger=trigger, out=out
         )
     )
@@ -99,17 +110,21 @@ def try_out(
     else:
         print("\n".join(_lines(report)))
     if not report.pictures:
-        raise NotSo(f"camera {camera} gave no usable picture: " + ("; ".join(report.failures) or "none came in time"))
+        raise NotSo(f"camera {camera} gave no usable picture" + ("" if report.failures else ": none came in time"))
 
 
 class _Test:
     """Asks one camera for pictures, one after the other."""
 
-    def __init__(self, camera: Camera, *, view: str, plant_dir: Path) -> None:
+    def __init__(self, camera: Camera, *, view: str, plant_dir: Path, keep: Path | None) -> None:
         self._camera = _triggered_here(camera)
         self._by_software = self._camera is not camera
         self._view = view
         self._plant_dir = plant_dir
+        self._keep = keep
+        self._kept = self._repeated = 0
+        self._keep_from_s = self._keep_every_s = 0.0
+        self._kept_by_trigger = False
         self._arrived_s: list[float] = []
         self._bytes: list[int] = []
         self._sizes: Counter[str] = Counter()
@@ -126,11 +141,12 @@ class _Test:
 
         from gateways.camera_sources import open_source
 
+        self._keep_every_s = seconds / MOST_KEPT
         async with aiohttp.ClientSession() as http:
             source = open_source(self._camera, plant_dir=self._plant_dir, http=http, tell=self._notice)
             if source is None:
                 raise ConfigurationError(
-                    f"camera {self._camera.name} is `external`: its frames come over Kafka, see `linesight tail`"
+                    f"camera {self._camera.name} is `external`: its frames come over Kafka, see `linesight tail frames --plant FILE`"
                 )
             if trigger is None and isinstance(self._camera.source, VideoSource):
                 trigger = 1
@@ -138,6 +154,11 @@ class _Test:
                 raise ConfigurationError(
                     f"camera {self._camera.name} keeps its pictures by trigger count: say from which on with --trigger N"
                 )
+            if trigger is not None and not source.keeps_triggers:
+                raise ConfigurationError(
+                    f"camera {self._camera.name} takes a picture when it is asked, whatever the count: leave --trigger out"
+                )
+            self._kept_by_trigger = source.keeps_triggers
             running = asyncio.create_task(source.run())
             try:
                 await self._ask(source, first=trigger or 0, seconds=seconds)
@@ -191,6 +212,14 @@ class _Test:
         self._bytes.append(len(content))
         self._sizes[f"{header.width_px}x{header.height_px}"] += 1
         self._encodings[header.encoding.value] += 1
+        if self._camera.repeats == "refuse" and content == self._last:
+            self._repeated += 1
+        elif self._keep is not None and self._kept < MOST_KEPT and self._arrived_s[-1] >= self._keep_from_s:
+            self._kept += 1
+            self._keep_from_s = self._arrived_s[-1] + self._keep_every_s
+            # the time, so that a second run adds to the first
+            name = f"{self._camera.name}-{self._view}-{time.time_ns()}.{header.encoding.value}"
+            _save(content, self._camera.name, self._keep / name)
         self._last = content
 
     def _fail(self, why: str) -> None:
@@ -202,6 +231,9 @@ class _Test:
             view=self._view,
             pictures=len(self._arrived_s),
             failures=dict(self._failures),
+            repeated=self._repeated,
+            kept_by_trigger=self._kept_by_trigger,
+            kept=self._kept,
             noticed=dict(self._noticed),
             trigger="software, for this test" if self._by_software else "",
             stream_rate_per_s=round(self._stream_rate_per_s, 2),
@@ -250,7 +282,8 @@ def _lines(report: CameraReport) -> list[str]:
             f"{size} px" + (f" ({n})" if len(report.sizes_px) > 1 else "") for size, n in report.sizes_px.items()
         )
         lines += [
-            f"  {report.rate_per_s:g} per s, one in {report.interval_ms:g} ms, jitter {report.interval_jitter_ms:g} ms",
+            f"  {report.rate_per_s:g} per s, one in {report.interval_ms:g} ms, jitter {report.interval_jitter_ms:g} ms"
+            + (": as fast as they were read, not the camera's rate" if report.kept_by_trigger else ""),
             f"  {sizes}, {', '.join(report.encodings)}, {report.image_bytes} bytes",
             f"  sharpness {report.sharpness:g}, mean level {report.mean_level:g} of 255, "
             f"saturated {report.saturated_ratio:.2%}, black {report.black_ratio:.2%}",
@@ -258,6 +291,13 @@ def _lines(report: CameraReport) -> list[str]:
         ]
     if report.stream_rate_per_s:
         lines.append(f"  the stream itself: {report.stream_rate_per_s:g} frames per s")
+    if report.repeated:
+        lines.append(
+            f"  warning: {report.repeated} of them repeat the one before byte for byte, and the line refuses those (repeated_picture): "
+            "the camera hangs, or it has no noise and needs `repeats: allow`"
+        )
+    if report.kept:
+        lines.append(f"  kept: {report.kept} pictures")
     if report.trigger:
         lines.append(f"  trigger: {report.trigger}")
     lines += [f"  noticed {number} times: {what}" for what, number in report.noticed.items()]

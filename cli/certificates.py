@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import re
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
+from cli.certificate_states import certificate_states
+from cli.hints import next_command
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from schemas.errors import ConfigurationError
 from schemas.plant import Plant, Plc
@@ -23,21 +26,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Certificates for the PLCs.", no_args_is_help=True, rich_markup_mode=None)
 
 Days = Annotated[int, typer.Option(min=1, max=3650, help="How long the new certificate is valid.")]
+TO_THE_PLC = "put it into the PLC's list of trusted clients"
+GIT_S = 5.0
+NOT_IGNORED = 1  # exit code of `git check-ignore`; 128: no checkout
 OnePlc = Annotated[str | None, typer.Option(help="Name of the PLC in the plant file; else all that are encrypted.")]
-
-
-class FileState(msgspec.Struct, frozen=True, kw_only=True):
-    """One certificate file as `show` lists it; `problem` is "" where all is well."""
-
-    plc: str
-    role: str
-    path: str
-    thumbprint: str = ""
-    subject: str = ""
-    application_uri: str = ""
-    valid_until: str = ""
-    days_left: int = 0
-    problem: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,18 +67,22 @@ def create(plc: OnePlc = None, days: Days = 730, plant: PlantFile = DEMO_PLANT, 
     done: list[Done] = []
     for names, pair in pairs:
         if pair.certificate.exists():
-            done.append(_done(names, pair.certificate, read_facts(pair.certificate), "was there already"))
+            facts = read_facts(pair.certificate)
+            done.append(_done(names, pair.certificate, facts, _was_there(facts, description)))
             continue
         facts = write_pair(
             pair.certificate,
             pair.private_key,
-            name=f"Linesight {description.plant}",
+            name=_common_name(description),
             application_uri=f"urn:{socket.gethostname()}:linesight:{description.plant}",
             days=days,
             pem=pair.certificate.suffix == ".pem",
         )
-        done.append(_done(names, pair.certificate, facts, "made: put it into the PLC's list of trusted clients"))
+        done.append(_done(names, pair.certificate, facts, f"made: {TO_THE_PLC}"))
     _tell(done, as_json=json)
+    for _, pair in pairs:
+        if may_be_committed(pair.private_key):
+            print(f"warning: git does not ignore {pair.private_key}: add its folder to .gitignore", file=sys.stderr)
 
 
 @app.command("show")
@@ -94,7 +90,9 @@ def show(plc: OnePlc = None, plant: PlantFile = DEMO_PLANT, json: Json = False) 
     """Lists the certificates with thumbprint and end. Exit code 1 where one is missing, ended, or ends within 30 days."""
     from cli.exits import NotSo
 
-    states = [state for each in _encrypted(load_unfinished_plant(plant), plc) for state in _states(each, _dir(plant))]
+    states = [
+        state for each in _encrypted(load_unfinished_plant(plant), plc) for state in certificate_states(each, plant)
+    ]
     if json:
         print_json(states)
     else:
@@ -132,14 +130,15 @@ def rotate(
         for names, pair in pairs:
             if not pair.can_switch:
                 raise ConfigurationError(
-                    f"{names}: {pair.upcoming.certificate} with its key is not there; first `linesight certificates rotate` "
-                    "without --switch"
+                    f"{names}: {pair.upcoming.certificate} with its key is not there; first "
+                    f"{next_command('certificates', 'rotate', plant=plant)} without --switch"
                 )
         for names, pair in pairs:
             pair.switch()
             done.append(_done(names, pair.certificate, read_facts(pair.certificate), "in use from the next session on"))
     else:
-        what = "prepared: put it into the PLC's list of trusted clients, then `linesight certificates rotate --switch`"
+        switching = next_command("certificates", "rotate", "--switch", plant=plant)
+        what = f"prepared, for the same application URI: {TO_THE_PLC}, then {switching}"
         for names, pair in pairs:
             facts = read_facts(pair.upcoming.certificate) if pair.can_switch else _prepare(pair, description, days)
             done.append(_done(names, pair.upcoming.certificate, facts, what))
@@ -164,22 +163,21 @@ def trust(
     from cli.exits import NotSo
     from gateways.certificates import files_of, save_certificate, served_certificate
 
+    expected = None if thumbprint is None else read_thumbprint(thumbprint)
     (chosen,) = _encrypted(load_unfinished_plant(plant), plc)
     place = files_of(chosen, plant_dir=_dir(plant)).server_certificate
     der, facts = asyncio.run(served_certificate(chosen))
-    right = thumbprint is not None and _plain(thumbprint) == facts.thumbprint
+    right = expected == facts.thumbprint
     if right:
         save_certificate(place, der)
     what = f"{facts.subject} answers at {chosen.endpoint}: " + ("trusted, and no other" if right else "not saved")
     _tell([_done(chosen.name, place, facts, what)], as_json=json)
-    if thumbprint is None:
+    if expected is None:
         raise NotSo(
             "nothing was saved: compare the thumbprint with the one that the PLC displays, then give it with --thumbprint"
         )
     if not right:
-        raise NotSo(
-            f"nothing was saved: expected thumbprint {_plain(thumbprint)}; somebody else may answer at that address"
-        )
+        raise NotSo(f"nothing was saved: expected thumbprint {expected}; somebody else may answer at that address")
 
 
 def _done(names: str, path: Path, facts: CertificateFacts, what: str) -> Done:
@@ -195,43 +193,6 @@ def _tell(done: list[Done], *, as_json: bool) -> None:
     for each in done:
         print(f"{each.plc}: {each.path}, thumbprint {each.thumbprint}, until {each.valid_until}")
         print(f"  {each.what}")
-
-
-def _states(plc: Plc, plant_dir: Path) -> Iterator[FileState]:
-    from gateways.certificates import RENEW_DAYS, belong_together, files_of, read_facts
-
-    files = files_of(plc, plant_dir=plant_dir)
-    now = dt.datetime.now(dt.UTC)
-    for role, path in (("ours", files.own.certificate), ("the PLC's", files.server_certificate)):
-        if not path.exists():
-            verb = "create" if role == "ours" else f"trust --plc {plc.name}"
-            yield FileState(
-                plc=plc.name, role=role, path=str(path), problem=f"missing: `linesight certificates {verb}`"
-            )
-            continue
-        try:
-            facts = read_facts(path)
-            paired = role != "ours" or belong_together(files.own.certificate, files.own.private_key)
-        except ConfigurationError as error:
-            yield FileState(plc=plc.name, role=role, path=str(path), problem=str(error))
-            continue
-        left = facts.days_left(now)
-        problem = ""
-        if not paired:
-            problem = f"{files.own.private_key} is not its key"
-        elif facts.valid_from > now:
-            problem = f"not valid before {facts.valid_from:%Y-%m-%d}: look at the clock"
-        elif left < RENEW_DAYS:
-            problem = ("has ended" if left < 0 else "ends soon") + (
-                ": `linesight certificates rotate`"
-                if role == "ours"
-                else ": renew it in the PLC, then `trust` it again"
-            )
-        yield FileState(
-            plc=plc.name, role=role, path=str(path), thumbprint=facts.thumbprint, subject=facts.subject,
-            application_uri=facts.application_uri, valid_until=f"{facts.valid_until:%Y-%m-%d}", days_left=left,
-            problem=problem,
-        )  # fmt: skip
 
 
 def _encrypted(plant: Plant, name: str | None) -> list[Plc]:
@@ -276,7 +237,7 @@ def _prepare(pair: Pair, plant: Plant, days: int) -> CertificateFacts:
     return write_pair(
         pair.upcoming.certificate,
         pair.upcoming.private_key,
-        name=f"Linesight {plant.plant}",
+        name=_common_name(plant),
         application_uri=uri or f"urn:{socket.gethostname()}:linesight:{plant.plant}",
         days=days,
         pem=pair.certificate.suffix == ".pem",
@@ -287,5 +248,38 @@ def _dir(plant_file: Path) -> Path:
     return plant_file.resolve().parent
 
 
-def _plain(thumbprint: str) -> str:
-    return "".join(sign for sign in thumbprint.lower() if sign in "0123456789abcdef")
+def read_thumbprint(text: str) -> str:
+    """SHA-1 in lower-case hex; spaces and colons between its digits may stay. Raises `ConfigurationError` for anything else."""
+    digits = re.sub(r"[\s:-]", "", text).lower()
+    if not re.fullmatch("[0-9a-f]{40}", digits):
+        raise ConfigurationError(
+            f"--thumbprint: {text} is no thumbprint; expected the 40 hexadecimal digits (SHA-1) that the PLC displays"
+        )
+    return digits
+
+
+def may_be_committed(file: Path) -> bool:
+    """Whether the file lies in a git checkout that does not ignore it. Without git nobody can tell: False."""
+    command = ["git", "-C", str(file.parent), "check-ignore", "--quiet", str(file.resolve())]
+    try:
+        asked = subprocess.run(command, check=False, capture_output=True, timeout=GIT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == NOT_IGNORED
+
+
+def _common_name(plant: Plant) -> str:
+    return f"Linesight {plant.plant}"
+
+
+def _was_there(facts: CertificateFacts, plant: Plant) -> str:
+    """What is to be done about a certificate of ours that is there. One that an IT department made carries a name of its own."""
+    from gateways.certificates import MOST_NAME
+
+    _, ours, maker = facts.subject.partition("CN=Linesight ")
+    if ours and facts.subject != f"CN={_common_name(plant)[:MOST_NAME]}":
+        return (
+            f"was there already, made for plant {maker}: name other files under `certificate` and `private_key` for plant "
+            f"{plant.plant}, and ask again"
+        )
+    return f"was there already: {TO_THE_PLC}, where it is not in it yet"

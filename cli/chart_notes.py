@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from cli.hints import next_command
 from processors.chart_lengths import points_between_false_alarms
 from schemas.alert_rules import ChartRule
 from schemas.plant import Plant
@@ -21,7 +24,7 @@ def chart_notes(plant: Plant) -> list[dict[str, object]]:
     ]
 
 
-def told(note: dict[str, object]) -> str:
+def told(note: dict[str, object], *, plant_file: Path) -> str:
     """An entry in words."""
     length = note["points_between_false_alarms"]
     often = (
@@ -36,5 +39,7 @@ def told(note: dict[str, object]) -> str:
     alerts = note["alerts"]
     assert isinstance(alerts, list)
     if alerts and not frozen:
-        said += f"; alert {', '.join(alerts)} raises nothing until one is (linesight baselines freeze --chart {note['chart']})"
+        words = f"baselines freeze --chart {note['chart']} --from TIME --to TIME --by NAME".split()
+        freeze = next_command(*words, plant=plant_file)
+        said += f"; alert {', '.join(alerts)} raises nothing until one is: {freeze}"
     return said

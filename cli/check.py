@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import msgspec
 import typer
 
 from cli.options import Json, print_json
+from schemas.connection_warnings import connection_warnings
 from schemas.plant_file import load_plant
 from schemas.plant_source import Complaint, PlantFileInvalid, PlantSource
 from schemas.plant_warnings import plant_warnings
@@ -20,7 +22,8 @@ def command(
     file: Annotated[Path, typer.Argument(help="Plant file (YAML).")],
     json: Json = False,
 ) -> None:
-    """Says what is wrong with a plant file: file, line, key, what was expected, the nearest known key; and what does nothing."""
+    """Says what is wrong with a plant file: file, line, key, what was expected, the nearest known key; what does nothing or is
+    not there yet, and which PLCs are written to."""
     try:
         plant = load_plant(file)
     except PlantFileInvalid as invalid:
@@ -28,18 +31,20 @@ def command(
             raise
         print_json({"file": str(file), "valid": False, "complaints": [_told(c) for c in invalid.complaints]})
         raise typer.Exit(2) from invalid
+    from cli.chart_notes import chart_notes, told
+    from cli.recipe_warnings import recipe_warnings
+
     counts = {
-        "lines": len(plant.lines),
-        "stations": len(plant.stations),
-        "cameras": len(plant.cameras),
-        "plcs": len(plant.plcs),
-        "recipes": len(plant.recipes),
-        "alerts": len(plant.alerts),
+        "line": len(plant.lines),
+        "station": len(plant.stations),
+        "camera": len(plant.cameras),
+        "PLC": len(plant.plcs),
+        "recipe": len(plant.recipes),
+        "alert": len(plant.alerts),
     }
     source = PlantSource(file)
-    warnings = [source.complaint(finding) for finding in plant_warnings(plant)]
-    from cli.chart_notes import chart_notes, told
-
+    found = chain(plant_warnings(plant), connection_warnings(plant, file.parent), recipe_warnings(plant, source.data))
+    warnings = [source.complaint(finding) for finding in found]
     notes = chart_notes(plant)
     if json:
         print_json(
@@ -50,14 +55,20 @@ def command(
                 "warnings": [_told(warning) for warning in warnings],
                 "plant": _without_secrets(msgspec.to_builtins(plant)),
                 "charts": notes,
+                "writes": {plc.name: not plc.observe for plc in plant.plcs},
             }
         )
     else:
         for warning in warnings:
             print(f"warning: {warning}")
-        print(f"{file}: valid; plant {plant.plant}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+        print(
+            f"{file}: valid; plant {plant.plant}: "
+            + ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+        )
+        for plc in plant.plcs:
+            print(f"{plc.name}: {'only observed, nothing is written to it' if plc.observe else 'is written to'}")
         for note in notes:
-            print(told(note))
+            print(told(note, plant_file=file))
 
 
 def _told(complaint: Complaint) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Self
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from cli.plant_change import PlantChange
 from cli.readiness import Readiness, is_ready, waits_for
 from cli.run import STAGE_MODULES
 from cli.workers import Worker, check_workers, forget_member
@@ -198,18 +199,22 @@ class LocalLine:
         self._kept.tend()
 
     def run_until_signal(self) -> None:
-        """Looks after the processes until SIGINT or SIGTERM, says which stages wait, and checkpoints the ledger every hour."""
+        """Looks after the processes until SIGINT or SIGTERM, says which stages wait and that the plant file was changed,
+        and checkpoints the ledger every hour."""
         asked = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: asked.set())
         next_checkpoint_s = time.monotonic() + CHECKPOINT_EVERY_S
         readiness = Readiness(health=self._health, children=self._children, say=self._say)
+        change = PlantChange(self._plant_file, say=self._say)
         while not asked.wait(LOOK_EVERY_S):
             self.tend()
             readiness.look(time.monotonic())
+            change.look(time.monotonic())
             if time.monotonic() >= next_checkpoint_s:
                 next_checkpoint_s += CHECKPOINT_EVERY_S
                 self._checkpoint_ledger()
+        self._say("stopping: sources first, then what they feed; this takes some seconds")
 
     def versions(self) -> dict[str, str]:
         """Versions of Kafka and Triton, as far as they can be known: of services that are not ours, what they say themselves."""

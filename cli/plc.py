@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import plc_command
+from cli.hints import next_command
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from schemas.errors import ConfigurationError
 from schemas.plant import Plc
@@ -39,7 +41,7 @@ def browse(
 ) -> None:
     """Reads the PLC's variables and proposes the node map of a station. Writes nothing to the PLC.
 
-    Exit code 1 if a node that a station needs was not found.
+    Exit code 1 if a node that a station needs was not found, has another type, or may not be written although it has to be.
     """
     from cli.exits import NotSo
     from gateways.node_map import as_yaml, propose
@@ -56,10 +58,11 @@ def browse(
             f"--station: expected one of {', '.join(stations) or 'none: no station names this PLC'}"
         )
     chosen = station or stations[0]
-    variables = asyncio.run(_variables(found, plant.resolve().parent))
+    variables = asyncio.run(_variables(found, plant, plant.resolve().parent))
     others = {each.name for each in description.stations} - {chosen}
-    mapped = propose(variables, station=chosen, others=others)
-    missing = [item.key for item in mapped if item.variable is None]
+    mapped = propose(variables, station=chosen, others=others, nodes=found.nodes)
+    missing = [item.key for item in mapped if item.missing]
+    faults = {item.key: item.fault for item in mapped if item.fault}
     if json:
         print_json(
             {
@@ -68,19 +71,38 @@ def browse(
                 "variables": [variable._asdict() for variable in variables],
                 "nodes": {item.key: item.variable.identifier for item in mapped if item.variable is not None},
                 "missing": missing,
+                "faults": faults,
             }
         )
     else:
         print(f"# {found.name} at {found.endpoint}, {len(variables)} variables in {found.namespace}; station {chosen}")
         print(as_yaml(mapped, station=chosen))
-    if missing:
-        raise NotSo(f"{len(missing)} of {len(mapped)} nodes were not found: {', '.join(missing)}")
+    problems = [f"{len(missing)} of {len(mapped)} nodes were not found: {', '.join(missing)}"] if missing else []
+    problems += [f"{key} is {fault}" for key, fault in faults.items()]
+    if problems:
+        raise NotSo("; ".join(problems))
 
 
-async def _variables(plc: Plc, plant_dir: Path) -> list[Variable]:
-    from gateways.opcua_session import OpcUaSession
+async def _variables(plc: Plc, plant_file: Path, plant_dir: Path) -> list[Variable]:
+    from gateways.opcua_refusals import why_not
+    from gateways.opcua_security import CertificatesUnusable
+    from gateways.opcua_session import OpcUaSession, PlcAway
 
-    session = await OpcUaSession.open(plc, plant_dir=plant_dir, name="linesight-browse")
+    # it logs each fault that we are about to explain
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    try:
+        session = await OpcUaSession.open(plc, plant_dir=plant_dir, name="linesight-browse")
+    except CertificatesUnusable as error:
+        shown = next_command("certificates", "show", plant=plant_file)
+        raise ConfigurationError(f"{error}; {shown} lists what is missing") from error
+    except PlcAway as error:
+        found = await why_not(plc, plant_dir=plant_dir)
+        if found is None:
+            raise
+        trust = next_command("certificates", "trust", "--plc", plc.name, plant=plant_file)
+        raise ConfigurationError(
+            f"{found}: compare what answers with what the PLC displays, and pin it: {trust}"
+        ) from error
     try:
         return await session.variables()
     finally:

@@ -48,8 +48,15 @@ class Readiness:
         self._tell_at_s = now_s + TELL_EVERY_S
         if not waiting:
             self._say("every stage is ready")
+        starting: list[str] = []
         for name in sorted(waiting):
-            self._say(f"{name} is not ready: {waits_for(self._children[name])}")
+            if reason := repeated_attempt(self._children[name]):
+                self._say(f"{name} is not ready: {reason}")
+            else:
+                starting.append(name)
+        if starting:
+            logs = self._children[starting[0]].log_path.parent
+            self._say(f"not ready yet: {', '.join(starting)}: starting, or nothing assigned (logs: {logs})")
 
 
 def is_ready(port: int) -> bool:
@@ -62,6 +69,11 @@ def is_ready(port: int) -> bool:
 
 
 def waits_for(stage: Child, *, now: datetime | None = None) -> str:
+    """Why a stage is not ready, as far as it says."""
+    return repeated_attempt(stage, now=now) or f"it is starting, or has nothing assigned (log: {stage.log_path})"
+
+
+def repeated_attempt(stage: Child, *, now: datetime | None = None) -> str | None:
     """What a stage said last of an attempt that failed, if it said it within the last minute."""
     now = now or datetime.now(UTC)
     for line in reversed(stage.last_lines(LINES)):
@@ -71,7 +83,7 @@ def waits_for(stage: Child, *, now: datetime | None = None) -> str:
             continue
         if isinstance(told, dict) and told.get("event") == "attempt_repeated" and _age_s(told, now) <= PRESENT_S:
             return f"waits for {told.get('service')}: {told.get('detail')}"[:LONGEST_REASON]
-    return f"it is starting, or has nothing assigned (log: {stage.log_path})"
+    return None
 
 
 def _age_s(told: dict[str, Any], now: datetime) -> float:

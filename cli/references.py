@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +13,12 @@ from schemas.errors import ConfigurationError
 from schemas.image_header import IMAGE_SUFFIXES
 from schemas.plant_file import load_unfinished_plant
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 MOST_PICTURES = 100
+LISTED = 5
 
 app = typer.Typer(help="Reference images.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,7 +40,11 @@ def capture(
     plant: PlantFile = DEMO_PLANT,
     json: Json = False,
 ) -> None:
-    """Aligns the pictures, refuses outliers, takes the median. Prints the digest that inspections will carry."""
+    """Aligns the pictures, refuses outliers, takes the median. Prints the digest that inspections will carry.
+
+    An outlier differs from the median of all, on the average of its pixels, by far more than the others do: another product, a hand.
+    A small defect is none; it does not get into the median unless most pictures have it.
+    """
     import cv2
     import numpy as np
 
@@ -48,24 +58,19 @@ def capture(
         raise ConfigurationError(f"--recipe {recipe}: expected one of {known}")
     if view not in [item.name for item in found.views]:
         raise ConfigurationError(f"--view {view}: expected one of {', '.join(item.name for item in found.views)}")
-    files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)[:MOST_PICTURES]
-    pictures = []
-    for path in files:
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if picture is None:
-            raise ConfigurationError(f"{path} is not a picture that can be decoded; remove it")
-        pictures.append(np.asarray(picture, np.uint8))
+    files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    pictures, refused = _of_one_size(files)
     try:
-        captured = reference_from_good_parts(pictures)
+        captured = reference_from_good_parts(list(pictures.values()))
     except NotEnoughGoodParts as error:
-        raise ConfigurationError(f"{images}: {error}") from error
-    except ValueError as error:
-        raise ConfigurationError(f"{images}: {error}") from error
+        left_out = "".join(f"; {name}: {why}" for name, why in list(refused.items())[:LISTED])
+        raise ConfigurationError(f"{images}: {error}{left_out}") from error
     content = cv2.imencode(".png", captured.image)[1].tobytes()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(content)
     digest = digest_of(content)
-    refused = {files[index].name: why for index, why in captured.refused.items()}
+    names = list(pictures)
+    refused |= {names[index]: why for index, why in captured.refused.items()}
     varying_ratio = float(np.count_nonzero(captured.tolerance)) / captured.tolerance.size
     if tolerance is not None:
         tolerance.parent.mkdir(parents=True, exist_ok=True)
@@ -80,3 +85,26 @@ def capture(
         print(f"{tolerance}: good parts vary in {varying_ratio:.1%} of the view")
     for name, why in refused.items():
         print(f"refused {name}: {why}")
+
+
+def _of_one_size(files: list[Path]) -> tuple[dict[str, npt.NDArray[np.uint8]], dict[str, str]]:
+    """By name: the pictures (uint8 [H, W]) of the size that most have, and why each other file is none of them."""
+    import cv2
+    import numpy as np
+
+    refused = {path.name: f"one too many: the first {MOST_PICTURES} are taken" for path in files[MOST_PICTURES:]}
+    read: dict[str, npt.NDArray[np.uint8]] = {}
+    for path in files[:MOST_PICTURES]:
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if picture is None:
+            refused[path.name] = "cannot be decoded"
+        else:
+            read[path.name] = np.asarray(picture, np.uint8)
+    if not read:
+        return {}, refused
+    usual = Counter(picture.shape for picture in read.values()).most_common(1)[0][0]
+    for name, picture in list(read.items()):
+        if picture.shape != usual:
+            refused[name] = f"{picture.shape[1]}x{picture.shape[0]} px, expected {usual[1]}x{usual[0]} px as most have"
+            del read[name]
+    return read, refused

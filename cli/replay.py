@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from cli.hints import next_command
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from cli.producing import Sender
 from cli.services import find_kafka
@@ -83,7 +84,8 @@ def dead_letters(
     outcome stands in the ledger, so the new one must not bear the same id. Live frames go first: the frames are left to the
     backfill stage where there is one, and else sent slowly, and not while live frames wait."""
     if reason is None and not letter:
-        raise ConfigurationError("say which: --reason REASON or --id ID (`linesight dead-letters` lists them)")
+        lists = next_command("dead-letters", plant=plant)
+        raise ConfigurationError(f"say which: --reason REASON or --id ID ({lists} lists them)")
     if reason is not None and reason not in list(RefusalReason):
         raise ConfigurationError(f"unknown reason {reason!r}; expected one of: {', '.join(RefusalReason)}")
     description, settings = load_plant(plant), find_kafka()

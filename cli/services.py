@@ -28,6 +28,6 @@ def find_kafka() -> KafkaSettings:
         else:
             raise ServiceAway(
                 f"no Kafka: none runs here (run folder {base}) and KAFKA_BOOTSTRAP_SERVERS is not set; "
-                "start `linesight up` in this folder, or set the variable"
+                "start `linesight up --plant FILE` in this folder, or set the variable"
             )
     return KafkaSettings()

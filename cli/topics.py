@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.exits import NotSo
+from cli.hints import next_command
 from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from cli.services import find_kafka
 from schemas.plant_file import load_plant
@@ -56,4 +57,5 @@ def command(
     missing = sum(not state.present for state in states)
     different = sum(bool(state.differences) for state in states)
     if missing or different:
-        raise NotSo(f"{missing} topics are missing (`linesight topics --create` makes them), {different} differ")
+        makes = next_command("topics", "--create", plant=plant)
+        raise NotSo(f"{missing} topics are missing ({makes} makes them), {different} differ")

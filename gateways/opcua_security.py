@@ -56,8 +56,7 @@ async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
         )
     except (OSError, ValueError, TypeError, ua.UaError) as error:
         raise CertificatesUnusable(
-            f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}; "
-            "`linesight certificates show` lists what is missing"
+            f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}"
         ) from error
 
 

@@ -17,6 +17,7 @@ from asyncua.client.ua_client import UaClientState
 from asyncua.ua.ua_binary import variant_to_binary
 
 from gateways.opcua_notifications import Publication
+from gateways.opcua_refusals import refusal
 from gateways.opcua_security import secure
 from gateways.opcua_subscriptions import Granted, Monitored, Subscription, Subscriptions
 from schemas.errors import ConfigurationError, Transient
@@ -55,11 +56,13 @@ class Reading(NamedTuple):
 
 
 class Variable(NamedTuple):
-    """A variable as browsing finds it: identifier as in the plant file, names on the way to it, and its type (`UInt16[]`)."""
+    """A variable as browsing finds it: identifier as in the plant file, names on the way to it, its type (`UInt16[]`), and whether the
+    PLC lets this session write it."""
 
     identifier: str
     path: tuple[str, ...]
     data_type: str
+    writable: bool = True
 
 
 class OpcUaSession:
@@ -99,7 +102,7 @@ class OpcUaSession:
             raise
         except _FAILURES as error:
             await _close(client)
-            raise PlcAway(f"PLC {plc.name} at {plc.endpoint}: {error!r}") from error
+            raise PlcAway(f"PLC {plc.name} at {plc.endpoint}: {refusal(error, plc, plant_dir=plant_dir)}") from error
         except BaseException:
             await _close(client)
             raise
@@ -201,22 +204,21 @@ class OpcUaSession:
                 name = (*path, str(child.BrowseName.Name))
                 waiting.append((self._client.get_node(child.NodeId), name))
                 if child.NodeClass == ua.NodeClass.Variable and child.NodeId.NamespaceIndex == self._namespace:
-                    data_type = await self._data_type(child.NodeId)
-                    found.append(Variable(child.NodeId.to_string().partition(";")[2], name, data_type))
+                    found.append(await self._variable(child.NodeId, name))
         return found
 
-    async def _data_type(self, node_id: ua.NodeId) -> str:
-        attributes = (ua.AttributeIds.DataType, ua.AttributeIds.ValueRank)
-        data_type, rank = [
+    async def _variable(self, node_id: ua.NodeId, path: tuple[str, ...]) -> Variable:
+        attributes = (ua.AttributeIds.DataType, ua.AttributeIds.ValueRank, ua.AttributeIds.UserAccessLevel)
+        data_type, rank, access = [
             (await self._asked(self._client.uaclient.read_attributes([node_id], attribute)))[0]
             for attribute in attributes
         ]
-        if not data_type.StatusCode.is_good():
-            return _status(data_type.StatusCode)
-        kind = data_type.Value.Value
-        built_in = kind.NamespaceIndex == 0 and kind.Identifier in _BUILT_IN
-        name = ua.VariantType(kind.Identifier).name if built_in else kind.to_string()
-        return f"{name}[]" if rank.StatusCode.is_good() and rank.Value.Value >= 1 else name
+        return Variable(
+            node_id.to_string().partition(";")[2],
+            path,
+            _type_name(data_type, rank),
+            not access.StatusCode.is_good() or bool(access.Value.Value & _CURRENT_WRITE),
+        )
 
     async def close(self) -> None:
         """Closes session, channel and socket, within a few seconds."""
@@ -279,6 +281,7 @@ class OpcUaSession:
             self._lost.set()
 
 
+_CURRENT_WRITE = 1 << ua.AccessLevel.CurrentWrite.value
 _BUILT_IN = frozenset(kind.value for kind in ua.VariantType if 1 <= kind.value <= 15)
 
 
@@ -287,6 +290,17 @@ async def _namespace_index(client: Client, plc: Plc) -> int:
     if plc.namespace not in served:
         raise NodeFault(f"PLC {plc.name}: expected namespace {plc.namespace}; it serves {', '.join(served)}")
     return int(served.index(plc.namespace))
+
+
+def _type_name(data_type: ua.DataValue, rank: ua.DataValue) -> str:
+    """`UInt16`, `UInt16[]`; the status where the PLC does not say. Rank 0 is an array of any dimensions, so asyncua serves its lists
+    (OPC 10000-3, 5.6.2)."""
+    if not data_type.StatusCode.is_good():
+        return _status(data_type.StatusCode)
+    kind = data_type.Value.Value
+    built_in = kind.NamespaceIndex == 0 and kind.Identifier in _BUILT_IN
+    name = ua.VariantType(kind.Identifier).name if built_in else kind.to_string()
+    return f"{name}[]" if rank.StatusCode.is_good() and rank.Value.Value >= 0 else name
 
 
 async def _close(client: Client) -> None:

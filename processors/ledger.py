@@ -18,7 +18,7 @@ from typing import Any
 from processors.distinct import Distinct, Sighting
 from processors.ledger_findings import LISTED, Difference, Finding, FindingList, LedgerReport
 from processors.ledger_frames import FrameBook
-from processors.ledger_parts import PartBook
+from processors.ledger_parts import REJECT, PartBook
 from schemas.codec import FrameOwner, frame_owner
 from schemas.commands import Command, CommandResult
 from schemas.frames import Frame, Manifest
@@ -179,8 +179,10 @@ class Ledger:
                 self._parts.arrived(message, place=place, at_ms=at_ms)
             case PartLeft():
                 self._counts["parts_left"] += 1
+                self._counts["parts_rejected"] += message.lane == REJECT
                 self._parts.left(message, at_ms=at_ms)
             case RejectConfirmed():
+                self._counts["rejects_confirmed"] += 1
                 self._parts.confirmed(message, at_ms=at_ms)
             case Verdict(revision=1):
                 self._counts["verdicts"] += 1

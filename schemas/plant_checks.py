@@ -124,6 +124,7 @@ def _machines(plant: Plant) -> Iterator[Finding]:
             identifier = getattr(plc.nodes, node)
             if identifier is not None:
                 yield from node_findings(identifier, ("plcs", i, "nodes", node))
+        yield from _one_use(plc, ("plcs", i, "nodes"))
         yield from _labels(plc, ("plcs", i, "labels"))
     lines = [line.name for line in plant.lines]
     for i, asset in enumerate(plant.assets):
@@ -136,6 +137,18 @@ def _machines(plant: Plant) -> Iterator[Finding]:
                 nearest(asset.plc, plcs),
             )
         yield from _asset(asset, ("assets", i))
+
+
+def _one_use(plc: Plc, where: Place) -> Iterator[Finding]:
+    uses: dict[str, str] = {}
+    defaults = PlcNodes()
+    # defaults first: the mistake is where somebody wrote something
+    for key in sorted(
+        PlcNodes.__struct_fields__, key=lambda key: bool(getattr(plc.nodes, key) != getattr(defaults, key))
+    ):
+        identifier = getattr(plc.nodes, key)
+        if identifier is not None and uses.setdefault(identifier, key) != key:
+            yield (*where, key), f"a node of its own; `{identifier}` is `{uses[identifier]}` already", None
 
 
 def _labels(plc: Plc, where: Place) -> Iterator[Finding]:

@@ -21,6 +21,8 @@ _SAID = (
     ("expected ',' or '\\]'", "`]` at the end of the list that begins here, and `,` between its items", True),
     ("expected ',' or '}'", "`}` at the end of the keys that begin here, `,` between them, and quotes around text with `{`, `}` or `,`",
      True),
+    ("expected <block end>.*found '<scalar>'", "the quote that a line above opens to be closed there; "
+     "or the same indentation as the line's neighbours", False),
     ("expected <block end>", "the same indentation as the line's neighbours; `- ` before every item of a list", False),
     ("sequence entries are not allowed", "a list on lines of its own below its key, each item after `- `", False),
     ("another document", "one plant in one file, without `---` between", False),

@@ -27,6 +27,7 @@ MISTAKES: dict[str, list[Mistake]] = {
     "YAML": [
         ("a tab for indentation", "        plc: plc-1\n        gate", "\tplc: plc-1\n        gate"),
         ("a quote that is not closed", '"https://example.com/alerts"', '"https://example.com/alerts'),
+        ("a quote that is not closed before another", "    url: http://192.0.2.20:8090/left/{trigger}\n              timeout_ms: 500", '    url: "http://192.0.2.20:8090/left/{trigger}\n              timeout_ms: "500"'),
         ("a single quote that is not closed", "plant: works", "plant: 'works"),
         ("a bracket that is not closed", "views: [right, back]", "views: [right, back"),
         ("a brace that is not closed", "voting: { type: k_of_n, k: 1 }", "voting: { type: k_of_n, k: 1"),
@@ -167,6 +168,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("a namespace by its index in quotes", "namespace: urn:linesight:station", 'namespace: "ns=2"'),
         ("a placeholder of a node that there is not", "trigger_count: s={station}", "trigger_count: s={line}"),
         ("the next product for the node that announces it", "      session: s={station}.Session\n", "      session: s={station}.Session\n      next_recipe: board-b@1\n"),
+        ("one node for two things", "      trigger_count: s={station}.Arrivals.Count\n", "      trigger_count: s={station}.Session\n"),
+        ("a default node for something else", "      session: s={station}.Session\n", "      session: s={station}.Recipe\n"),
         ("none for a node that the PLC does not have", "      session: s={station}.Session\n", "      session: s={station}.Session\n      ready_recipe: none\n"),
         ("an announcement that there is not", "      session: s={station}.Session\n", "      session: s={station}.Session\n      coming_recipe: s={station}.NextRecipe\n"),
         ("a negative deadband", "sample_ms: 500 }", "sample_ms: 500, deadband: -0.1 }"),

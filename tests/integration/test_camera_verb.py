@@ -80,6 +80,7 @@ async def test_it_says_how_pictures_come_and_what_they_look_like_and_keeps_the_l
     assert report["sizes_px"] == {"64x48": 1, "640x640": report["pictures"] - 1}
     assert report["encodings"] == ["png"]
     assert report["failures"] == {}
+    assert report["repeated"] == report["pictures"] - 2, "the line would refuse them"
     assert report["sharpness"] > 100
     assert report["saturated_ratio"] < 0.5
     assert (tmp_path / "last").read_bytes() == board
@@ -89,6 +90,22 @@ async def test_a_burnt_out_picture_shows_in_the_figures(tmp_path: Path) -> None:
     async with http_camera(encoded(255)) as source:
         _, report, _ = await camera_test(plant_file(tmp_path, source), "left", "--seconds", "0.3")
     assert (report["saturated_ratio"], report["black_ratio"], report["sharpness"]) == (1.0, 0.0, 0.0)
+
+
+async def test_pictures_that_differ_are_kept_for_a_reference_and_a_camera_may_repeat_its_own(tmp_path: Path) -> None:
+    async with http_camera(*(encoded(level) for level in range(256))) as source:
+        plant = plant_file(tmp_path, source)
+        code, _, err = await camera_test(plant, "left", "--trigger", "17")
+        assert (code, "leave --trigger out" in err) == (2, True), "it was ignored"
+        code, report, err = await camera_test(plant, "left", "--seconds", "1", "--keep", str(tmp_path / "good"))
+        assert (code, err) == (0, "")
+        kept = sorted((tmp_path / "good").iterdir())
+        levels = [int(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[0, 0]) for path in kept]
+        assert 2 < len(levels) == report["kept"] <= 100
+        assert levels == sorted(set(levels)), "no picture twice"
+        plant.write_text(plant.read_text().replace("- name: left\n", "- name: left\n            repeats: allow\n", 1))
+        _, report, _ = await camera_test(plant, "left", "--seconds", "0.5")
+        assert report["repeated"] == 0
 
 
 async def test_what_inspect_would_refuse_is_counted_by_reason_and_none_good_is_exit_code_1(tmp_path: Path) -> None:
@@ -113,7 +130,7 @@ async def test_a_camera_that_keeps_pictures_by_trigger_is_asked_for_one_after_th
     code, _, err = await camera_test(plant, "left")
     assert (code, "--trigger N" in err) == (2, True)
     code, report, _ = await camera_test(plant, "left", "--trigger", "7", "--seconds", "0.8")
-    assert (code, report["pictures"]) == (0, 3)
+    assert (code, report["pictures"], report["kept_by_trigger"]) == (0, 3, True)
     assert any("10.*: did not appear within 100 ms" in why for why in report["failures"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,8 +75,13 @@ def plant_file(folder: Path, port: int) -> Path:
 
 async def certificates(plant: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors of the command."""
+    return await linesight("certificates", *arguments, plant)
+
+
+async def linesight(*words: str | Path) -> tuple[int, str, str]:
+    """Exit code, output and errors of a verb; the plant file comes last."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli.main", "certificates", *arguments, "--plant", str(plant),
+        sys.executable, "-m", "cli.main", *map(str, words[:-1]), "--plant", str(words[-1]),
         cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)
@@ -102,24 +108,33 @@ async def test_from_no_files_at_all_to_an_encrypted_session_that_trusts_one_plc_
         assert (tmp_path / "certs" / "linesight.key").stat().st_mode & 0o077 == 0
         code, _, err = await certificates(plant, "show")
         assert code == 1
-        assert "trust --plc plc-1" in err
+        assert f"`linesight certificates trust --plc plc-1 --plant {plant}`" in err
 
         code, out, err = await certificates(plant, "trust", "--plc", "plc-1")
         assert (code, machine.thumbprint in out, "nothing was saved" in err) == (1, True, True)
         code, _, err = await certificates(plant, "trust", "--plc", "plc-1", "--thumbprint", "00" * 20)
         assert (code, "nothing was saved" in err, pinned.exists()) == (1, True, False)
+        code, _, err = await certificates(plant, "trust", "--plc", "plc-1", "--thumbprint", "THUMBPRINT")
+        assert (code, "THUMBPRINT is no thumbprint; expected the 40 hexadecimal digits" in err) == (2, True)
         displayed = ":".join(re.findall("..", machine.thumbprint.upper()))
         code, _, err = await certificates(plant, "trust", "--plc", "plc-1", "--thumbprint", displayed)
         assert (code, err, read_facts(pinned).thumbprint) == (0, "", machine.thumbprint)
 
         (plc,) = load_unfinished_plant(plant).plcs
-        with pytest.raises(PlcAway):
+        told = f"put {ours} (thumbprint {read_facts(ours).thumbprint}) into its list of trusted clients"
+        with pytest.raises(PlcAway, match=re.escape(told)):
             await read_value(plc, tmp_path)
         await machine.trust(ours)
         assert await read_value(plc, tmp_path) == 42
         code, out, err = await certificates(plant, "show", "--json")
         assert (code, err) == (0, "")
         assert [(each["role"], each["problem"]) for each in json.loads(out)] == [("ours", ""), ("the PLC's", "")]
+
+        pinned.write_bytes(ours.read_bytes())  # somebody else's
+        code, out, err = await linesight("plc", "browse", plant)
+        assert (code, out) == (2, "")
+        assert f"thumbprint {machine.thumbprint}) does not have the certificate in {pinned}" in err
+        assert f"`linesight certificates trust --plc plc-1 --plant {plant}`" in err
 
 
 async def test_a_rotation_never_leaves_the_line_without_a_certificate_that_the_plc_trusts(tmp_path: Path) -> None:
@@ -136,8 +151,11 @@ async def test_a_rotation_never_leaves_the_line_without_a_certificate_that_the_p
 
         code, _, err = await certificates(plant, "rotate", "--switch")
         assert (code, "without --switch" in err) == (2, True)
-        assert (await certificates(plant, "rotate"))[0] == 0
+        code, out, _ = await certificates(plant, "rotate")
+        assert (code, f"then `linesight certificates rotate --switch --plant {plant}`" in out) == (0, True)
+        assert "the same application URI" in out
         assert read_facts(ours).thumbprint == former
+        assert f"plc-1 our next: {ours}.next" in (await certificates(plant, "show"))[1]
         assert await read_value(plc, tmp_path) == 42
         await machine.trust(ours.with_name("linesight.der.next"))
         prepared = read_facts(ours.with_name("linesight.der.next")).thumbprint
@@ -208,13 +226,34 @@ async def test_what_is_there_is_never_replaced_and_what_ends_soon_is_said(tmp_pa
     assert (await certificates(plant, "create"))[0] == 0
     assert (ours.read_bytes(), key.read_bytes()) == before
     code, _, err = await certificates(plant, "show")
-    assert (code, "ends soon: `linesight certificates rotate`" in err) == (1, True)
+    assert (code, f"ends soon: `linesight certificates rotate --plant {plant}`" in err) == (1, True)
     key.unlink()
     code, _, err = await certificates(plant, "create")
     assert (code, "has no partner" in err) == (2, True)
     write_pair(tmp_path / "other.der", key, name="other", application_uri="urn:other")
     code, _, err = await certificates(plant, "show")
     assert (code, "is not its key" in err) == (1, True)
+
+
+async def test_the_pair_of_another_plant_is_told_and_not_taken_for_this_ones(tmp_path: Path) -> None:
+    plant = plant_file(tmp_path, 9)
+    assert "made: put it into the PLC's list" in (await certificates(plant, "create"))[1]
+    assert "was there already: put it into the PLC's list" in (await certificates(plant, "create"))[1]
+    plant.write_text(plant.read_text().replace("plant: demo", "plant: acme"))
+    code, out, _ = await certificates(plant, "create")
+    assert (code, "made for plant demo: name other files" in out) == (0, True)
+
+
+async def test_a_key_that_git_would_take_is_warned_of(tmp_path: Path) -> None:
+    plant = plant_file(tmp_path, 9)
+    _, _, err = await certificates(plant, "create")
+    assert err == "", "no checkout, nothing to warn of"
+    await asyncio.to_thread(subprocess.run, ["git", "init", "--quiet", str(tmp_path)], check=True)
+    _, _, err = await certificates(plant, "create")
+    assert f"git does not ignore {tmp_path / 'certs' / 'linesight.key'}" in err
+    (tmp_path / ".gitignore").write_text("certs/\n")
+    _, _, err = await certificates(plant, "create")
+    assert err == ""
 
 
 async def test_a_plc_that_offers_no_encryption_is_not_trusted(tmp_path: Path) -> None:
@@ -224,5 +263,12 @@ async def test_a_plc_that_offers_no_encryption_is_not_trusted(tmp_path: Path) ->
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     async with server:
-        code, _, err = await certificates(plant_file(tmp_path, port), "trust", "--plc", "plc-1")
+        plant = plant_file(tmp_path, port)
+        code, _, err = await certificates(plant, "trust", "--plc", "plc-1")
+        assert (code, "expected Basic256Sha256/SignAndEncrypt" in err) == (2, True)
+        code, _, err = await linesight("plc", "browse", plant)
+        assert (code, f"`linesight certificates show --plant {plant}` lists what is missing" in err) == (2, True)
+        await certificates(plant, "create")
+        (tmp_path / "certs" / "plc.der").write_bytes((tmp_path / "certs" / "linesight.der").read_bytes())
+        code, _, err = await linesight("plc", "browse", plant)
     assert (code, "expected Basic256Sha256/SignAndEncrypt" in err) == (2, True)

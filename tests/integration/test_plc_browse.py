@@ -88,11 +88,17 @@ async def test_what_a_station_needs_and_the_plc_has_not_is_named(tmp_path: Path)
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
     index = await server.register_namespace("urn:linesight:station")
     await server.nodes.objects.add_variable(ua.NodeId(f"{STATION}.Session", index), "Session", "s")
+    await server.nodes.objects.add_variable(ua.NodeId(f"{STATION}.Line.Mode", index), "Mode", 1, ua.VariantType.Int32)
+    batches = ua.NodeId(f"{STATION}.Arrivals.Batches", index)
+    await server.nodes.objects.add_variable(batches, "Batches", ["b"])
+    await server.nodes.objects.add_variable(ua.NodeId(f"{STATION}.Mailbox.Kind", index), "Kind", "")
     async with server:
         code, out, err = await browse(tmp_path, port)
     assert code == 1
     assert "# session: 's={station}.Session'  # String, the default" in out
-    assert f"{len(PlcNodes.__struct_fields__) - 1} of {len(PlcNodes.__struct_fields__)} nodes were not found" in err
+    assert f"{len(PlcNodes.__struct_fields__) - 4} of {len(PlcNodes.__struct_fields__)} nodes were not found" in err
+    assert "; line_mode is Int32, expected String; command_kind is not writable for us" in err
+    assert "# arrival_batches: 's={station}.Arrivals.Batches'  # String[], the default" in out
     code, _, err = await browse(tmp_path, port)
     assert code == 3
     assert f"127.0.0.1:{port}" in err

@@ -76,7 +76,7 @@ class Newcomer:
 
     def edits_the_plant_file(self) -> None:
         """Adds the camera below `right`, and its view below the view `right` of each recipe."""
-        file = self.folder / "plants" / "mine.yaml"
+        file = self.folder / "plants" / "second.yaml"
         head, last_camera, rest = file.read_text().partition("          - name: right\n")
         body, end_of_station, tail = rest.partition("\nplcs:\n")
         text = head + last_camera + body + self.camera_yaml + end_of_station + tail

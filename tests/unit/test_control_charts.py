@@ -333,12 +333,15 @@ def test_check_says_how_often_a_chart_is_wrong_and_which_rule_raises_nothing_yet
     plant = msgspec.structs.replace(plant, alerts=(ChartRule(name="control", chart="flow"),))
     (note,) = chart_notes(plant)
     assert note["points_between_false_alarms"] == pytest.approx(370.4, rel=0.001)
-    said = told(note)
+    said = told(note, plant_file=Path("plants/mine.yaml"))
     assert "a false alarm every 370 points; phase I" in said
-    assert "alert control raises nothing until one is" in said
+    assert (
+        "raises nothing until one is: `linesight baselines freeze --chart flow --from TIME --to TIME --by NAME --plant plants/mine.yaml`"
+        in said
+    )
     record = frozen(FLOWS, flows(MeasuredCharts(plant=plant), FLOW), excluded=(), frozen_by="K", frozen_at_ns=100 * S)
     frozen_plant = msgspec.structs.replace(plant, statistics=measured_plant(FLOWS, baselines=(record,)).statistics)
-    assert told(chart_notes(frozen_plant)[0]).endswith("phase II for asset/pump/flow")
+    assert told(chart_notes(frozen_plant)[0], plant_file=Path("x")).endswith("phase II for asset/pump/flow")
 
 
 def test_a_chart_of_measurements_stops_no_line_and_one_of_verdicts_is_the_same_signal_as_their_rate() -> None:

@@ -57,6 +57,8 @@ def test_a_line_on_which_everything_went_right_balances(log: Log) -> None:
         "frames_inspected": 12,
         "parts_arrived": 4,
         "parts_left": 4,
+        "parts_rejected": 1,
+        "rejects_confirmed": 1,
         "verdicts": 4,
         "commands": 4,
         "results_acknowledged": 4,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from gateways.node_map import as_yaml, propose
+from gateways.node_types import NODE_TYPES
 from gateways.opcua_session import Variable
 from gateways.station_nodes import station_nodes
 from schemas.plant import PlcNodes
 
 
-def variable(identifier: str, *path: str) -> Variable:
-    return Variable(identifier, path, "String")
+def variable(identifier: str, *path: str, data_type: str = "String", writable: bool = True) -> Variable:
+    return Variable(identifier, path, data_type, writable)
 
 
 def found(variables: list[Variable]) -> dict[str, str | None]:
@@ -56,6 +57,57 @@ def test_what_is_ambiguous_or_only_similar_is_listed_and_not_guessed() -> None:
     text = as_yaml(list(mapped.values()), station="aoi-1")
     assert "# session: not found; near: s=A.Session, s=B.Session" in text
     assert "\n  session:" not in text
+
+
+def test_a_variable_of_another_type_or_one_that_we_may_not_write_is_told() -> None:
+    variables = [
+        variable("s=aoi-1.Line.Mode", "Mode", data_type="Int32"),
+        variable("s=aoi-1.Arrivals.Visits", "Visits", data_type="UInt16"),
+        variable("s=aoi-1.Heartbeat.Gateway", "Gateway", data_type="UInt32", writable=False),
+        variable("s=aoi-1.Mailbox.ValidUntilNs", "ValidUntilNs", data_type="DateTime", writable=False),
+        variable("s=aoi-1.Session", "Session", writable=False),  # read only is what it is for
+    ]
+    mapped = propose(variables, station="aoi-1")
+    assert {item.key: item.fault for item in mapped if item.fault} == {
+        "line_mode": "Int32, expected String",
+        "arrival_visits": "UInt16, expected UInt16[]",
+        "gateway_heartbeat": "not writable for us",
+        "command_valid_until_ns": "DateTime, expected Int64, not writable for us",
+    }
+    assert "# line_mode: 's={station}.Line.Mode'  # Int32, expected String, the default" in as_yaml(
+        mapped, station="aoi-1"
+    )
+
+
+def test_every_node_has_a_type() -> None:
+    assert tuple(NODE_TYPES) == PlcNodes.__struct_fields__
+
+
+def test_what_the_plant_file_names_already_is_found_as_it_stands_there() -> None:
+    nodes = PlcNodes(session="s={station}.Shift", next_recipe=None, recipe="s=Gone")
+    variables = [
+        variable("s=aoi-1.Shift", "Shift"),
+        variable("s=aoi-1.Recipe", "Recipe"),
+        variable("s=x.Session", "Session"),
+    ]
+    mapped = {item.key: item for item in propose(variables, station="aoi-1", nodes=nodes)}
+    assert mapped["session"].variable == variables[0]
+    assert not mapped["next_recipe"].missing
+    assert mapped["recipe"].variable == variables[1], "what it names is not there: the default is"
+    assert mapped["line_mode"].missing
+    text = as_yaml(list(mapped.values()), station="aoi-1")
+    assert msgspec.yaml.decode(text, type=dict[str, PlcNodes])["nodes"] == PlcNodes(
+        session="s={station}.Shift", next_recipe=None
+    )
+
+
+def test_where_nothing_is_to_be_pasted_it_says_whether_anything_is_missing() -> None:
+    everything = [variable(each) for each in msgspec.structs.astuple(station_nodes(PlcNodes(), "aoi-1"))]
+    assert as_yaml(propose([v._replace(path=("x",)) for v in everything], station="aoi-1"), station="aoi-1").startswith(
+        "nodes: {}  # nothing differs from the defaults\n"
+    )
+    some = [v._replace(path=("x",)) for v in everything[2:]]
+    assert as_yaml(propose(some, station="aoi-1"), station="aoi-1").startswith("nodes: {}  # not found: 2, see below\n")
 
 
 def chosen(variables: list[Variable], *, station: str, others: tuple[str, ...]) -> dict[str, str]:
