@@ -342,6 +342,12 @@ REFUSED = [
 PARTS_GONE = [("gone", 1)]
 
 
+def given_now(template: Command, **changes: Any) -> Command:
+    """Tests are collected long before they run: a command of then would have expired."""
+    now_ns = time.time_ns()
+    return msgspec.structs.replace(template, issued_at_ns=now_ns, valid_until_ns=now_ns + 60_000_000_000, **changes)
+
+
 @pytest.mark.parametrize(("refused", "outcome"), REFUSED)
 @pytest.mark.parametrize("after_another", [True, False])
 async def test_nothing_of_a_refused_command_is_in_the_mailbox(
@@ -354,7 +360,7 @@ async def test_nothing_of_a_refused_command_is_in_the_mailbox(
     if after_another:
         assert (await mailbox.deliver(command("p0"))).outcome is CommandOutcome.ACKNOWLEDGED
     stood = {role: plc.values[role] for role in PAYLOAD}
-    assert (await mailbox.deliver(refused)).outcome is outcome
+    assert (await mailbox.deliver(given_now(refused))).outcome is outcome
     assert {role: plc.values[role] for role in PAYLOAD} == stood
     assert refused.id not in plc.cold_start()
 
@@ -447,8 +453,7 @@ async def test_whatever_breaks_and_whenever_the_machine_forbids_a_cold_start_exe
     mailbox = mailbox_of(plc, interlocks=GUARDED, departed=departed)
     refused = set()
     for number, which in enumerate(order):
-        given_one = command("p0") if which == len(REFUSED) else REFUSED[which][0]
-        sent = msgspec.structs.replace(given_one, id=f"{number}")
+        sent = given_now(command("p0") if which == len(REFUSED) else REFUSED[which][0], id=f"{number}")
         result = await mailbox.deliver(sent)
         if result.outcome.value in ("interlocked", "dry_run", "switched_off", "part_left"):
             refused.add(sent.id)
