@@ -9,7 +9,10 @@ from cli.truth import TruthFile
 
 
 def part(part_id: str, *, at_ns: int = 1) -> str:
-    return json.dumps({"event": "part", "part_id": part_id, "visit": 1, "at_ns": at_ns, "defects": []}) + "\n"
+    return (
+        json.dumps({"event": "part", "part_id": part_id, "visit": 1, "at_ns": at_ns, "defects": [], "pictures": {}})
+        + "\n"
+    )
 
 
 def test_a_line_is_taken_once_it_is_whole(tmp_path: Path) -> None:
