@@ -48,7 +48,7 @@ from simulation.pictures import take_pictures
 VIEWS = tuple(f"view-{number:02}" for number in range(1, 23))
 VARIANTS = ("variant-a", "variant-b")
 SIDES_PX = (640, 320)
-PARTS = 12
+PARTS = 20
 WARM_PARTS = 3
 """Parts before what is measured: models, buffers and shared memory grow with the first ones."""
 AT_MOST = 1.2
