@@ -263,7 +263,7 @@ class LineRunner:
             await self._take_over()
             if self._batches is not None:
                 for place, found in batches.items():
-                    await self._take_by_batches(self._batches, place, found, generation=generation)
+                    await self._take_batches(self._batches, place, found, generation)
             else:
                 async with self._turn:
                     for place, found in batches.items():
@@ -295,22 +295,19 @@ class LineRunner:
             self._begin_refusal(record, refused)
             await asyncio.sleep(0)  # it takes its place before the next record does
 
-    async def _take_by_batches(
-        self, handler: BatchHandler, place: TopicPartition, found: list[Any], *, generation: int
-    ) -> None:
-        for first in range(0, len(found), BATCHED_PER_TURN):
-            async with self._turn:
-                if not await self._is_ours() or generation != self._generation:
-                    return  # revoked meanwhile: the next owner reads them
-                await self._take_batch(handler, place, found[first : first + BATCHED_PER_TURN])
-            await asyncio.sleep(0)
-
-    async def _take_batch(self, handler: BatchHandler, place: TopicPartition, found: list[Any]) -> None:
+    async def _take_batches(self, handler: BatchHandler, place: TopicPartition, found: Any, generation: int) -> None:
         topic = self._topics[place.topic]
-        assert self._holdings is not None
-        self._at = f"{topic.name}/{place.partition}/{found[0].offset}"
-        self._stage.taken(topic.name, at_ms=found[-1].timestamp, count=len(found))
-        await hand_over(found, handler, topic=topic, place=place, holdings=self._holdings, refuse=self._begin_refusal)
+        for first in range(0, len(found), BATCHED_PER_TURN):
+            some = found[first : first + BATCHED_PER_TURN]
+            async with self._turn:
+                if not await self._is_ours() or generation != self._generation or self._holdings is None:
+                    return  # revoked meanwhile: the next owner reads them
+                self._at = f"{topic.name}/{place.partition}/{some[0].offset}"
+                self._stage.taken(topic.name, at_ms=some[-1].timestamp, count=len(some))
+                await hand_over(
+                    some, handler, topic=topic, place=place, holdings=self._holdings, refuse=self._begin_refusal
+                )
+            await asyncio.sleep(0)  # the client goes on
 
     def _begin_refusal(self, record: Record, refused: Refused) -> None:
         self._refusals.spawn(self._refuse(record, refused))
