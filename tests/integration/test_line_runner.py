@@ -24,6 +24,7 @@ from schemas.records import Review
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import AUDIT, DEAD_LETTERS, REVIEWS
+from topologies import line_runner
 from topologies.holdings import COPIES
 from topologies.line_runner import Record
 from topologies.membership import FETCH_MAX_BYTES
@@ -185,6 +186,27 @@ async def test_work_that_is_not_finished_is_not_committed(settings: KafkaSetting
         assert await committed(settings, f"{plant.plant}.judge") == 4
         held.set()
     assert await committed(settings, f"{plant.plant}.judge") == 10
+
+
+async def test_a_client_that_does_not_find_its_broker_any_more_is_replaced(
+    settings: KafkaSettings, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_runner, "CONTACT_TIMEOUT_S", 0.3)
+    stop, handler, stage = asyncio.Event(), Echo(), Stage("judge")
+    runner = runner_of(handler, plant, settings, stage)
+    task = asyncio.create_task(runner.run(stop))
+    await until(lambda: stage.ready, "the stage is ready")
+    # whatever it was that ended in the client: nobody finds the coordinator while another one looks for it, which never ends
+    coordinator = runner._consumer._coordinator
+    await coordinator._coordinator_lookup_lock.acquire()
+    coordinator.coordinator_dead()
+    await publish(settings, plant, REVIEWS, reviews(5))
+    await until(lambda: len(handler.assignments) == 2, "another client has the partitions")
+    while await committed(settings, f"{plant.plant}.judge") < 5 * len(STATIONS):
+        assert not task.done()
+    stop.set()
+    await asyncio.wait_for(task, 12)
+    assert {event.id for event in await read_to_end(settings, plant, AUDIT)} == {each.id for _, each in reviews(5)}
 
 
 async def test_a_second_worker_takes_half_and_gives_it_back_without_a_record_lost_or_doubled(
