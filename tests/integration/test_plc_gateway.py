@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
-from plant_floor import STATION, Floor, counted, floor_plant, make_topics, running, start_process
+from plant_floor import STATION, Floor, counted, floor_plant, gateway_process, make_topics, running
 
 from gateways import plc_gateway
 from ops.local.kafka import LocalKafka
@@ -209,15 +209,14 @@ async def test_killed_between_execution_and_result_there_is_one_execution_and_on
         plant = floor_plant(unique_prefix, plc=floor.plc)
         await make_topics(plant, settings)
         await floor.arrive("p1")
-        process = await start_process(
-            "plc_gateway", plant, folder=tmp_path, environment={"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
-        )
-        # the PLC executes and has not answered yet: now
-        floor.on_executed = lambda _request: os.kill(process.pid, signal.SIGKILL)
-        command = verdict("p1")
-        await send(settings, plant, command)
-        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
-        assert await read_to_end(settings, plant, COMMAND_RESULTS) == []
+        environment = {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
+        async with gateway_process("plc_gateway", plant, folder=tmp_path, environment=environment) as process:
+            # the PLC executes and has not answered yet: now
+            floor.on_executed = lambda _request: os.kill(process.pid, signal.SIGKILL)
+            command = verdict("p1")
+            await send(settings, plant, command)
+            assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+            assert await read_to_end(settings, plant, COMMAND_RESULTS) == []
         floor.on_executed = lambda _request: None
         async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path):
             result = (await results(settings, plant, 1))[command.id]

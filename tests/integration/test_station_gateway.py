@@ -19,12 +19,12 @@ from plant_floor import (
     Floor,
     counted,
     floor_plant,
+    gateway_process,
     http_source,
     make_topics,
     noisy_picture,
     picture,
     running,
-    start_process,
 )
 
 from gateways import outbox, station_gateway
@@ -206,12 +206,12 @@ async def test_after_a_kill_a_new_session_begins_and_parts_that_passed_the_gate_
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "OBJECT_STORE_URL": os.environ["OBJECT_STORE_URL"],
     }
-    process = await start_process("station_gateway", plant, folder=tmp_path, environment=environment)
-    await until(lambda: line.floor.sessions == 1, "the gateway has the PLC")
-    await line.arrive("before")
-    await frames_of(settings, plant, 2)
-    process.send_signal(signal.SIGKILL)
-    await process.wait()
+    async with gateway_process("station_gateway", plant, folder=tmp_path, environment=environment) as process:
+        await until(lambda: line.floor.sessions == 1, "the gateway has the PLC")
+        await line.arrive("before")
+        await frames_of(settings, plant, 2)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
     arrived_ns = line.floor.programs[STATION].arrivals[-1].at_ns
     await until(lambda: time.time_ns() - arrived_ns > 1_100_000_000, "the part has passed the gate")
     async with running(station_gateway.run, plant, name="station_gateway", plant_dir=tmp_path) as stage:
