@@ -19,7 +19,7 @@ from gateways.picture_source import Trigger
 from gateways.stream_clock import StreamClock
 from schemas.plant import Camera, GenicamSource, HttpSource, RtspSource
 
-LOOKS_IN_TIME = 3
+LOOKS_IN_TIME = 5
 """So often the ring is looked at in the time within which an arrival has to be seen, until one was."""
 LEAST_LOOK_S = 0.02
 
@@ -39,20 +39,18 @@ class Moment(NamedTuple):
 def prompt_within_s(cameras: Iterable[Camera]) -> float:
     """How late an arrival may be at most to be the one that others are measured by; infinite where no camera's picture depends on it.
 
-    Half of what the camera that asks for most may be late, for the arrivals that follow may be as much later than it. A wired
-    camera has its whole window: frame and trigger of two parts are further apart than that (`gateways.trigger_binding`).
+    As late as a picture may be begun for the camera that allows least: those that follow may be as much later than this one. For a
+    wired camera frame and trigger of two parts are further apart than that (`gateways.trigger_binding`).
     """
     limits_ms = [math.inf]
     for camera in cameras:
         match camera.source:
             case HttpSource(url=url, expose_within_ms=within_ms) if "{trigger}" not in url:
-                limits_ms.append(within_ms / 2)
+                limits_ms.append(within_ms)
             case GenicamSource(trigger="software", expose_within_ms=within_ms):
-                limits_ms.append(within_ms / 2)
-            case GenicamSource(window_ms=window_ms):
+                limits_ms.append(within_ms)
+            case GenicamSource(window_ms=window_ms) | RtspSource(window_ms=window_ms):
                 limits_ms.append(window_ms)
-            case RtspSource(window_ms=window_ms):
-                limits_ms.append(window_ms / 2)
             case _:
                 pass
     return min(limits_ms) / 1000

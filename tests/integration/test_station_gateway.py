@@ -183,7 +183,7 @@ async def test_what_a_starved_gateway_sees_late_is_not_photographed(
         await make_topics(plant, settings)
         async with running(station_gateway.run, plant, name="station_gateway", plant_dir=tmp_path) as stage:
             # the very first has no other to be measured by: nobody knows whether it is late
-            for part_id, starved_s in (("unknown", 1.5), ("prompt", 0), ("late", 3), ("prompt again", 0)):
+            for part_id, starved_s in (("unknown", 2.5), ("prompt", 0), ("late", 3), ("prompt again", 0)):
                 pictures = counted(stage, "in_total", topic="arrivals")
                 await floor.arrive(part_id)
                 time.sleep(starved_s)  # noqa: ASYNC251 - this is the fault: nothing of the gateway runs

@@ -152,7 +152,7 @@ def test_a_first_arrival_that_may_have_waited_long_is_not_and_neither_is_the_nex
 def test_the_ring_is_looked_at_often_until_an_arrival_was_shown_to_be_prompt_and_again_for_another_plc_session() -> (
     None
 ):
-    reader = Reader(prompt_within_s=0.3)
+    reader = Reader(prompt_within_s=0.5)
     assert reader.times.look_within_s(1.0) == pytest.approx(0.1)
     reader.read(1.0)
     reader.read(1.1, arrival(1, 1.05))
@@ -166,11 +166,11 @@ def test_the_ring_is_looked_at_often_until_an_arrival_was_shown_to_be_prompt_and
 @pytest.mark.parametrize(
     ("source", "within_s"),
     [
-        (HttpSource(url="http://camera/now", expose_within_ms=300), 0.15),
+        (HttpSource(url="http://camera/now", expose_within_ms=300), 0.3),
         (HttpSource(url="http://camera/{trigger}", expose_within_ms=300), math.inf),
-        (GenicamSource(device="d", trigger="software", expose_within_ms=200, window_ms=60), 0.1),
+        (GenicamSource(device="d", trigger="software", expose_within_ms=200, window_ms=60), 0.2),
         (GenicamSource(device="d", trigger="hardware", window_ms=60), 0.06),
-        (RtspSource(url="rtsp://camera/main", window_ms=200), 0.1),
+        (RtspSource(url="rtsp://camera/main", window_ms=200), 0.2),
         (FolderSource(path="pictures"), math.inf),
     ],
 )
