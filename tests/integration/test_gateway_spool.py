@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,11 @@ GATE_AFTER_MS = 3_000
 
 
 @pytest.fixture
-def broker(kafka_installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalKafka]:
-    """A broker of this test alone, to be killed."""
+def broker(mortal_kafka: LocalKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalKafka:
+    """A broker to be killed, and what gateways need besides."""
     monkeypatch.setenv("OBJECT_STORE_URL", str(tmp_path / "objects"))
-    with LocalKafka(tmp_path) as local:
-        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", local.bootstrap_servers)
-        yield local
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", mortal_kafka.bootstrap_servers)
+    return mortal_kafka
 
 
 @pytest.fixture

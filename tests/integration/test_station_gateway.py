@@ -252,7 +252,7 @@ async def test_large_pictures_go_to_the_object_store_and_a_folder_camera_gives_w
 
 
 async def test_with_broker_and_disk_away_frames_wait_in_memory_and_above_the_budget_the_oldest_are_given_up_by_name(
-    kafka_installed: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: Line
+    mortal_kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch, unique_prefix: str, tmp_path: Path, line: Line
 ) -> None:
     frame_bytes = len(picture(1)) + 900
     monkeypatch.setattr(station_gateway, "WAITING_FRAMES_BYTES", 30 * frame_bytes)
@@ -260,30 +260,29 @@ async def test_with_broker_and_disk_away_frames_wait_in_memory_and_above_the_bud
     (tmp_path / "no-folder").touch()
     monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path / "no-folder"))
     monkeypatch.setenv("OBJECT_STORE_URL", str(tmp_path / "objects"))
-    with LocalKafka(tmp_path) as local:
-        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", local.bootstrap_servers)
-        settings = KafkaSettings()
-        plant = floor_plant("away", plc=line.floor.plc, sources=line.sources)
-        await make_topics(plant, settings)
-        async with running(station_gateway.run, plant, name="station_gateway", plant_dir=tmp_path) as stage:
-            await line.arrive("p0")
-            await frames_of(settings, plant, 2)
-            local.child.kill()
-            for number in range(1, 41):
-                await line.arrive(f"p{number}")
-            await until(
-                lambda: counted(stage, "dropped_total", reason="broker_away") > 0, "frames are given up, and it says so"
-            )
-            assert counted(stage, "noticed_total", what="spool_not_written") == 1
-            await until(lambda: not stage.ready, "the stage says that the broker is away")
-            await asyncio.to_thread(local.start)
-            await until(lambda: stage.ready, "the broker is back")
-            taken = counted(stage, "in_total", topic="arrivals")
-            await line.arrive("p41")
-            await until(lambda: counted(stage, "in_total", topic="arrivals") > taken, "the last part is seen")
-            await until(lambda: counted(stage, "in_progress") == 0, "every picture has its fate")
-        manifests = await read_to_end(settings, plant, MANIFESTS)
-        found = await read_to_end(settings, plant, FRAMES)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", mortal_kafka.bootstrap_servers)
+    settings = KafkaSettings()
+    plant = floor_plant(unique_prefix, plc=line.floor.plc, sources=line.sources)
+    await make_topics(plant, settings)
+    async with running(station_gateway.run, plant, name="station_gateway", plant_dir=tmp_path) as stage:
+        await line.arrive("p0")
+        await frames_of(settings, plant, 2)
+        mortal_kafka.child.kill()
+        for number in range(1, 41):
+            await line.arrive(f"p{number}")
+        await until(
+            lambda: counted(stage, "dropped_total", reason="broker_away") > 0, "frames are given up, and it says so"
+        )
+        assert counted(stage, "noticed_total", what="spool_not_written") == 1
+        await until(lambda: not stage.ready, "the stage says that the broker is away")
+        await asyncio.to_thread(mortal_kafka.start)
+        await until(lambda: stage.ready, "the broker is back")
+        taken = counted(stage, "in_total", topic="arrivals")
+        await line.arrive("p41")
+        await until(lambda: counted(stage, "in_total", topic="arrivals") > taken, "the last part is seen")
+        await until(lambda: counted(stage, "in_progress") == 0, "every picture has its fate")
+    manifests = await read_to_end(settings, plant, MANIFESTS)
+    found = await read_to_end(settings, plant, FRAMES)
     for view in VIEWS:
         sent, dropped = told(manifests, view)
         sequences = [frame.sequence for frame in found if frame.camera == view]
