@@ -1,6 +1,7 @@
 """Makes a reference (golden) image and its tolerance map from pictures of good parts."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +80,7 @@ def reference_from_good_parts(pictures: list[Image], *, settings: GoldenInspecti
         pictures: uint8 [H, W] each, of one view, all of one size, at least `SMALLEST_SET`.
         settings: how the view is compared; the defaults where it is not compared with its reference.
 
-    Every picture is laid over the middle one of those that align best. Refused is, in this order, one that does not align; one
+    Every picture is laid over the first that most of them align with. Refused is, in this order, one that does not align; one
     that differs from the median of all by far more than the others do, on the average of its px (another product, a hand, out of
     focus); and one that differs in a place of its own as a defect does (`processors.golden.odd_parts`: a cut track). Both are
     told from the difference map that the line judges by: light is divided out, so that a darker picture is none of them.
@@ -99,8 +100,8 @@ def reference_from_good_parts(pictures: list[Image], *, settings: GoldenInspecti
             "check that all show the same view of the same product",
             refused=refused,
         )
-    for outliers in (_unlike, _odd):
-        refused |= outliers(parts, settings or GoldenInspection())
+    for outliers in (_unlike, partial(_odd, settings=settings or GoldenInspection())):
+        refused |= outliers(parts)
         parts = parts.without(refused)
         if len(parts) < SMALLEST_SET:
             raise NotEnoughGoodParts(
@@ -111,7 +112,7 @@ def reference_from_good_parts(pictures: list[Image], *, settings: GoldenInspecti
     return CapturedReference(image, tolerance_map(parts.stack, image), dict(sorted(refused.items())))
 
 
-def _unlike(parts: _LaidParts, _: GoldenInspection) -> dict[int, str]:
+def _unlike(parts: _LaidParts) -> dict[int, str]:
     """The pictures that differ from the others on the average of their px, and by how much."""
     levels = differences(parts.stack, parts.median()).mean(axis=(1, 2))
     centre = float(np.median(levels))
@@ -123,7 +124,7 @@ def _unlike(parts: _LaidParts, _: GoldenInspection) -> dict[int, str]:
     }
 
 
-def _odd(parts: _LaidParts, settings: GoldenInspection) -> dict[int, str]:
+def _odd(parts: _LaidParts, *, settings: GoldenInspection) -> dict[int, str]:
     """The pictures that differ in one place, where no other does, and where that is."""
     found = odd_places(
         differences(parts.stack, parts.median()),
