@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 
 from cli.following import Follower
-from cli.live_counts import LiveCounts
+from cli.live_counts import LiveCounts, shown_live
 from cli.local_line import LocalLine
 from cli.run_record import Mark, Outcome, account, mark
 from cli.simulated_plant import PlantControl, simulated_plant
@@ -104,7 +103,7 @@ class DemoRun:
         began_s = time.monotonic()
         first_verdict_s: float | None = None
         self.start(parts=parts, rate_per_s=rate_per_s, seed=seed)
-        with Live(console=console, refresh_per_second=2) as live:
+        with shown_live(console) as live:
             while not self.is_finished:
                 self.step()
                 if first_verdict_s is None and self.counts.has_verdict:

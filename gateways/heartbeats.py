@@ -10,6 +10,7 @@ from gateways.handshake import StationHandshake
 from gateways.opcua_session import NodeFault, OpcUaSession
 from gateways.plc_report import StationReport
 from schemas.errors import Transient
+from schemas.patience import wait_at_most
 from schemas.plant import PlcNodes
 
 STILL_BEATS = 3
@@ -99,19 +100,11 @@ async def exchange_heartbeats(
             handshake.reset(said.get("reset_count"))
             if "writes_allowed" in said:
                 report.writes_allowed(said["writes_allowed"])
-            await _first_of(handshake.changed, heartbeat_ms / 1000)
+            await wait_at_most(heartbeat_ms / 1000, handshake.changed)
     finally:
         if not observe and not session.lost:
             handshake.leave(now_s=time.monotonic())
             await _last_words(session, handshake.values(nodes))
-
-
-async def _first_of(changed: asyncio.Event, within_s: float) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            await changed.wait()
-    except TimeoutError:
-        pass
 
 
 async def _last_words(session: OpcUaSession, values: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
 from gateways.spool import open_spool
 from gateways.station_nodes import station_nodes, stations_of
-from gateways.trigger_times import Moment, TriggerTimes
+from gateways.trigger_times import Moment, TriggerTimes, prompt_within_s
 from schemas.errors import ServiceAway
 from schemas.object_store import open_store
 from schemas.patience import wait_at_most
@@ -75,7 +75,10 @@ class _WatchedStation:
         self.station = station
         self.follower = follower
         self.cameras = cameras
-        self.times = TriggerTimes(taken_for_ms=station.gate_after_ms)
+        self.times = TriggerTimes(
+            taken_for_ms=station.gate_after_ms,
+            prompt_within_s=prompt_within_s(watched.camera for watched in cameras),
+        )
         self.changed = asyncio.Event()
 
 
@@ -194,7 +197,7 @@ class _Gateway:
                 triggers = watched.times.of(news, asked=asked, answered=Moment.now(), reconnected=reconnected)
                 self._take(watched, news, triggers)
                 reconnected = False
-            await wait_at_most(LOOK_ANYWAY_S, watched.changed)
+            await wait_at_most(watched.times.look_within_s(LOOK_ANYWAY_S), watched.changed)
 
     def _take(self, watched: _WatchedStation, news: RingNews[Arrival], triggers: Sequence[Trigger]) -> None:
         name = watched.station.name

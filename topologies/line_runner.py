@@ -7,7 +7,6 @@ a deadline: inspect, judge, statistics.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +24,7 @@ from aiokafka.errors import (
 from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import ConfigurationError, Fatal, Refused, StageFailed
-from schemas.patience import pause_s
+from schemas.patience import pause_s, wait_at_most
 from schemas.plant import Plant
 from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Stage
@@ -326,9 +325,7 @@ class LineRunner:
         the group takes us for dead."""
         if self._flowing.is_set():
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_PAUSED_S):
-                await self._flowing.wait()
+        await wait_at_most(POLL_PAUSED_S, self._flowing)
 
     def _hold_back(self) -> None:
         """Pauses all partitions over the budget."""
