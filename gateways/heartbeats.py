@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from gateways.handshake import StationHandshake
-from gateways.opcua_session import NodeFault, OpcUaSession
+from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from gateways.plc_report import StationReport
-from schemas.errors import Transient
 from schemas.plant import PlcNodes
 
 STILL_BEATS = 3
@@ -103,7 +101,7 @@ async def exchange_heartbeats(
     finally:
         if not observe and not session.lost:
             handshake.leave(now_s=time.monotonic())
-            await _last_words(session, handshake.values(nodes))
+            await last_words(session, handshake=handshake, nodes=nodes)
 
 
 async def _first_of(changed: asyncio.Event, within_s: float) -> None:
@@ -114,10 +112,19 @@ async def _first_of(changed: asyncio.Event, within_s: float) -> None:
         pass
 
 
-async def _last_words(session: OpcUaSession, values: dict[str, Any]) -> None:
-    """Written although the gateway is being cancelled; the PLC sees the heartbeat stop in any case."""
+async def last_words(session: OpcUaSession, *, handshake: StationHandshake, nodes: PlcNodes) -> None:
+    """Shows the handshake once more although the gateway is being cancelled, or a node of the station does not serve: node by node, so that
+    one that is refused keeps no other back. The PLC sees the heartbeat stop in any case."""
     try:
         async with asyncio.timeout(LAST_WORDS_S):
-            await session.write(values)
-    except (Transient, TimeoutError):
+            for node, value in handshake.values(nodes).items():
+                await _written(session, node, value)
+    except (PlcAway, TimeoutError):
         pass
+
+
+async def _written(session: OpcUaSession, node: str, value: object) -> None:
+    try:
+        await session.write({node: value})
+    except NodeFault:
+        pass  # told already: it is what the station fell for, or the text for people
