@@ -73,5 +73,5 @@ async def _of_wrong_type(
     for (role, node), found in zip(roles.items(), await session.types_of(list(roles.values())), strict=True):
         expected = NODE_TYPES[role]
         if not (can_take(found, expected) if role in written else is_of_kind(found, expected)):
-            wrong[node] = f"is {found}, expected {expected}"
+            wrong[node] = f"{found}, expected {expected}"
     return wrong
