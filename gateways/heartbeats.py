@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from gateways.handshake import StationHandshake
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
@@ -64,8 +65,10 @@ async def exchange_heartbeats(
     handshake: StationHandshake,
     heartbeat_ms: int,
     observe: bool,
+    exchanged: Callable[[], None] = lambda: None,
 ) -> None:
-    """Beats and watches until the session is lost, and shows the handshake at every beat and when it changes.
+    """Beats and watches until the session is lost, and shows the handshake at every beat and when it changes. `exchanged` is called each
+    time that the PLC has taken ours and given its own.
 
     Cancelled, it takes TriggerReady back. Raises what the session raises.
     """
@@ -75,6 +78,7 @@ async def exchange_heartbeats(
     if nodes.error_code is not None:
         shown = await session.read_each([nodes.error_code, nodes.error_text or nodes.error_code])
         handshake.recall(shown[0].value, shown[1].value if nodes.error_text else "")
+    begun = False
     text = ErrorText(node=nodes.error_text, report=report)
     heard = {
         role: node
@@ -88,6 +92,9 @@ async def exchange_heartbeats(
                 beat = (beat + 1) % COUNTS
                 values = handshake.values(nodes)
                 told = values.pop(text.node, "")
+                if values and not begun:  # a heart must not beat beside a TriggerReady that the PLC refuses to have changed
+                    await session.write(values)
+                    begun = True
                 await session.write({nodes.gateway_heartbeat: beat, **values})
                 await text.show(session, told)
             said = dict(zip(heard, await session.read(list(heard.values())), strict=True))
@@ -97,6 +104,7 @@ async def exchange_heartbeats(
             handshake.reset(said.get("reset_count"))
             if "writes_allowed" in said:
                 report.writes_allowed(said["writes_allowed"])
+            exchanged()
             await _first_of(handshake.changed, heartbeat_ms / 1000)
     finally:
         if not observe and not session.lost:

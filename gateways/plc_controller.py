@@ -127,7 +127,13 @@ class PlcController:
         await check_nodes(session, nodes=station.nodes, labels=station.labels, observe=self._plc.observe)
         await watch.add(station.watched)
         station.departed.is_unread()
-        station.link.stands(session)
+
+        def exchanged() -> (
+            None
+        ):  # only now: the PLC may refuse a write for what it says, and would be up and down with each attempt
+            if not station.link.up:
+                station.link.stands(session)
+
         await together(
             station.follow(session, stage=self._stage, recipes=self._recipes),
             exchange_heartbeats(
@@ -137,6 +143,7 @@ class PlcController:
                 handshake=station.handshake,
                 heartbeat_ms=self._plc.heartbeat_ms,
                 observe=self._plc.observe,
+                exchanged=exchanged,
             ),
             keep_checking(session, station.link, nodes=station.nodes, labels=station.labels, observe=self._plc.observe),
         )

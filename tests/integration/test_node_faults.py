@@ -7,17 +7,21 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asyncua import ua
 from broker import until
 from plant_floor import Floor, counted, floor_plant
 
+from gateways import plc_controller
 from gateways.controlled_station import ControlledStation
+from gateways.opcua_session import OpcUaSession
 from gateways.outbox import Fate
 from gateways.plc_controller import PlcController
 from gateways.plc_history import StationHistory
 from gateways.selected_recipes import SelectedRecipes
+from gateways.station_check import check_nodes
 from gateways.station_metrics import StationMetrics
 from schemas.commands import Command, CommandResult
 from schemas.plc_events import PartArrived, PlcEvent, PlcFault
@@ -192,6 +196,31 @@ async def test_a_command_that_finds_a_node_of_the_mailbox_gone_takes_its_station
         assert "Mailbox.AckTimeNs: BadNodeIdUnknown" in two.told(FAULTY)[-1].detail, "all that is wrong, at once"
     await two.until_up(FAULTY)
     await two.works(FAULTY, "p3")
+
+
+async def test_a_write_that_is_refused_again_and_again_is_one_fault_and_not_one_each_second(
+    two: TwoStations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[str] = []
+
+    async def counted_check(session: OpcUaSession, **asked: Any) -> None:
+        attempts.append(asked["nodes"].recipe)
+        await check_nodes(session, **asked)
+
+    monkeypatch.setattr(plc_controller, "check_nodes", counted_check)
+    server = two.floor.server._server
+    node = server.get_node(two.floor.server._nodes[FAULTY, "ready_recipe"])
+    await node.set_read_only()
+    await two.until_up(FAULTY, up=False)
+    stands = two.floor.value("gateway_heartbeat", station=FAULTY)
+    await until(lambda: attempts.count(f"s={FAULTY}.Recipe") >= 3, "it was tried again and again", within_s=SOON_S)
+    assert two.floor.value("gateway_heartbeat", station=FAULTY) == stands, "no heart beats for it meanwhile"
+    assert [fault.cleared for fault in two.told(FAULTY)[-1:]] == [False]
+    assert "refused the write to s=aoi-2.Handshake.ReadyRecipe" in two.told(FAULTY)[-1].detail
+    raised = [fault for fault in two.told(FAULTY) if not fault.cleared]
+    assert len(raised) == 1
+    await node.set_writable()
+    await two.until_up(FAULTY)
 
 
 async def test_a_text_for_people_that_is_not_there_takes_nobody_down(two: TwoStations) -> None:
