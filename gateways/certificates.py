@@ -208,14 +208,21 @@ async def served_certificate(plc: Plc) -> tuple[bytes, CertificateFacts]:
             f"{endpoint.SecurityPolicyUri.rpartition('#')[2]}/{ua.MessageSecurityMode(endpoint.SecurityMode).name}"
         )
         if endpoint.SecurityPolicyUri == POLICY and endpoint.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt:
-            # a chain may follow: the first is the server's own
-            return _first_of(endpoint.ServerCertificate), facts_of(
-                x509.load_der_x509_certificate(_first_of(endpoint.ServerCertificate))
-            )
+            return _shown(endpoint.ServerCertificate or b"", plc)
     raise ConfigurationError(
         f"PLC {plc.name} at {plc.endpoint} offers {', '.join(offered) or 'nothing'}; expected Basic256Sha256/SignAndEncrypt: "
         "switch it on in the PLC"
     )
+
+
+def _shown(chain: bytes, plc: Plc) -> tuple[bytes, CertificateFacts]:
+    own = _first_of(chain)  # the server's own; a chain may follow
+    try:
+        return own, facts_of(x509.load_der_x509_certificate(own))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"PLC {plc.name} at {plc.endpoint} offers encryption and shows no certificate ({error}): give it one in the PLC"
+        ) from error
 
 
 def _first_of(chain: bytes) -> bytes:

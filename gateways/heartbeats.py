@@ -75,9 +75,7 @@ async def exchange_heartbeats(
     watch = HeartbeatWatch(lost_after_s=max(STILL_AT_LEAST_S, STILL_BEATS * heartbeat_ms / 1000))
     (own,) = await session.read([nodes.gateway_heartbeat])
     beat = own if isinstance(own, int) else 0
-    if nodes.error_code is not None:
-        shown = await session.read_each([nodes.error_code, nodes.error_text or nodes.error_code])
-        handshake.recall(shown[0].value, shown[1].value if nodes.error_text else "")
+    await recall_fault(session, handshake=handshake, nodes=nodes)
     begun = False
     text = ErrorText(node=nodes.error_text, report=report)
     heard = {
@@ -120,6 +118,14 @@ async def _first_of(changed: asyncio.Event, within_s: float) -> None:
             await changed.wait()
     except TimeoutError:
         pass
+
+
+async def recall_fault(session: OpcUaSession, *, handshake: StationHandshake, nodes: PlcNodes) -> None:
+    """Takes over what a former life of this gateway showed the PLC. To be called before anything is written there."""
+    if nodes.error_code is not None:
+        shown = await session.read_each([nodes.error_code, nodes.error_text or nodes.error_code])
+        if shown[0].good:
+            handshake.recall(shown[0].value, shown[1].value if nodes.error_text else "")
 
 
 async def last_words(session: OpcUaSession, *, handshake: StationHandshake, nodes: PlcNodes) -> None:

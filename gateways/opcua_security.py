@@ -18,6 +18,10 @@ class CertificatesUnusable(ConfigurationError):
     """A certificate or key of a PLC is missing, damaged or not trusted. A person puts the files right; nothing has to be started again."""
 
 
+class NotTrusted(CertificatesUnusable):
+    """What answers at the PLC's address has a certificate that is not in the plant's trust list."""
+
+
 async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
     """Prepares `client`, not yet connected, for the PLC's security and its login, as the plant file says.
 
@@ -72,7 +76,7 @@ async def _plcs(plc: Plc, files: PlcFiles) -> CertProperties:
         raise CertificatesUnusable(str(error)) from error
     why = trust_list(plc, files).why_not(shown)
     if why:
-        raise CertificatesUnusable(f"PLC {plc.name} at {plc.endpoint}: {why}")
+        raise NotTrusted(f"PLC {plc.name} at {plc.endpoint}: {why}")
     return CertProperties(shown, extension="der")
 
 

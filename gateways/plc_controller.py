@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateways.command_mailbox import CommandMailbox
 from gateways.controlled_station import ControlledStation, controlled_station
-from gateways.heartbeats import exchange_heartbeats, last_words
+from gateways.heartbeats import exchange_heartbeats, last_words, recall_fault
 from gateways.lifetime import together
 from gateways.machine_watch import MachineWatch
 from gateways.node_watch import NodeWatch
@@ -115,6 +115,7 @@ class PlcController:
 
     async def _serve(self, station: ControlledStation, session: OpcUaSession, watch: NodeWatch) -> None:
         """Raises `NodeFault` as soon as a node of the station does not serve; the PLC is shown why, where that can be written."""
+        await recall_fault(session, handshake=station.handshake, nodes=station.nodes)
         try:
             await self._serve_whole(station, session, watch)
         except NodeFault as fault:

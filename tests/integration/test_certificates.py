@@ -213,6 +213,10 @@ async def test_a_plc_is_reached_with_its_next_certificate_at_once_where_that_is_
         told = f"thumbprint {former}) is none of the 1 trusted in {tmp_path / 'certs' / 'plc-1'}"
         with pytest.raises(CertificatesUnusable, match=re.escape(told)):
             await read_value(plc, tmp_path)
+        code, _, err = await linesight("plc", "browse", plant)
+        assert (code, told in err, f"and trust it: `linesight certificates trust --plc plc-1 --plant {plant}`" in err) == (
+            2, True, True,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("renames", [0, 1])

@@ -126,6 +126,20 @@ class TwoStations:
         attributes[ua.AttributeIds.DataType].value = declared
 
 
+async def test_a_fault_of_a_former_life_outlives_a_node_that_is_missing_at_the_start(tmp_path: Path) -> None:
+    async with Floor(stations=(SOUND, FAULTY)) as floor:
+        stood = ua.DataValue(ua.Variant(int(HandshakeCode.LOST_TRIGGER), ua.VariantType.UInt16))
+        await floor.server._server.write_attribute_value(floor.server._nodes[FAULTY, "error_code"], stood)
+        found = TwoStations(floor, tmp_path)
+        with found.without("line_cause"):
+            running = asyncio.create_task(found.run())
+            await until(lambda: found.fault(FAULTY) == 1, "the fault is seen", within_s=SOON_S)
+        await found.until_up(FAULTY)
+        assert floor.value("error_code", station=FAULTY) == HandshakeCode.LOST_TRIGGER, "it waits for a person"
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[TwoStations]:
     async with Floor(stations=(SOUND, FAULTY)) as floor:
