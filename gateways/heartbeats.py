@@ -90,9 +90,8 @@ async def exchange_heartbeats(
                 beat = (beat + 1) % COUNTS
                 values = handshake.values(nodes)
                 told = values.pop(text.node, "")
-                if (
-                    values and not begun
-                ):  # a heart must not beat beside a TriggerReady that the PLC refuses to have changed
+                # a heart must not beat beside a TriggerReady that the PLC refuses to have changed
+                if values and not begun:
                     await session.write(values)
                     begun = True
                 await session.write({nodes.gateway_heartbeat: beat, **values})

@@ -82,10 +82,10 @@ def plant_text(name: str, *, port: int) -> str:
 
 
 class NodeOpcuaCells(AnsweringProcess):
-    """The server with its cells. node-opcua has to be installed."""
+    """The server with its cells; `folder` is for what node-opcua keeps. node-opcua has to be installed."""
 
-    def __init__(self, *, port: int) -> None:
-        given = {"port": port, "cells": [CELL, OTHER, OBSERVED]}
+    def __init__(self, *, port: int, folder: Path) -> None:
+        given = {"port": port, "cells": [CELL, OTHER, OBSERVED], "folder": str(folder)}
         super().__init__(["node", str(PROGRAM), json.dumps(given)], environment=environment())
 
     async def shows(self, *names: str, cell: str = CELL) -> list[Any]:

@@ -152,7 +152,7 @@ async def works(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         patch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
         await make_topics(plant, settings)
         async with (
-            NodeOpcuaCells(port=port) as cells,
+            NodeOpcuaCells(port=port, folder=folder) as cells,
             ReadinessTeller(plant=plant, stage=inspect, kafka=settings),
             ReadinessTeller(plant=plant, stage=judge, kafka=settings),
             running(plc_gateway.run, plant, name="plc_gateway", plant_dir=folder) as gateway,

@@ -14,7 +14,7 @@ from asyncua import ua
 from broker import until
 from plant_floor import Floor, counted, floor_plant
 
-from gateways import plc_controller
+from gateways import plc_controller, station_check
 from gateways.controlled_station import ControlledStation
 from gateways.opcua_session import OpcUaSession
 from gateways.outbox import Fate
@@ -199,7 +199,12 @@ async def test_a_type_that_does_not_hold_what_is_said_there_is_a_fault_of_its_st
     await two.until_up(FAULTY)
 
 
-async def test_a_command_that_finds_a_node_of_the_mailbox_gone_takes_its_station_down(two: TwoStations) -> None:
+async def test_a_command_that_finds_a_node_of_the_mailbox_gone_takes_its_station_down(
+    two: TwoStations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(station_check, "LOOK_AGAIN_S", 3600.0)
+    two.station(FAULTY).link.doubted.set()  # what it waits for is an hour away from now on
+    await until(lambda: not two.station(FAULTY).link.doubted.is_set(), "it was looked at", within_s=SOON_S)
     await two.works(FAULTY, "p1")
     await two.floor.arrive("p2", station=FAULTY)
     with two.without("command_verdict", "ack_time_ns"):
@@ -230,6 +235,7 @@ async def test_a_write_that_is_refused_again_and_again_is_one_fault_and_not_one_
     await until(lambda: attempts.count(f"s={FAULTY}.Recipe") >= 3, "it was tried again and again", within_s=SOON_S)
     assert two.floor.value("gateway_heartbeat", station=FAULTY) == stands, "no heart beats for it meanwhile"
     assert [fault.cleared for fault in two.told(FAULTY)[-1:]] == [False]
+    await until(lambda: "refused the write" in two.floor.value("error_text", station=FAULTY), "the PLC is told why")
     assert "refused the write to s=aoi-2.Handshake.ReadyRecipe" in two.told(FAULTY)[-1].detail
     raised = [fault for fault in two.told(FAULTY) if not fault.cleared]
     assert len(raised) == 1

@@ -41,6 +41,22 @@ async def test_a_burst_of_changes_is_news_and_the_last_value_is_what_is_read(tmp
         await session.close()
 
 
+async def test_what_is_watched_anew_is_told_again_and_watched_once(tmp_path: Path) -> None:
+    async with Floor() as floor:
+        session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")
+        news: list[str] = []
+        watch = NodeWatch(session, publishing_ms=20, changed=news.append)
+        for _ in range(3):
+            await watch.add(LINE)
+            await until(lambda: set(news) == set(LINE), "each node once with each time")
+            news.clear()
+        (subscription,) = floor.server._server.iserver.subscription_service.subscriptions.values()
+        assert len(subscription.monitored_item_srv._monitored_items) == len(LINE)
+        await floor.set("line_cause", "news")
+        await until(lambda: news == [NODES.line_cause], "and a change is told once")
+        await session.close()
+
+
 async def test_a_watched_node_that_goes_bad_is_news_and_its_value_is_not_used(tmp_path: Path) -> None:
     async with Floor() as floor:
         session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")

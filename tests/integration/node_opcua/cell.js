@@ -1,13 +1,12 @@
 // The control of test cells on node-opcua's server, as a PLC programmer writes it from docs/connect-a-station.md: inputs, function blocks,
 // outputs, once per scan. Nothing of it is shared with Linesight's simulation: its own names, registers of a fixed length, its own order.
 //
-//   node cell.js '{"port": 4840, "cells": ["cell-1", "cell-2"]}'
+//   node cell.js '{"port": 4840, "cells": ["cell-1", "cell-2"], "folder": "pki"}'
 //
 // It prints {"listening": true} and answers each line of its standard input (ORDERS, below) with one line: what a test does at the machine
 // (parts, light barriers, the operator's panel) and what it sees there. It ends with its input.
 "use strict";
 
-const os = require("node:os");
 const path = require("node:path");
 const readline = require("node:readline");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
@@ -44,9 +43,9 @@ const highLow = (whole) => [Number((whole >> 32n) & 0xffffffffn), Number(whole &
 const whole = ([high, low]) => BigInt.asIntN(64, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
 
 class DataBlock {
-  constructor(namespace, folder, cell) {
+  constructor(namespace, object, cell) {
     this.namespace = namespace;
-    this.folder = folder;
+    this.object = object;
     this.cell = cell;
     this.nodes = {};
     for (const name of Object.keys(DB)) this.put(name);
@@ -57,7 +56,7 @@ class DataBlock {
     const register = DB[name].includes("[n]");
     const access = `CurrentRead${DB[name].endsWith("~") ? " | CurrentWrite" : ""}`;
     const node = this.namespace.addVariable({
-      componentOf: this.folder,
+      componentOf: this.object,
       nodeId: new NodeId(NodeIdType.STRING, `"DB_${this.cell}".${name}`, this.namespace.index),
       browseName: name,
       dataType: DataType[type],
@@ -256,10 +255,9 @@ const ORDERS = {
 };
 
 async function main() {
-  const { port, cells: names } = JSON.parse(process.argv[2]);
+  const { port, cells: names, folder } = JSON.parse(process.argv[2]);
   const store = async (name) => {
-    const rootFolder = path.join(os.tmpdir(), `cell-${process.pid}`, name);
-    const manager = new OPCUACertificateManager({ rootFolder, automaticallyAcceptUnknownCertificate: false });
+    const manager = new OPCUACertificateManager({ rootFolder: path.join(folder, name), automaticallyAcceptUnknownCertificate: false });
     await manager.initialize();
     return manager;
   };
@@ -278,8 +276,8 @@ async function main() {
   const namespace = space.registerNamespace("urn:works:cells");
   const cells = {};
   for (const name of names) {
-    const folder = namespace.addObject({ organizedBy: space.rootFolder.objects, browseName: `DB_${name}` });
-    cells[name] = new Cell(name, new DataBlock(namespace, folder, name));
+    const object = namespace.addObject({ organizedBy: space.rootFolder.objects, browseName: `DB_${name}` });
+    cells[name] = new Cell(name, new DataBlock(namespace, object, name));
   }
   const faults = new Set();
   setInterval(() => {
