@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateways.handshake import StationHandshake
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
@@ -128,18 +128,23 @@ async def recall_fault(session: OpcUaSession, *, handshake: StationHandshake, no
 
 
 async def last_words(session: OpcUaSession, *, handshake: StationHandshake, nodes: PlcNodes) -> None:
-    """Shows the handshake once more although the gateway is being cancelled, or a node of the station does not serve: node by node, so that
-    one that is refused keeps no other back. The PLC sees the heartbeat stop in any case."""
+    """Shows the handshake once more although the gateway is being cancelled, or a node of the station does not serve.
+
+    In one write, and where a node is refused, node by node, so that it keeps no other back. The PLC sees the heartbeat stop in any case.
+    """
+    values = handshake.values(nodes)
     try:
         async with asyncio.timeout(LAST_WORDS_S):
-            for node, value in handshake.values(nodes).items():
-                await _written(session, node, value)
+            if not await _is_taken(session, values):
+                for node, value in values.items():
+                    await _is_taken(session, {node: value})
     except (PlcAway, TimeoutError):
         pass
 
 
-async def _written(session: OpcUaSession, node: str, value: object) -> None:
+async def _is_taken(session: OpcUaSession, values: Mapping[str, object]) -> bool:
     try:
-        await session.write({node: value})
+        await session.write(values)
     except NodeFault:
-        pass  # told already: it is what the station fell for, or the text for people
+        return False  # told already: it is what the station fell for, or the text for people
+    return True

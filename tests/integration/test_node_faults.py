@@ -79,6 +79,17 @@ class TwoStations:
         """The faults of the station's nodes, as they were told."""
         return [fault for fault in self.faults(name) if fault.code == "node_fault"]
 
+    async def until_told(self, name: str, *details: str, cleared: bool = False) -> None:
+        """Returns once the newest fault of the station's nodes says all of this."""
+
+        def so() -> bool:
+            newest = self.told(name)[-1:]
+            return [one.cleared for one in newest] == [cleared] and all(
+                detail in newest[0].detail for detail in details
+            )
+
+        await until(so, f"{name}: told {details}, over {cleared}", within_s=SOON_S)
+
     def faults(self, name: str) -> list[PlcFault]:
         return [event for event in self._published.events if isinstance(event, PlcFault) and event.station == name]
 
@@ -175,7 +186,8 @@ async def test_a_station_whose_node_is_gone_is_not_served_until_it_is_there_agai
         assert two.floor.value("gateway_heartbeat", station=FAULTY) == stands, "the heart of no half station beats"
         assert two.controller.ready
     await two.until_up(FAULTY)
-    assert (two.fault(FAULTY), [fault.cleared for fault in two.told(FAULTY)[-2:]]) == (0, [False, True])
+    await two.until_told(FAULTY, cleared=True)
+    assert two.fault(FAULTY) == 0
     assert f"s={FAULTY}.Line.Cause: BadNodeIdUnknown" in two.told(FAULTY)[-2].detail
     await two.works(FAULTY, "p2")
 
@@ -194,7 +206,7 @@ async def test_a_type_that_does_not_hold_what_is_said_there_is_a_fault_of_its_st
     with two.declared_as(role, kind):
         two.station(FAULTY).link.doubted.set()  # else it is looked at within 10 s
         await two.until_up(FAULTY, up=False)
-        assert two.told(FAULTY)[-1].detail == f"node s={FAULTY}.{told}"
+        await two.until_told(FAULTY, f"node s={FAULTY}.{told}")
         await two.works(SOUND, "p1")
     await two.until_up(FAULTY)
 
@@ -211,8 +223,10 @@ async def test_a_command_that_finds_a_node_of_the_mailbox_gone_takes_its_station
         result = await two.verdict(FAULTY, "p2", valid_for_s=0.3)
         assert result.outcome is not CommandOutcome.ACKNOWLEDGED
         await two.until_up(FAULTY, up=False)
-        assert "Mailbox.Verdict: BadNodeIdUnknown, expected String" in two.told(FAULTY)[-1].detail
-        assert "Mailbox.AckTimeNs: BadNodeIdUnknown" in two.told(FAULTY)[-1].detail, "all that is wrong, at once"
+        # all that is wrong, at once
+        await two.until_told(
+            FAULTY, "Mailbox.Verdict: BadNodeIdUnknown, expected String", "Mailbox.AckTimeNs: BadNodeIdUnknown"
+        )
     await two.until_up(FAULTY)
     await two.works(FAULTY, "p3")
 
@@ -234,9 +248,8 @@ async def test_a_write_that_is_refused_again_and_again_is_one_fault_and_not_one_
     stands = two.floor.value("gateway_heartbeat", station=FAULTY)
     await until(lambda: attempts.count(f"s={FAULTY}.Recipe") >= 3, "it was tried again and again", within_s=SOON_S)
     assert two.floor.value("gateway_heartbeat", station=FAULTY) == stands, "no heart beats for it meanwhile"
-    assert [fault.cleared for fault in two.told(FAULTY)[-1:]] == [False]
     await until(lambda: "refused the write" in two.floor.value("error_text", station=FAULTY), "the PLC is told why")
-    assert "refused the write to s=aoi-2.Handshake.ReadyRecipe" in two.told(FAULTY)[-1].detail
+    await two.until_told(FAULTY, "refused the write to s=aoi-2.Handshake.ReadyRecipe")
     raised = [fault for fault in two.told(FAULTY) if not fault.cleared]
     assert len(raised) == 1
     await node.set_writable()
