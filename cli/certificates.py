@@ -206,21 +206,20 @@ def distrust(
     wanted = read_thumbprint(thumbprint)
     (chosen,) = _encrypted(load_unfinished_plant(plant), plc)
     trusted = trust_list(chosen, files_of(chosen, plant_dir=_dir(plant)))
-    place = trusted.find(wanted)
-    if place is None or place == trusted.pinned:
+    places = [place for place in trusted.holding(wanted) if place != trusted.pinned]
+    if not places:
         shown = next_command("certificates", "show", "--plc", plc, plant=plant)
         raise NotSo(
-            f"nothing was removed: {place} is pinned by `server_certificate` of the plant file: change that"
-            if place is not None
-            else f"nothing was removed: no certificate of PLC {plc} has thumbprint {wanted}; {shown} lists them"
+            f"nothing was removed: no certificate in `trusted_certificates` of PLC {plc} has thumbprint {wanted}; {shown} lists them"
         )
-    facts = read_facts(place)
-    place.unlink()
+    facts = read_facts(places[0])
+    for place in places:
+        place.unlink()
     left = len(trusted.files)
-    what = f"not trusted any more; {left} {'is' if left == 1 else 'are'} left" + (
-        "" if left else ": no session comes to stand"
-    )
-    _tell([_done(chosen.name, place, facts, what)], as_json=json)
+    what = "it stays trusted: `server_certificate` of the plant file pins it"
+    if not trusted.holding(wanted):
+        what = f"not trusted any more; {left or 'none'} left" + ("" if left else ": no session comes to stand")
+    _tell([_done(chosen.name, place, facts, what) for place in places], as_json=json)
 
 
 def _done(names: str, path: Path, facts: CertificateFacts, what: str) -> Done:

@@ -137,6 +137,8 @@ class OpcUaSession:
 
     async def write(self, values: Mapping[str, Any]) -> None:
         """Writes all nodes in one request, each with its own type. A refused write is a `NodeFault`."""
+        if not values:
+            return  # servers refuse a request for nothing, and the session would count as lost
         for identifier in values:
             if identifier not in self._writable:
                 raise ValueError(f"node {identifier} is not among the nodes that this session may write")

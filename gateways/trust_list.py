@@ -45,15 +45,16 @@ class TrustList:
             return ()
         return tuple(sorted(file for file in self.folder.iterdir() if file.suffix.lower() in suffixes))
 
-    def find(self, thumbprint: str) -> Path | None:
-        """The file with the certificate of that thumbprint (SHA-1, hex), the pinned one first."""
+    def holding(self, thumbprint: str) -> list[Path]:
+        """The files with the certificate of that thumbprint (SHA-1, hex), the pinned one first."""
+        found = []
         for file in self.files:
             try:
                 if facts_of(parse_certificate(file.read_bytes())).thumbprint == thumbprint:
-                    return file
+                    found.append(file)
             except (OSError, ValueError):
                 continue  # it holds no certificate, so not that one; `certificates show` tells of it
-        return None
+        return found
 
     def place_for(self, der: bytes) -> Path:
         """Where a certificate (DER) lies, or will."""
@@ -62,7 +63,8 @@ class TrustList:
             assert self.pinned is not None
             return self.pinned
         name = re.sub(r"[^0-9A-Za-z]+", "-", facts.subject.partition("CN=")[2].partition(",")[0]).strip("-").lower()
-        return self.find(facts.thumbprint) or self.folder / f"{name or self.plc.name}-{facts.thumbprint[:8]}.der"
+        there = self.holding(facts.thumbprint)
+        return there[0] if there else self.folder / f"{name or self.plc.name}-{facts.thumbprint[:8]}.der"
 
     def add(self, der: bytes) -> Path:
         """Trusts a certificate (DER): in the folder beside the others, or, where there is no folder, instead of the one before."""

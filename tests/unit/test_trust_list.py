@@ -161,9 +161,9 @@ def test_what_is_added_lies_beside_the_others_once_and_is_found_by_its_thumbprin
     places = {trusted.add(one.public_bytes(DER)) for _ in range(2)}
     thumbprint = facts_of(one).thumbprint
     assert [place.name for place in places] == [f"plc-1-north-{thumbprint[:8]}.der"]
-    assert {trusted.find(thumbprint)} == places
+    assert set(trusted.holding(thumbprint)) == places
     assert trusted.why_not(one.public_bytes(DER)) == ""
-    assert trusted.find("0" * 40) is None
+    assert trusted.holding("0" * 40) == []
 
 
 def test_without_a_folder_the_pinned_one_is_trusted_and_no_other(tmp_path: Path) -> None:
