@@ -1,8 +1,8 @@
 """Verdicts of a batch that add to the same windows, gathered by what each adds: the windows are changed once for all of them.
 
-Most verdicts of a line follow each other within the same windows, are the first of their part and have no defect. Those are
-gathered; any other ends the gathering and is counted by itself, after what was gathered before it. The sums, revisions and watermark
-are those of counting one after the other (`tests/unit/test_statistics_lane.py`).
+Most verdicts of a line follow each other within the same windows and are the first of their part. Those are gathered, and those that
+are there already are noted; any other ends the gathering and is counted by itself, after what was gathered before it. The sums,
+revisions and watermark are those of counting one after the other (`tests/unit/test_statistics_lane.py`).
 """
 
 from __future__ import annotations
@@ -59,9 +59,11 @@ class Lane:
         last_record_at_ms: int,
         known: dict[PartKey, Part],
         shares: Callable[[AnyVerdict], tuple[Share, ...]],
+        duplicates: list[AnyVerdict],
     ) -> tuple[Counted | None, int, int]:
-        """Takes records as long as they fit, and notes their parts in `known`. Returns the first one that does not fit (None: there
-        are no more), the newest event (ns, 0 for none) and the time of the last record that was taken (ms)."""
+        """Takes records as long as they fit, and notes their parts in `known`, or those that are there already in `duplicates`. Returns
+        the first one that does not fit (None: there are no more), the newest event (ns, 0 for none) and the time of the last record
+        that was taken (ms)."""
         from_ns, until_ns, alike = self.from_ns, self.until_ns, self.alike
         grace_ns, idle_ms = self.grace_ns, self.idle_ms
         newest_ns, last_ms = 0, last_record_at_ms
@@ -72,23 +74,38 @@ class Lane:
                 not from_ns <= event_ns < until_ns
                 or not last_ms <= at_ms < last_ms + idle_ms
                 or event_ns > at_ms * NS_PER_MS + grace_ns
-                or verdict.views
                 or verdict.challenge
             ):
                 return record, newest_ns, last_ms
             station, visit = verdict.station, verdict.visit
             key = (station, verdict.part_id, visit)
-            if key in known:
+            earlier = known.get(key)
+            if earlier is None:
+                kind: Kind
+                if verdict.views:
+                    kind = (station, verdict.line, shares(verdict))
+                elif verdict.labels:
+                    kind = (
+                        station,
+                        verdict.line,
+                        verdict.verdict,
+                        visit == 1,
+                        verdict.recipe,
+                        verdict.batch,
+                        *verdict.labels.items(),
+                    )
+                else:
+                    kind = (station, verdict.line, verdict.verdict, visit == 1, verdict.recipe, verdict.batch)
+                same = alike.get(kind)
+                if same is None:
+                    same = alike[kind] = Alike(verdict, shares(verdict))
+                same.parts += 1
+                same.last_offset = offset
+                known[key] = Part(verdict.revision, event_ns, same.shares)
+            elif verdict.revision <= earlier.revision:
+                duplicates.append(verdict)
+            else:
                 return record, newest_ns, last_ms
-            kind: Kind = (station, verdict.line, verdict.verdict, visit == 1, verdict.recipe, verdict.batch)
-            if verdict.labels:
-                kind = (*kind, *verdict.labels.items())
-            same = alike.get(kind)
-            if same is None:
-                same = alike[kind] = Alike(verdict, shares(verdict))
-            same.parts += 1
-            same.last_offset = offset
-            known[key] = Part(verdict.revision, event_ns, same.shares)
             newest_ns = max(newest_ns, event_ns)
             last_ms = at_ms
         return None, newest_ns, last_ms

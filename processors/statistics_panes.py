@@ -134,7 +134,7 @@ class Panes:
             fed = self.feed(verdict, offset=offset, record_at_ms=at_ms)
             if fed is not Fed.COUNTED:
                 odd.append((verdict, fed))
-            record = self._gathered(waiting) if self._lane_is_open() else next(waiting, None)
+            record = self._gathered(waiting, odd) if self._lane_is_open() else next(waiting, None)
         return odd
 
     def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
@@ -194,7 +194,7 @@ class Panes:
         if earlier is not None and verdict.revision <= earlier.revision:
             return Fed.DUPLICATE
         found = self._shares(verdict)
-        part = Part(verdict.revision, verdict.arrived_at_ns, self._alike.setdefault(found, found))
+        part = Part(verdict.revision, verdict.arrived_at_ns, found)
         if earlier is not None:
             for pane, share in self._panes_of(verdict, earlier, offset):
                 pane.sums.take(share.counts)
@@ -212,8 +212,10 @@ class Panes:
             window.start_at_ns >= self._complete_from_ns for window in plan.known
         )
 
-    def _gathered(self, records: Iterator[Counted]) -> Counted | None:
-        """Counts records within the windows of the last part; returns the first that has to be counted by itself."""
+    def _gathered(self, records: Iterator[Counted], odd: list[tuple[AnyVerdict, Fed]]) -> Counted | None:
+        """Counts records within the windows of the last part, and adds what is there already to `odd`; returns the first that has to be
+        counted by itself."""
+        duplicates: list[AnyVerdict] = []
         lane = Lane(
             from_ns=self._plan.known_from_ns,
             until_ns=self._plan.known_until_ns,
@@ -225,13 +227,15 @@ class Panes:
             last_record_at_ms=self._watermark.last_record_at_ns // NS_PER_MS,
             known=self._parts,
             shares=self._shares,
+            duplicates=duplicates,
         )
+        odd += [(verdict, Fed.DUPLICATE) for verdict in duplicates]
         # a pane that several change has the offset of the last one
         for same in sorted(lane.alike.values(), key=lambda same: same.last_offset):
             part = Part(same.verdict.revision, same.verdict.arrived_at_ns, same.shares)
             for pane, share in self._panes_of(same.verdict, part, same.last_offset):
                 pane.sums.add(share.counts, times=same.parts)
-        if lane.alike:
+        if lane.alike or duplicates:
             self._watermark.record_at(last_ms * NS_PER_MS)
             self._watermark.event_at(newest_ns)
             self._close()
@@ -240,7 +244,8 @@ class Panes:
     def _shares(self, verdict: AnyVerdict) -> tuple[Share, ...]:
         """Most parts have no view that counts, and what they add has been worked out for the one before."""
         if verdict.views:
-            return tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
+            found = tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
+            return self._alike.setdefault(found, found)
         kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, *verdict.labels.items())
         known = self._plain.get(kind)
         if known is None:

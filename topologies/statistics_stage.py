@@ -75,6 +75,7 @@ class Statistics:
         self._last_flush_ns = 0
         self._idle = IdlePartitions(timeout_ms=plant.statistics.idle_timeout_ms)
         self._producer: Producer
+        self._sending: asyncio.Task[None] | None = None
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._parts_gauge = stage.gauge("parts", "Parts that are held in memory to recognise duplicates and revisions.")
 
@@ -131,6 +132,7 @@ class Statistics:
     async def drain(self, partitions: frozenset[int]) -> None:
         """Sends what is due, then forgets."""
         await self._flush(self._last_flush_ns)
+        await self._sent()
         for number in partitions:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
@@ -173,11 +175,23 @@ class Statistics:
                 found += await self._put_together(number, absent)
             points += await self._charted(number, found)
             figures += found
-        await self._producer.send([*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)])
-        for batch in finished:
-            batch.finish()
+        await self._sent()
+        outgoing = [*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)]
+        if outgoing or finished:
+            self._sending = asyncio.create_task(self._send(outgoing, finished))
         self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
         self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
+
+    async def _send(self, outgoing: Sequence[Outgoing], finished: Sequence[Batch]) -> None:
+        await self._producer.send(outgoing)
+        for batch in finished:
+            batch.finish()
+
+    async def _sent(self) -> None:
+        """What was on its way is out, in its order, while more was counted. Raises what sending it raised."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending
 
     # --- the log ---------------------------------------------------------------------------------------------------------
 

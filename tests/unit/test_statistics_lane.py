@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.statistics_counts import AnyVerdict
 from processors.statistics_lane import Counted
 from processors.statistics_panes import Fed, Panes
 from schemas.reasons import VerdictValue
@@ -92,11 +93,15 @@ def test_by_the_batch_as_one_after_the_other(log: list[Step], clock_moves: bool)
 def test_parts_that_follow_each_other_are_gathered() -> None:
     """Otherwise the law above would hold for a lane that takes nothing."""
     panes = _panes()
-    records = [(_plain(number), number, 100_000 + number) for number in range(50)]
-    waiting = iter(records)
+    parts = [_plain(number) for number in range(50)]
+    parts[20] = msgspec.structs.replace(parts[20], verdict=VerdictValue.NOT_OK, views=DEFECT)
+    parts.insert(30, parts[10])  # a topic may hold it twice
+    waiting = iter([(part, number, 100_000 + number) for number, part in enumerate(parts)])
     verdict, offset, at_ms = next(waiting)
     panes.feed(verdict, offset=offset, record_at_ms=at_ms)
-    assert panes._gathered(waiting) is None
+    odd: list[tuple[AnyVerdict, Fed]] = []
+    assert panes._gathered(waiting, odd) is None
+    assert odd == [(parts[10], Fed.DUPLICATE)]
     assert panes.parts_held == 50
     assert all(pane.counts.parts == 50 for pane in panes.held())
 
