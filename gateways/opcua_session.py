@@ -291,16 +291,22 @@ def _type_name(data_type: ua.DataValue, rank: ua.DataValue | None) -> str:
     (OPC 10000-3, 5.6.2)."""
     if not data_type.StatusCode.is_good():
         return _status(data_type.StatusCode)
-    kind = data_type.Value.Value
+    kind = _kind_of(data_type)
+    if kind is None:
+        return "no type"
     name = ua.VariantType(kind.Identifier).name if _is_built_in(data_type) else kind.to_string()
     return f"{name}[]" if rank is not None and rank.StatusCode.is_good() and rank.Value.Value >= 0 else name
 
 
 def _is_built_in(data_type: ua.DataValue) -> bool:
-    if not data_type.StatusCode.is_good():
-        return False
-    kind = data_type.Value.Value
-    return kind.NamespaceIndex == 0 and kind.Identifier in _BUILT_IN
+    kind = _kind_of(data_type)
+    return kind is not None and kind.NamespaceIndex == 0 and kind.Identifier in _BUILT_IN
+
+
+def _kind_of(data_type: ua.DataValue) -> ua.NodeId | None:
+    """The node of the type; None where the PLC does not say, or says something else."""
+    found = data_type.Value.Value if data_type.StatusCode.is_good() and data_type.Value is not None else None
+    return found if isinstance(found, ua.NodeId) else None
 
 
 async def _close(client: Client) -> None:

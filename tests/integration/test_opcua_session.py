@@ -96,6 +96,8 @@ async def test_only_the_nodes_it_was_opened_for_can_be_written_and_each_in_its_t
         session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test", writable=writable_nodes(NODES))
         await session.write({NODES.command_visit: 3, NODES.command_id: "c", NODES.command_valid_until_ns: 2**62})
         assert (floor.value("command_visit"), floor.value("command_id")) == (3, "c")
+        await session.write({})
+        assert not session.lost
         with pytest.raises(ValueError, match="not among the nodes"):
             await session.write({NODES.line_mode: "stopped"})
         with pytest.raises(NodeFault, match="does not fit"):
