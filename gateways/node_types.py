@@ -62,18 +62,22 @@ _FRACTIONS = frozenset({"Float", "Double"})
 
 
 def is_of_kind(found: str, expected: str) -> bool:
-    """Whether values of the type `found` can be what `expected` holds: text, switch or number. Other types are not judged."""
-    return _kind(found) in (_kind(expected), "")
+    """Whether values of the type `found` can be what `expected` holds: text, switch or number.
+
+    Other types are not judged, nor is what stands in place of one text: a session or a cause may be a number.
+    """
+    return expected == "String" or _kind(found) in (_kind(expected), "")
 
 
 def can_take(found: str, expected: str) -> bool:
-    """Whether a node of the type `found` takes every value that is written to one of the type `expected`."""
+    """Whether a node of the type `found` takes what is written to one of the type `expected`."""
     found, expected = found.removesuffix("[]"), expected.removesuffix("[]")
     if _kind(expected) != "number":
         return found == expected
     if expected in _FRACTIONS:
         return found in _FRACTIONS
-    return _BITS.get(found, 0) >= _BITS[expected]
+    # a code or a visit fits into a Byte, though not for ever; a count does not fit into an Int16
+    return _BITS.get(found, 0) >= (_BITS["Byte"] if expected == "UInt16" else _BITS[expected])
 
 
 def _kind(data_type: str) -> str:
