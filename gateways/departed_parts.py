@@ -51,6 +51,10 @@ class DepartedParts:
         self._read_on = session
         self._read.set()
 
+    def is_unread(self) -> None:
+        """The station was not served for a while: what left meanwhile has to be read first, even over the session of before."""
+        self._read_on = None
+
     async def until_read(self, session: object, *, until_ns: int) -> None:
         """Returns when `is_read` was said of `session`, at the latest at `until_ns` (UTC).
 

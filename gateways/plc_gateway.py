@@ -124,8 +124,8 @@ class _Gateway:
                 controller.result_not_taken(result)
 
     def _is_ready(self) -> bool:
-        links_up = all(controller.link.up for controller in self._controllers)
-        return links_up and self._history_known and self._publisher.connected and self._intake.assigned
+        plcs_served = all(controller.ready for controller in self._controllers)
+        return plcs_served and self._history_known and self._publisher.connected and self._intake.assigned
 
     async def _told(self, *, within_s: float) -> None:
         """Waits until what the PLCs reported is on its topic or on disk, for `within_s`; the next start reads the rest from the PLC."""

@@ -126,6 +126,19 @@ async def test_every_arrival_gives_a_frame_of_each_view_bound_to_its_part_and_a_
     assert not line.floor.value("gateway_heartbeat"), "it only reads"
 
 
+async def test_a_station_that_its_plc_does_not_have_costs_the_others_no_picture(
+    settings: KafkaSettings, unique_prefix: str, tmp_path: Path, line: Line
+) -> None:
+    plant = floor_plant(unique_prefix, plc=line.floor.plc, sources=line.sources, stations=(STATION, "aoi-9"))
+    await make_topics(plant, settings)
+    async with running(station_gateway.run, plant, name="station_gateway", plant_dir=tmp_path) as stage:
+        await line.arrive("p1")
+        await frames_of(settings, plant, len(VIEWS))
+        await until(lambda: counted(stage, "node_fault", station="aoi-9") == 1, "that station's fault is seen")
+        assert counted(stage, "node_fault", station=STATION) == 0
+        assert stage.ready
+
+
 async def test_a_picture_that_cannot_be_taken_is_named_in_the_manifest_and_the_others_come(
     settings: KafkaSettings, unique_prefix: str, tmp_path: Path, line: Line
 ) -> None:
