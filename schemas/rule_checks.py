@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.alert_rules import AssetWatchRule, ChartRule, DefectRateRule, ImageHealthRule, SensorLimitRule
-from schemas.chart_settings import is_counted
+from schemas.chart_settings import is_counted, is_windowed
 from schemas.plant import Plant
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
@@ -49,7 +49,8 @@ def _chart(rule: ChartRule, where: tuple[str, int], plant: Plant) -> Iterator[Fi
         expected = f"the name of a chart under `statistics.charts`; `{rule.chart}` is none: this rule never matches"
         yield (*where, "chart"), expected, nearest(rule.chart, charts)
     elif rule.action is not None and not is_counted(charts[rule.chart]):
-        yield (*where, "action"), "none for a chart of measurements; a rule `sensor_limit` can stop the line", None
+        instead = "defect_rate" if is_windowed(charts[rule.chart]) else "sensor_limit"
+        yield (*where, "action"), f"none for a chart of measurements; a rule `{instead}` can stop the line", None
 
 
 def _asset_watch(rule: AssetWatchRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:

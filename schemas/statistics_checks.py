@@ -28,6 +28,9 @@ def statistics_findings(plant: Plant) -> Iterator[Finding]:
     yield from _windows(statistics)
     for index, window in enumerate(statistics.sliding):
         yield from _sliding(window, (*_WHERE, "sliding", index))
+        if window.length_ms in [other.length_ms for other in statistics.sliding[:index]]:
+            expected = f"each length once; {window.length_ms} stands twice, and its parts would count twice"
+            yield (*_WHERE, "sliding", index, "length_ms"), expected, None
     yield from _shifts(statistics.shifts)
     yield from _time_zone(statistics.time_zone)
     yield from _by(plant)

@@ -13,8 +13,10 @@ from processors.alert_actions import AlertStep
 from processors.alert_challenge import challenge_memory_ms
 from processors.alert_sight import Sight
 from processors.alerting import Alerting
+from processors.chart_windows import length_ms
 from processors.measured_charts import subgroup_ms
 from schemas.alert_rules import ChartRule, DefectRateRule
+from schemas.chart_settings import is_windowed
 from schemas.errors import Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
@@ -150,7 +152,10 @@ def _watches_charts(plant: Plant) -> bool:
 def _points_ms(plant: Plant) -> int:
     """How long as many points take as a rule waits for before it clears."""
     charts = plant.statistics.charts
-    lengths = {chart.name: chart.window_ms or subgroup_ms(chart, plant) for chart in charts}
+    lengths = {
+        chart.name: length_ms(chart, plant.statistics) if is_windowed(chart) else subgroup_ms(chart, plant)
+        for chart in charts
+    }
     return max(
         (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
         default=0,

@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from processors.counted_charts import CountedCharts, Reworked, SeriesKey
-from processors.counted_charts import held_ms as charts_held_ms
 from processors.idle_partitions import IdlePartitions
+from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_figures import Figures, LineWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
+from processors.windowed_charts import Reworked, SeriesKey, WindowedCharts
+from processors.windowed_charts import held_ms as charts_held_ms
 from schemas.charts import ChartPoint
 from schemas.codec import decode, decode_counted
 from schemas.errors import Refused
@@ -65,10 +66,12 @@ class Statistics:
         self._stage = stage
         self._kafka = kafka
         self._settings = plant.statistics
+        self._with_views = "camera" in plant.statistics.by or needs_every_view(plant.statistics)
+        self._measured = bool(picture_charts(plant.statistics))
         self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
         self._panes: dict[int, Panes] = {}
         self._figures: dict[int, Figures] = {}
-        self._charts: dict[int, CountedCharts] = {}
+        self._charts: dict[int, WindowedCharts] = {}
         self._pending: list[Batch] = []
         self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
@@ -96,9 +99,9 @@ class Statistics:
         raise AssertionError(f"a record of {record.topic.name} came alone")
 
     def decode(self, topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
-        """Of a verdict as much as is counted; of a camera's figures, all views. Raises `Refused`."""
+        """Of a verdict as much as is counted; all views where cameras have figures, or charts measure every view. Raises `Refused`."""
         if topic is VERDICTS:
-            return decode_counted(value, headers, with_views="camera" in self._settings.by)
+            return decode_counted(value, headers, with_views=self._with_views, measured=self._measured)
         return decode(topic, value, headers)
 
     async def take_batch(self, batch: Batch) -> None:
@@ -262,13 +265,13 @@ class Statistics:
                 reworked.feed(found.message)
         return reworked.points()
 
-    async def _restored_charts(self, history: History, number: int) -> CountedCharts:
+    async def _restored_charts(self, history: History, number: int) -> WindowedCharts:
         held_ms = charts_held_ms(self._settings)
         end = await history.end(CHARTS, number) if held_ms else 0
         if end == 0:
-            return CountedCharts(settings=self._settings)
+            return WindowedCharts(settings=self._settings)
         from_ms = await start_of_memory_ms(history, CHARTS, number, committed=end - 1, held_ms=held_ms)
-        charts = CountedCharts(settings=self._settings, whole_from_ns=from_ms * NS_PER_MS)
+        charts = WindowedCharts(settings=self._settings, whole_from_ns=from_ms * NS_PER_MS)
         async for found in history.since(CHARTS, number, from_ms=from_ms, until_offset=end):
             charts.recall(found.message)
         return charts

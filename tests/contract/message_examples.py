@@ -102,6 +102,7 @@ COUNTS = PaneCounts(
     defects=17,
     opportunities=72_000,
     defects_by_class={"open": 9, "short": 8},
+    measured={"open-size": (14.5, 9.25)},
 )
 VIEW = ViewResult(
     view="left",

@@ -16,11 +16,13 @@ from processors.period_report import Period, period_report
 from processors.report_capability import capabilities
 from processors.report_labels import labelled
 from schemas.alerts import Alert, AlertState
+from schemas.chart_settings import Chart, PictureMeasurement
 from schemas.charts import ChartPoint
 from schemas.inspections import Defect
-from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Specification, Station
+from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Station
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.sensors import SensorReading
+from schemas.specification import Specification
 from schemas.statistics_settings import Shift, StatisticsSettings
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 
@@ -113,6 +115,35 @@ def test_capability_is_of_readings_that_follow_each_other_each_once_in_any_order
         pytest.approx(0.93, abs=0.1),
         pytest.approx(1.07, abs=0.1),
     )
+
+
+def test_capability_of_what_inspections_measured_is_of_the_newest_verdict_of_each_part_by_arrival() -> None:
+    figure = PictureMeasurement(measure="centre_x_px", specification=Specification(low=47.0, high=53.0))
+    plant = msgspec.structs.replace(
+        PLANT,
+        statistics=StatisticsSettings(charts=(Chart(name="place", figure=figure, chart="i_mr", window_ms=60_000),)),
+    )
+    centres = np.random.default_rng(3).normal(50, 1, 203)
+    first, reviewed = [], []
+    for number, centre in enumerate(centres):
+        each = verdict(number, number, bad=True)
+        x1 = round(2 * float(centre))  # half px
+        found = Defect(class_name="open", score=0.9, box=(0, 0, x1, 4), area_px=9.0)
+        first.append(each)
+        view = msgspec.structs.replace(each.views[0], defects=(found,))
+        reviewed.append(msgspec.structs.replace(each, revision=2, id=f"{each.id}/2", views=(view,)))
+    unmeasured = verdict(999, 999, bad=False)
+    report = period_report(
+        plant=plant,
+        period=Period(0, HOUR_S * S),
+        verdicts=[*reversed(reviewed), *first, unmeasured],
+        states={},
+        size=lambda *_: None,
+    )
+    *_, place = report.capabilities
+    assert (place.asset, place.channel, place.unit, place.readings, place.left_out) == ("cut", "place", "px", 203, 3)
+    assert place.found is not None
+    assert place.found.within.nearest.value == pytest.approx(1.0, abs=0.15)
 
 
 @pytest.mark.parametrize(
