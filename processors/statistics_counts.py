@@ -78,8 +78,11 @@ ChartsBy = Mapping[str, Sequence[PictureChart]]
 NO_CHARTS: ChartsBy = {}
 
 
-def shares(verdict: AnyVerdict, *, by: Sequence[str], opportunities: int, charts: ChartsBy = NO_CHARTS) -> list[Share]:
-    """Everything that a verdict adds to. A part without a label, or with an empty one, is in no level of it."""
+def shares(
+    verdict: AnyVerdict, *, by: Sequence[str], opportunities: int, shift: str = "", charts: ChartsBy = NO_CHARTS
+) -> list[Share]:
+    """Everything that a verdict adds to. A part without a label, or with an empty one, is in no level of it. `shift` is that in which the
+    part arrived; a label of that name goes before it."""
     whole = Contribution.of(verdict, opportunities=opportunities)
     views = measured_views(verdict) if charts else ()
     found = [Share("", "", whole, measured(views, charts.get("", ())))]
@@ -93,6 +96,8 @@ def shares(verdict: AnyVerdict, *, by: Sequence[str], opportunities: int, charts
                 level = verdict.recipe
             case "batch":
                 level = verdict.batch
+            case "shift":
+                level = verdict.labels.get(name, shift)
             case _:
                 level = verdict.labels.get(name, "")
         if level:

@@ -105,6 +105,7 @@ class Panes:
         """`opportunities` gives those of a recipe `name@revision`. Verdicts of parts that arrived from `complete_from_ns`
         on will be fed without a gap; windows that begin earlier are not held."""
         self._by = settings.by
+        self._by_shift = "shift" in settings.by
         self._charted = ChartedWindows(picture_charts(settings))
         self._plan = WindowPlan(settings)
         self._opportunities = opportunities
@@ -262,15 +263,22 @@ class Panes:
 
     def _shares(self, verdict: AnyVerdict) -> tuple[Share, ...]:
         """Most parts have no view that counts, and what they add has been worked out for the one before."""
+        shift = self._shift_at(verdict.arrived_at_ns) if self._by_shift else ""
         if verdict.views:
-            opportunities = self._opportunities(verdict.recipe)
-            return tuple(shares(verdict, by=self._by, opportunities=opportunities, charts=self._charted.by))
-        kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, *verdict.labels.items())
+            return self._all_shares(verdict, shift)
+        kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, shift, *verdict.labels.items())
         known = self._plain.get(kind)
         if known is None:
-            known = tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
-            self._plain[kind] = known
+            known = self._plain[kind] = self._all_shares(verdict, shift)
         return known
+
+    def _all_shares(self, verdict: AnyVerdict, shift: str) -> tuple[Share, ...]:
+        opportunities = self._opportunities(verdict.recipe)
+        return tuple(shares(verdict, by=self._by, opportunities=opportunities, shift=shift, charts=self._charted.by))
+
+    def _shift_at(self, at_ns: int) -> str:
+        """The shift that holds the moment: one at most, for they do not overlap; empty in a break."""
+        return next((window.shift for window in self._plan.containing(at_ns) if window.shift), "")
 
     def _panes_of(self, verdict: AnyVerdict, part: Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
         """The panes that the verdict changes, noted as changed, each with the share of the part that it holds."""
