@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.alert_rules import AssetWatchRule, ChartRule, DefectRateRule, ImageHealthRule, SensorLimitRule
+from schemas.alert_rules import (
+    AssetWatchRule,
+    BrokerAwayRule,
+    ChartRule,
+    DefectRateRule,
+    ImageHealthRule,
+    SensorLimitRule,
+)
 from schemas.chart_settings import is_counted, is_windowed
 from schemas.plant import Plant
 from schemas.plant_shape import nearest
@@ -26,6 +33,8 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
                     f"the name of a station; `{rule.station}` is none",
                     nearest(rule.station, stations),
                 )
+        if isinstance(rule, BrokerAwayRule) and rule.action is not None:
+            yield (*where, "action"), "none: when this is raised, the broker is back and the time is over", None
         if isinstance(rule, ChartRule):
             yield from _chart(rule, where, plant)
         if isinstance(rule, AssetWatchRule):
@@ -33,14 +42,18 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
         if isinstance(rule, ImageHealthRule):
             yield from _image_health(rule, where, sorted(plant.cameras))
         if isinstance(rule, SensorLimitRule):
-            if rule.asset not in assets:
-                yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
-            elif assets[rule.asset] and rule.channel not in assets[rule.asset]:
-                yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
-            if rule.low is None and rule.high is None and rule.max_change_per_s is None:
-                yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
-            if rule.low is not None and rule.high is not None and rule.low >= rule.high:
-                yield (*where, "low"), f"a value below `high` ({rule.high})", None
+            yield from _sensor_limit(rule, where, assets)
+
+
+def _sensor_limit(rule: SensorLimitRule, where: tuple[str, int], assets: dict[str, list[str]]) -> Iterator[Finding]:
+    if rule.asset not in assets:
+        yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
+    elif assets[rule.asset] and rule.channel not in assets[rule.asset]:
+        yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
+    if rule.low is None and rule.high is None and rule.max_change_per_s is None:
+        yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
+    if rule.low is not None and rule.high is not None and rule.low >= rule.high:
+        yield (*where, "low"), f"a value below `high` ({rule.high})", None
 
 
 def _chart(rule: ChartRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:

@@ -98,9 +98,15 @@ class Alerts:
             await self._send_waiting()
 
     async def tick(self, now_ns: int) -> None:
-        """What waits goes out; then silences, clearances, repetitions. A line that nobody sees, while the broker is away, is not silent."""
-        await self._send_waiting()
+        """What waits goes out; then silences, clearances, repetitions. A line that nobody sees, while the broker is away, is not silent.
+
+        When the broker is back, that it was away goes out before what follows from it.
+        """
         sees = self._sight.sees(in_contact=self._stage.ready, now_ns=now_ns)
+        if self._alerting is not None and (outage := self._sight.take_outage()) is not None:
+            await send_steps(self._producer, self._alerting.take(outage, at_ns=outage.back_at_ns, now_ns=now_ns))
+        if not self._sight.is_lost:
+            await self._send_waiting()
         if sees and self._alerting is not None:
             await send_steps(self._producer, self._alerting.tick(now_ns))
             self._show_open()

@@ -314,6 +314,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("an andon at no station", "type: andon, station: aoi-1", "type: andon, station: aoi-7"),
         ("an andon that no interlock knows", "parameter: lamp", "parameter: light"),
         ("an andon that cannot show critical", "low: 0, high: 3 }", "low: 0, high: 1 }"),
+        ("a stop because of the broker", "alerts:\n", "alerts:\n  - { name: broker, type: broker_away, action: stop_line }\n"),
+        ("a broker that is away for seconds", "alerts:\n", "alerts:\n  - { name: broker, type: broker_away, after_ms: 10 }\n"),
         ("a longest pause in minutes", "alerts:\n", "alerts:\n  - { name: away, type: plc_heartbeat, longest_repeat_ms: 60 }\n"),
     ],
     "charts and watches": CHARTS_AND_WATCHES,
