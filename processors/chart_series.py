@@ -6,9 +6,8 @@ restart, in another order, in a replay. An EWMA of weight 0.2 has forgotten what
 chart begins anew. The revision of a point is the highest of the samples it follows from.
 
 Windows that overlap share parts, so that neighbours move together whatever the process does: run rules, an EWMA, a CUSUM and moving ranges
-are for independent points and would signal for nothing (Nelson, "The Deceptiveness of Moving Averages", Journal of Quality Technology
-15, 1983; Montgomery, chapter 9, of moving average charts). A point of theirs follows only from windows that share no part with it or
-with each other: those that lie a whole number of lengths before it.
+are for independent points and would signal for nothing (Montgomery, chapter 9, of moving average charts). A point of theirs follows only
+from windows that share no part with it or with each other: those that lie a whole number of lengths before it.
 """
 
 from __future__ import annotations
