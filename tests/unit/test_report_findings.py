@@ -118,17 +118,17 @@ def test_capability_is_of_readings_that_follow_each_other_each_once_in_any_order
 
 
 def test_capability_of_what_inspections_measured_is_of_the_newest_verdict_of_each_part_by_arrival() -> None:
-    figure = PictureMeasurement(measure="centre_x_px", specification=Specification(low=47.0, high=53.0))
+    figure = PictureMeasurement(measure="area_px", specification=Specification(low=47.0, high=53.0))
     plant = msgspec.structs.replace(
         PLANT,
-        statistics=StatisticsSettings(charts=(Chart(name="place", figure=figure, chart="i_mr", window_ms=60_000),)),
+        statistics=StatisticsSettings(charts=(Chart(name="size", figure=figure, chart="i_mr", window_ms=60_000),)),
     )
-    centres = np.random.default_rng(3).normal(50, 1, 203)
+    # a slow drift: parts that follow each other are alike, those of one subgroup by another order are not
+    sizes = np.linspace(48, 52, 203) + np.random.default_rng(3).normal(0, 0.25, 203)
     first, reviewed = [], []
-    for number, centre in enumerate(centres):
+    for number, size in enumerate(sizes):
         each = verdict(number, number, bad=True)
-        x1 = round(2 * float(centre))  # half px
-        found = Defect(class_name="open", score=0.9, box=(0, 0, x1, 4), area_px=9.0)
+        found = Defect(class_name="open", score=0.9, box=(0, 0, 4, 4), area_px=float(size))
         first.append(each)
         view = msgspec.structs.replace(each.views[0], defects=(found,))
         reviewed.append(msgspec.structs.replace(each, revision=2, id=f"{each.id}/2", views=(view,)))
@@ -140,10 +140,15 @@ def test_capability_of_what_inspections_measured_is_of_the_newest_verdict_of_eac
         states={},
         size=lambda *_: None,
     )
-    *_, place = report.capabilities
-    assert (place.asset, place.channel, place.unit, place.readings, place.left_out) == ("cut", "place", "px", 203, 3)
-    assert place.found is not None
-    assert place.found.within.nearest.value == pytest.approx(1.0, abs=0.15)
+    *_, size_of_opens = report.capabilities
+    assert size_of_opens[:3] == ("cut", "size", "px")
+    assert (size_of_opens.readings, size_of_opens.left_out) == (203, 3)
+    assert size_of_opens.found is not None
+    within, overall = size_of_opens.found.within.spread, size_of_opens.found.overall.spread
+    assert within is not None
+    assert overall is not None
+    assert within.value == pytest.approx(4.0, rel=0.1)
+    assert overall.value < 1
 
 
 @pytest.mark.parametrize(
