@@ -218,7 +218,9 @@ class Panes:
         if earlier is not None and verdict.revision <= earlier.revision:
             return Fed.DUPLICATE
         found = self._shares(verdict)
-        part = Part(verdict.revision, verdict.arrived_at_ns, self._alike.setdefault(found, found))
+        if not any(share.values for share in found):  # who was measured is like nobody else
+            found = self._alike.setdefault(found, found)
+        part = Part(verdict.revision, verdict.arrived_at_ns, found)
         if earlier is not None:
             for pane, share in self._panes_of(verdict, earlier, offset):
                 pane.take((earlier.arrived_at_ns, verdict.part_id, verdict.visit), share)
