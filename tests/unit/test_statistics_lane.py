@@ -127,6 +127,14 @@ def test_parts_that_were_measured_are_in_their_window_one_by_one() -> None:
     assert window.counts.measured == {"size": (9.0, 9.0)}
 
 
+def test_parts_that_are_alike_but_for_their_shift_are_told_apart_by_it() -> None:
+    panes = _panes()
+    parts = [_plain(number * 8_000) for number in range(5)]  # from 100 s to 132 s; the shift changes at 120 s
+    panes.feed_all([(part, number, 100_000 + number * 8_000) for number, part in enumerate(parts)])
+    shifts = {pane.level: pane.counts.parts for pane in panes.held() if pane.by == "shift" and pane.kind == "shift"}
+    assert shifts == {"early": 3, "late": 2}
+
+
 def _panes() -> Panes:
     return Panes(settings=SETTINGS, opportunities=lambda _: 8)
 
