@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from processors.open_windows import OpenWindows
-from processors.picture_values import picture_charts
+from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_counts import AnyVerdict, Share, Sums, shares
 from processors.statistics_lane import Counted, Lane, Part, PartKey, was_measured
 from processors.window_plan import WindowPlan, longest_window_ms
@@ -108,6 +108,7 @@ class Panes:
         self._by_shift = "shift" in settings.by
         self._charted = ChartedWindows(picture_charts(settings))
         self._measures = bool(self._charted.by)
+        self._measures_all = needs_every_view(settings)
         self._plan = WindowPlan(settings)
         self._opportunities = opportunities
         self._complete_from_ns = complete_from_ns
@@ -231,10 +232,13 @@ class Panes:
         return Fed.LATE if late else Fed.COUNTED
 
     def _lane_is_open(self) -> bool:
-        """Whether the windows of the last part are all held and none of them can be late for what arrives within them."""
+        """Whether the windows of the last part are all held and none of them can be late for what arrives within them. Where every part is
+        measured nothing could be gathered."""
         plan = self._plan
-        return plan.known_until_ns > self._watermark.log_at_ns and all(
-            window.start_at_ns >= self._complete_from_ns for window in plan.known
+        return (
+            not self._measures_all
+            and plan.known_until_ns > self._watermark.log_at_ns
+            and all(window.start_at_ns >= self._complete_from_ns for window in plan.known)
         )
 
     def _gathered(self, records: Iterator[Counted], odd: list[tuple[AnyVerdict, Fed]]) -> Counted | None:
