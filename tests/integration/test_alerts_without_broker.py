@@ -1,4 +1,4 @@
-"""A broker that dies and returns: nobody is told that the line was silent, and who really is silent afterwards is told."""
+"""A broker that dies and returns: that is told, not that the line was silent; and who really is silent afterwards is told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from broker import publish, read_to_end, until
 
 from ops.local.kafka import LocalKafka
-from schemas.alert_rules import SilentStationRule
+from schemas.alert_rules import BrokerAwayRule, SilentStationRule
 from schemas.alerts import AlertState
 from schemas.plant import KafkaLayout, Line, Plant, Plc, Station
 from schemas.plc_events import PartArrived
@@ -26,7 +26,10 @@ PLANT = Plant(
     lines=(Line(name="line-1", stations=(Station(name="aoi", cameras=(), plc="plc-1"),)),),
     recipes=(),
     plcs=(Plc(name="plc-1", endpoint="opc.tcp://127.0.0.1:4840/", security="none"),),
-    alerts=(SilentStationRule(name="silent", after_ms=int(SILENT_AFTER_S * 1000)),),
+    alerts=(
+        SilentStationRule(name="silent", after_ms=int(SILENT_AFTER_S * 1000)),
+        BrokerAwayRule(name="broker", after_ms=1_000, clear_after_ms=2_000),
+    ),
     kafka=KafkaLayout(partitions=1),
 )
 
@@ -70,11 +73,16 @@ async def test_a_broker_that_is_away_makes_no_line_silent(
     back_ns = time.time_ns()
 
     async def told() -> bool:
-        return bool(await read_to_end(settings, PLANT, ALERTS))
+        return any(each.rule == "silent" for each in await read_to_end(settings, PLANT, ALERTS))
 
     await until(told, "now it is silent")
     stop.set()
     await asyncio.wait_for(task, 15)
-    (alert,) = await read_to_end(settings, PLANT, ALERTS)
+    away, over, alert = await read_to_end(settings, PLANT, ALERTS)
+    assert [(each.rule, each.subject, each.state) for each in (away, over)] == [
+        ("broker", "line-1", AlertState.RAISED),
+        ("broker", "line-1", AlertState.CLEARED),
+    ]
+    assert (away.value or 0) >= 1_000
     assert (alert.state, alert.subject) == (AlertState.RAISED, "aoi")
     assert alert.at_ns > back_ns, "not for the time in which nobody could see"
