@@ -65,12 +65,12 @@ class DemoRun:
         """What the simulated plant knows."""
         return self._truth
 
-    def start(self, *, parts: int, rate_per_s: float, seed: int) -> None:
-        """Starts everything; returns when the first part may come."""
+    def start(self, *, parts: int, rate_per_s: float, seed: int, lamp_fails_at: int | None = None) -> None:
+        """Starts everything; returns when the first part may come. `lamp_fails_at`: the parts of `demo-learning`, see `simulate`."""
         self._run_dir.mkdir(parents=True, exist_ok=True)
         self._simulated = simulated_plant(
             plant_file=self._plant_file, run_dir=self._run_dir, truth=self._truth.path,
-            parts=parts, rate_per_s=rate_per_s, seed=seed, fed=False,
+            parts=parts, rate_per_s=rate_per_s, seed=seed, fed=False, lamp_fails_at=lamp_fails_at,
         )  # fmt: skip
         self.line.adopt(self._simulated)
         self.start_line()
