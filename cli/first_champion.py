@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from cli.child_job import linesight, run_job
 from schemas.inspection_checks import family_of
-from schemas.recipes import Recipe, TrainedInspection
+from schemas.recipes import PairSegmenterInspection, Recipe, TrainedInspection
 from simulation.learning_scenario import learning_plan
 from simulation.pictures import take_pictures
+from training.laid_pairs import LaidReferences
 from training.release import add_version, read_candidate
 
 FIRST_VERSION = 1
@@ -59,20 +61,27 @@ def train_first_champion(
 
 
 def draw_labelled(*, recipe: Recipe, plant_dir: Path, folder: Path, parts: int, seed: int) -> Path:
-    """Writes pictures of boards under a lamp that does not fail, with their references; returns the label file beside them."""
+    """Writes pictures of boards under a lamp that does not fail, with their references as the line lays them; returns the label file
+    beside them."""
     cv2.setNumThreads(1)
     folder.mkdir(parents=True)
-    references = {view.name: str((plant_dir / view.reference).resolve()) for view in recipe.views if view.reference}
+    laid = LaidReferences()
     rows = []
     for part in learning_plan(parts=parts, seed=seed, recipes=[recipe.key], lamp_fails_at=parts):
         taken = take_pictures(recipe, defects=part.defects, lighting_drift_ratio=0.0, seed=(seed, part.number))
-        for view, jpeg in taken.jpegs.items():
-            picture = folder / f"{part.number:04d}-{view}.jpg"
-            picture.write_bytes(jpeg)
-            boxes = [[*defect.box, defect.kind.value] for defect in taken.defects if defect.view == view]
-            rows.append(
-                {"image": picture.name, "reference": references.get(view), "group": f"lot-{part.batch}", "boxes": boxes}
-            )
+        for view in recipe.views:
+            picture = folder / f"{part.number:04d}-{view.name}.jpg"
+            picture.write_bytes(taken.jpegs[view.name])
+            boxes = [[*defect.box, defect.kind.value] for defect in taken.defects if defect.view == view.name]
+            row: dict[str, Any] = {"image": picture.name, "group": f"lot-{part.batch}", "boxes": boxes}
+            inspection = recipe.inspection_of(view)
+            if view.reference and isinstance(inspection, PairSegmenterInspection):
+                under = laid.laid(picture.read_bytes(), (plant_dir / view.reference).read_bytes(), inspection)
+                assert under is not None, "a simulated part lies within the limits of the plant file"
+                reference = picture.with_suffix(".reference.png")
+                reference.write_bytes(under)
+                row["reference"] = reference.name
+            rows.append(row)
     labels = folder / "labels.jsonl"
     labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return labels
