@@ -16,6 +16,7 @@ from schemas.recipes import Recipe, TrainedInspection
 from schemas.settings import StageSettings, TritonSettings
 
 LEARNING_PLANT = Path("plants/learning.yaml")
+SENSOR_STAGES = ("sensor-gateway", "sensors")
 
 
 def command(
@@ -23,8 +24,8 @@ def command(
     rate: Annotated[float, typer.Option(min=0.01, help="Parts per second.")] = 1.5,
     lamp_fails_at: Annotated[
         int, typer.Option(min=30, help="The part, counted from 0, at which the light falls.")
-    ] = 120,
-    champion_min: Annotated[float, typer.Option(min=0.1, help="Minutes to train the first champion.")] = 3.0,
+    ] = 90,
+    champion_min: Annotated[float, typer.Option(min=0.1, help="Minutes to train the first champion.")] = 2.0,
     limit_min: Annotated[
         float, typer.Option(min=1.0, help="Minutes after which the line stops, whatever came of it.")
     ] = 25.0,
@@ -69,7 +70,8 @@ def command(
             seed=seed,
             say=say,
         )
-        with DemoRun(plant=description, plant_file=plant, run_dir=run_dir, say=say) as run:
+        without = () if description.assets else SENSOR_STAGES
+        with DemoRun(plant=description, plant_file=plant, run_dir=run_dir, say=say, without=without) as run:
             outcome = learn(
                 run,
                 model=model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -31,18 +31,28 @@ Say = Callable[[str], None]
 class DemoRun:
     """The simulated plant and its line on this machine. Use as a context manager: nothing outlives it.
 
-    `start`, then `step` until `is_finished`, then `finish`. `workers`: processes of a stage, where it has more than one.
+    `start`, then `step` until `is_finished`, then `finish`. `workers`: processes of a stage, where it has more than one;
+    `without`: stages that have nothing to do.
     """
 
     def __init__(
-        self, *, plant: Plant, plant_file: Path, run_dir: Path, say: Say, workers: Mapping[str, int] | None = None
+        self,
+        *,
+        plant: Plant,
+        plant_file: Path,
+        run_dir: Path,
+        say: Say,
+        workers: Mapping[str, int] | None = None,
+        without: Iterable[str] = (),
     ) -> None:
         self._plant = plant
         self._plant_file = plant_file
         self._run_dir = run_dir
         self._say = say
         self._truth = TruthFile(path=run_dir / "truth.jsonl")
-        self.line = LocalLine(plant=plant, plant_file=plant_file, run_dir=run_dir, say=say, workers=workers)
+        self.line = LocalLine(
+            plant=plant, plant_file=plant_file, run_dir=run_dir, say=say, workers=workers, without=without
+        )
         self.counts = LiveCounts()
         self._follower: Follower | None = None
         self._begin: Mark | None = None

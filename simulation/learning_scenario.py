@@ -18,8 +18,9 @@ SECOND_DEFECT_SHARE = 0.25
 """Share of bad parts that have two defects."""
 RAMP_PARTS = 12
 """Over so many parts the light falls; then it stays."""
-FAILED_RATIO = 2.0
-"""How far the lamp is gone in the end, 1 being the end of the demo's ageing: half of its light, a dark side, stray light everywhere."""
+FAILED_RATIO = 1.5
+"""How far the lamp is gone in the end; 1 is the end of the ageing in `scenario`. It lost three eighths of its light, one side is darker,
+and stray light lies over everything."""
 
 
 def learning_plan(*, parts: int, seed: int, recipes: Sequence[str], lamp_fails_at: int) -> Iterator[PlannedPart]:
