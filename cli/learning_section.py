@@ -21,6 +21,7 @@ def learning_section(report: Mapping[str, Any]) -> dict[str, Any] | None:
         "fell_short": learning["fell_short"],
         "taken_s": learning["trigger_to_promoted_s"],
         "stretches": learning["stretches"],
+        "phases": learning["phases"],
         "chart": learning_chart(learning["points"], moments),
         "steps": rows,
     }

@@ -18,6 +18,11 @@ def print_learning(console: Console, learning: Mapping[str, Any]) -> None:
         numbers = [str(each[name]) for name in ("parts", "bad", "escapes", "overkill")]
         table.add_row(each["name"], *numbers, f"{each['wrong_ratio']:.1%}")
     console.print(table)
+    for each in learning["phases"]:
+        console.print(
+            f"arrival to verdict, {each['name']}: p50 {each['p50_ms']:.0f}, p95 {each['p95_ms']:.0f}, max {each['max_ms']:.0f} ms "
+            f"({each['parts']} parts)"
+        )
     if learning["trigger_to_promoted_s"] is not None:
         console.print(f"from the request to the promoted version: {learning['trigger_to_promoted_s']:.0f} s")
     for short in learning["fell_short"]:

@@ -97,6 +97,7 @@ class LearningWatch:
             return []  # a part of another run on this broker
         self._parts[verdict.id] = JudgedPart(
             arrived_at_ns=verdict.arrived_at_ns,
+            decided_at_ns=verdict.decided_at_ns,
             verdict=verdict.verdict,
             versions=frozenset(use.version for use in verdict.models if use.model == self._model),
             is_bad=bool(marks),

@@ -24,17 +24,30 @@ LEAST_PARTS = 20
 """Of fewer parts nothing is concluded."""
 _NO_STEPS = frozenset({ModelChange.TRAINING})
 """Progress, told every 15 s."""
+_PHASES = {
+    ModelChange.RUN_STARTED: "training",
+    ModelChange.RUN_ENDED: "run ended",
+    ModelChange.RELEASED: "released",
+    ModelChange.SHADOWED: "shadow",
+    ModelChange.CANARIED: "canary",
+    ModelChange.PROMOTED: "promoted",
+    ModelChange.REJECTED: "rejected",
+    ModelChange.ROLLED_BACK: "rolled back",
+}
+"""What goes on from each step on."""
+BEFORE = "before"
 AS_LEARNED, LAMP_FAILED = "light as learned", "lamp failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPart:
-    """One visit of a part: what the line said, which versions of the model looked at its views, and the truth.
+    """One visit of a part: what the line said and when, which versions of the model looked at its views, and the truth.
 
     `lamp_failed`: its pictures were taken under another light than the model had first learned.
     """
 
     arrived_at_ns: int
+    decided_at_ns: int
     verdict: VerdictValue
     versions: frozenset[int]
     is_bad: bool
@@ -76,6 +89,7 @@ def learning_figures(
         "trigger_to_promoted_s": taken_s,
         "stretches": [_counted(name, some) for name, some in _stretches(in_order)],
         "points": _points(in_order),
+        "phases": _phases(in_order, own),
     }
 
 
@@ -159,6 +173,26 @@ def _points(parts: Sequence[JudgedPart]) -> list[dict[str, Any]]:
         if len(some) * 2 >= POINT_PARTS or not found:
             found.append({"first_part": start + 1, **_counts(some)})
     return found
+
+
+def _phases(parts: Sequence[JudgedPart], events: Sequence[ModelEvent]) -> list[dict[str, Any]]:
+    """How long verdicts took, from a part's arrival, by what went on when it came; in the order in which it did."""
+    turns = sorted((event.at_ns, _PHASES[event.change]) for event in events if event.change in _PHASES)
+    found: dict[str, list[JudgedPart]] = {}
+    for part in parts:
+        passed = bisect_right(turns, part.arrived_at_ns, key=lambda turn: turn[0])
+        found.setdefault(turns[passed - 1][1] if passed else BEFORE, []).append(part)
+    return [{"name": name, "parts": len(some), **_latency_ms(some)} for name, some in found.items()]
+
+
+def _latency_ms(parts: Sequence[JudgedPart]) -> dict[str, Any]:
+    took = sorted((part.decided_at_ns - part.arrived_at_ns) / NS_PER_MS for part in parts)
+    late = sum(part.verdict is VerdictValue.NOT_DECIDABLE for part in parts)
+    shares = {"p50_ms": 0.5, "p95_ms": 0.95, "max_ms": 1.0}
+    return {
+        "not_decidable": late,
+        **{name: round(took[min(len(took) - 1, int(len(took) * share))], 1) for name, share in shares.items()},
+    }
 
 
 def _asked(trigger: RetrainingTrigger, arrivals: Sequence[int]) -> dict[str, Any]:

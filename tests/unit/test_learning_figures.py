@@ -31,11 +31,18 @@ HISTORY = [
 
 
 def part(
-    second: int, verdict: VerdictValue = OK, *, version: int = 1, bad: bool = False, failed: bool = False
+    second: int,
+    verdict: VerdictValue = OK,
+    *,
+    version: int = 1,
+    bad: bool = False,
+    failed: bool = False,
+    took_ms: int = 50,
 ) -> JudgedPart:
     return JudgedPart(
-        arrived_at_ns=second * S_NS, verdict=verdict, versions=frozenset({version}), is_bad=bad, lamp_failed=failed
-    )
+        arrived_at_ns=second * S_NS, decided_at_ns=second * S_NS + took_ms * 1_000_000, verdict=verdict,
+        versions=frozenset({version}), is_bad=bad, lamp_failed=failed,
+    )  # fmt: skip
 
 
 def a_run() -> list[JudgedPart]:
@@ -88,6 +95,15 @@ def test_every_part_is_in_one_stretch_and_wrong_ones_add_up(wrong: list[bool]) -
     assert sum(each["overkill"] for each in figures["stretches"]) == sum(wrong)
     shown = sum(each["parts"] for each in figures["points"])
     assert len(wrong) - shown < POINT_PARTS / 2
+
+
+def test_verdicts_are_timed_by_what_went_on() -> None:
+    parts = [*(part(second) for second in range(61)), *(part(second, took_ms=90) for second in range(61, 80))]
+    parts += [part(second, NOT_DECIDABLE, took_ms=1000) for second in range(80, 82)]
+    phases = learning_figures(parts, HISTORY, [REQUEST], model=MODEL)["phases"]
+    assert [(each["name"], each["parts"], each["p95_ms"], each["not_decidable"]) for each in phases] == [
+        ("before", 61, 50.0, 0), ("training", 19, 90.0, 0), ("released", 1, 1000.0, 1), ("shadow", 1, 1000.0, 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

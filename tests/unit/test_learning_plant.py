@@ -8,9 +8,11 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from cli.demo_learning import learning_recipe
 from cli.first_champion import draw_labelled
+from cli.main import app
 from cli.training_run import trained_pin
 from ops.local.places import CHECKOUT
 from processors.learning_plan import followed_models
@@ -69,3 +71,19 @@ def test_the_first_champion_learns_from_labelled_boards_under_a_good_lamp(plant:
         assert picture is not None
         assert reference is not None
         assert abs(float(np.mean(picture)) / float(np.mean(reference)) - 1) < 0.15
+
+
+def test_without_torch_the_command_says_what_to_install_before_it_starts_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("cli.train.find_spec", lambda name: None)
+    monkeypatch.setenv("LINESIGHT_RUN_DIR", str(tmp_path / "run"))
+    with pytest.raises(ConfigurationError, match="make setup-train"):
+        CliRunner().invoke(app, ["demo-learning"], catch_exceptions=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("other", ["--start", "--fed"])
+def test_a_lamp_that_fails_is_of_a_run_that_ends(other: str) -> None:
+    with pytest.raises(ConfigurationError, match="--lamp-fails-at is of a run that ends"):
+        CliRunner().invoke(app, ["simulate", "--lamp-fails-at", "5", other], catch_exceptions=False)
