@@ -43,10 +43,11 @@ def test_a_bad_part_is_found_whatever_the_line_said_and_each_view_is_marked(said
 
 
 @pytest.mark.parametrize("said", [VerdictValue.NOT_OK, VerdictValue.NOT_DECIDABLE])
-def test_a_good_part_that_was_not_passed_is_cleared_on_every_view(said: VerdictValue) -> None:
-    line = verdict(said, found=(FALSE_CALL,))
+@pytest.mark.parametrize("part_id", [f"p{number}" for number in range(6)])
+def test_every_good_part_that_was_not_passed_is_cleared_on_every_view(said: VerdictValue, part_id: str) -> None:
+    line = verdict(said, part_id, found=(FALSE_CALL,))
     (review,) = reviews_of(line, (), now_ns=7)
-    pictures, _ = labelled_pictures([review], {PartVisit("aoi-1", "p1", 1): line})
+    pictures, _ = labelled_pictures([review], {PartVisit("aoi-1", part_id, 1): line})
     assert {each.view: each.defects for each in pictures} == {"left": (), "middle": ()}
 
 
