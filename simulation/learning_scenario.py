@@ -18,8 +18,8 @@ SECOND_DEFECT_SHARE = 0.25
 """Share of bad parts that have two defects."""
 RAMP_PARTS = 12
 """Over so many parts the light falls; then it stays."""
-FAILED_RATIO = 1.5
-"""How far the lamp is gone in the end; 1 is the end of the ageing in `scenario`. It lost three eighths of its light, one side is darker,
+FAILED_RATIO = 1.2
+"""How far the lamp is gone in the end; 1 is the end of the ageing in `scenario`. It lost three tenths of its light, one side is darker,
 and stray light lies over everything."""
 
 
