@@ -115,25 +115,23 @@ def _spoken_for(sample: Sample, labels: Path) -> Sample:
 
 
 def _add_picture(draft: Draft, picture: LabelledPicture, store: ObjectStore, references: _References) -> None:
-    image, reference, content = "", None, b""
-    reason = None
+    def leave_out(reason: LeftOutReason) -> None:
+        draft.leave_out([LeftOut(source=picture.source, part=picture.part, view=picture.view, reason=reason)])
+
     try:
         content = store.get(picture_key(picture.image_sha256))
     except ObjectMissing:
-        reason = LeftOutReason.PICTURE_GONE
-    else:
-        if sha256_hex(content) != picture.image_sha256:
-            reason = LeftOutReason.PICTURE_CHANGED
-        else:
-            image = draft.keep_picture(content)
-            if not draft.decodes(image):
-                reason = LeftOutReason.UNDECODABLE
-            else:
-                reference, reason = references.place(picture, content)
-    if reason is not None:
-        draft.leave_out([LeftOut(source=picture.source, part=picture.part, view=picture.view, reason=reason)])
-        return
+        return leave_out(LeftOutReason.PICTURE_GONE)
+    if sha256_hex(content) != picture.image_sha256:
+        return leave_out(LeftOutReason.PICTURE_CHANGED)
+    image = draft.keep_picture(content)
+    if not draft.decodes(image):
+        return leave_out(LeftOutReason.UNDECODABLE)
+    reference = references.place(picture, content)
+    if isinstance(reference, LeftOutReason):
+        return leave_out(reference)
     draft.add(row_of_review(picture, image=image, digest=digest_of(content), reference=reference))
+    return None
 
 
 class _References:
@@ -152,18 +150,16 @@ class _References:
         self._laid = LaidReferences()
         self._content = lru_cache(maxsize=KEPT)(self._read)
 
-    def place(self, picture: LabelledPicture, content: bytes) -> tuple[str | None, LeftOutReason | None]:
-        """The path of its reference in the dataset, None where it was compared with none or that is not kept any more; or why the
-        picture is left out."""
+    def place(self, picture: LabelledPicture, content: bytes) -> str | None | LeftOutReason:
+        """The path of the picture's reference in the dataset, None where it was compared with none or that is not kept any more; or why the
+        picture is to be left out. `content` is the picture."""
         reference = None if picture.reference is None else self._content(picture.reference)
         if reference is None:
-            return None, None
+            return None
         inspection = self._inspections.get((picture.recipe, picture.view))
         if isinstance(inspection, PairSegmenterInspection):
             reference = self._laid.laid(content, reference, inspection)
-            if reference is None:
-                return None, LeftOutReason.NOT_ALIGNED
-        return self._draft.keep_picture(reference), None
+        return LeftOutReason.NOT_ALIGNED if reference is None else self._draft.keep_picture(reference)
 
     def _read(self, digest: str) -> bytes | None:
         if digest in self._files:
