@@ -150,7 +150,7 @@ class _References:
         self._laid = LaidReferences()
         self._content = lru_cache(maxsize=KEPT)(self._read)
 
-    def place(self, picture: LabelledPicture, content: bytes) -> str | None | LeftOutReason:
+    def place(self, picture: LabelledPicture, content: bytes) -> str | LeftOutReason | None:
         """The path of the picture's reference in the dataset, None where it was compared with none or that is not kept any more; or why the
         picture is to be left out. `content` is the picture."""
         reference = None if picture.reference is None else self._content(picture.reference)
