@@ -19,10 +19,11 @@ def learn(
     run: DemoRun, *, model: str, rate_per_s: float, seed: int, lamp_fails_at: int, limit_s: float, say: Say
 ) -> Outcome:
     """From the start of the line to its account, with the section `learning` in the report (`processors.learning_figures`)."""
+    since_ms = time.time_ns() // 1_000_000
     run.start(parts=max(1, round(rate_per_s * limit_s)), rate_per_s=rate_per_s, seed=seed, lamp_fails_at=lamp_fails_at)
     kafka = KafkaSettings()
     with (
-        LearningWatch(plant=run.plant, kafka=kafka, truth=run.truth, model=model, say=say) as watch,
+        LearningWatch(plant=run.plant, kafka=kafka, truth=run.truth, model=model, since_ms=since_ms, say=say) as watch,
         Sender(plant=run.plant, kafka=kafka) as sender,
     ):
         until_s = time.monotonic() + limit_s

@@ -29,11 +29,14 @@ Message = tuple[Topic, str, Any]
 
 
 class LearningWatch:
-    """From when it is made on; call `look` often. It keeps a few values of each part; a run has a given number of parts at most."""
+    """Of what is written from `since_ms` on (ms since the epoch); call `look` often. It keeps a few values of each part, and a run has a
+    given number of parts at most."""
 
     TOPICS: ClassVar[tuple[Topic, ...]] = (VERDICTS, MODELS, RETRAINING)
 
-    def __init__(self, *, plant: Plant, kafka: KafkaSettings, truth: TruthFile, model: str, say: Say) -> None:
+    def __init__(
+        self, *, plant: Plant, kafka: KafkaSettings, truth: TruthFile, model: str, since_ms: int, say: Say
+    ) -> None:
         self.events: list[ModelEvent] = []
         self.triggers: list[RetrainingTrigger] = []
         self._parts: dict[str, JudgedPart] = {}
@@ -41,7 +44,9 @@ class LearningWatch:
         self._model = model
         self._say = say
         self._registry = Registry()
-        self._follower = Follower(plant=plant, settings=kafka, topics=self.TOPICS, gather_ms=GATHER_MS)
+        self._follower = Follower(
+            plant=plant, settings=kafka, topics=self.TOPICS, from_ms=since_ms, gather_ms=GATHER_MS
+        )
 
     @property
     def parts(self) -> list[JudgedPart]:
@@ -83,7 +88,7 @@ class LearningWatch:
             match seen.message:
                 case Verdict(revision=1) if seen.message.id not in self._parts:
                     messages += self._judged(seen.message)
-                case ModelEvent():
+                case ModelEvent() if seen.message.model == self._model:
                     self._stepped(seen.message)
                 case RetrainingTrigger():
                     self.triggers.append(seen.message)

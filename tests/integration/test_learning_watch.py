@@ -51,7 +51,7 @@ async def test_parts_are_reviewed_and_a_version_that_judged_enough_of_them_has_l
     truth.path.write_text("".join(came(part, bad=part == 1) for part in range(AFTER_PROMOTION + 2)))
     said: list[str] = []
     with (
-        LearningWatch(plant=plant, kafka=settings, truth=truth, model=MODEL, say=said.append) as watch,
+        LearningWatch(plant=plant, kafka=settings, truth=truth, model=MODEL, since_ms=0, say=said.append) as watch,
         Sender(plant=plant, kafka=settings) as sender,
     ):
 
