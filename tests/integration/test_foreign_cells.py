@@ -5,13 +5,9 @@ interlocks, the gate's confirmation, a change of product, a node that is taken a
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +29,9 @@ from schemas.readiness import RecipeStatus
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, HandshakeCode, VerdictValue
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import COMMAND_RESULTS, COMMANDS, PLC_EVENTS, READINESS, VERDICTS
+from schemas.topics import COMMAND_RESULTS, COMMANDS, PLC_EVENTS, VERDICTS
 from schemas.verdicts import Verdict
+from topologies import alerts_stage
 from topologies.readiness import ReadinessTeller
 
 SLOTS = 16
@@ -369,31 +366,9 @@ async def test_the_next_product_is_fed_once_it_is_warm_and_not_before(works: Wor
     assert await works.cells.shows("Vision.Text") == ["board@9 is none of board@1, board@2"]
 
 
-@contextmanager
-def alerts_stage(works: Works) -> Iterator[None]:
-    """The stage as a process, as an operator starts it; killed at the end."""
-    environment = {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": works.kafka.bootstrap_servers,
-        "LINESIGHT_RUN_DIR": str(works.plant_file.parent / "alerts"),
-    }
-    words = [sys.executable, "-m", "cli.main", "run", "alerts", "--plant", str(works.plant_file)]
-    process = subprocess.Popen(words, env=environment)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
 async def test_a_rejected_part_that_leaves_on_the_good_lane_stops_the_line(works: Works) -> None:
-    async def listens() -> bool:
-        said = await read_to_end(works.kafka, works.plant, READINESS)
-        return any(each.stage == "alerts" and each.ready for each in said)
-
     name = serial()
-    with alerts_stage(works):
-        await until(listens, "the alerts stage is there")
+    async with running(alerts_stage.run, works.plant, name="alerts", plant_dir=works.plant_file.parent):
         await works.pushed(name)
         now_ns = time.time_ns()
         judged = Verdict(
