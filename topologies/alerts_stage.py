@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiokafka.partitioner import murmur2
-
 from processors.alert_actions import AlertStep
 from processors.alert_challenge import challenge_memory_ms
 from processors.alert_sight import Sight
@@ -26,6 +24,7 @@ from topologies.alert_sender import alerts_so_far, send_steps, send_traced
 from topologies.background import until_one_ends
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
+from topologies.key_partitions import owner_of
 from topologies.notifier import Notifier
 from topologies.producer import Outgoing, Producer
 from topologies.receivers import Receivers
@@ -63,12 +62,7 @@ class Alerts:
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Reads back the alerts that are open, and what the rules have to remember."""
         self._producer = producer
-        stations = frozenset(
-            station.name
-            for station in self._plant.stations
-            if _partition_of(station.name, self._plant.kafka.partitions) in partitions
-        )
-        alerting = Alerting(plant=self._plant, stations=stations)
+        alerting = Alerting(plant=self._plant, owns=owner_of(partitions, of=self._plant.kafka.partitions))
         async with History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
             async for alert in alerts_so_far(history, self._plant):
                 alerting.recall_alert(alert, now_ns=time.time_ns())
@@ -166,8 +160,3 @@ def _points_ms(plant: Plant) -> int:
         (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
         default=0,
     )
-
-
-def _partition_of(key: str, partitions: int) -> int:
-    """Where Kafka's default partitioner puts a key."""
-    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions

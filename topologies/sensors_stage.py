@@ -22,6 +22,7 @@ from topologies.alert_sender import alerts_so_far, send_steps
 from topologies.dead_letters import refuse
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
+from topologies.key_partitions import owner_of
 from topologies.producer import Outgoing, Producer
 from topologies.records import Record
 
@@ -37,7 +38,7 @@ async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Even
 
 
 class Sensors:
-    """The handler: the limits of all channels; those of assets in other partitions never get a reading here."""
+    """The handler: limits, watches and charts of the assets whose partitions are ours."""
 
     def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
         self._plant = plant
@@ -59,7 +60,8 @@ class Sensors:
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Reads back the alerts that are open, what was learned, and the last readings."""
         self._producer = producer
-        limits, watches = SensorLimits(plant=self._plant), AssetWatches(plant=self._plant)
+        owns = owner_of(partitions, of=self._plant.kafka.partitions)
+        limits, watches = SensorLimits(plant=self._plant, owns=owns), AssetWatches(plant=self._plant, owns=owns)
         async with History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
             async for alert in alerts_so_far(history, self._plant):
                 limits.recall_alert(alert)
@@ -69,6 +71,8 @@ class Sensors:
             for number in sorted(partitions):
                 await self._recall(history, number, committed.get(number, 0), limits, watches)
         self._watches, self._limits = watches, limits
+        for asset, channels in watches.left_out.items():
+            self._tell_left_out(asset, channels)
 
     async def take(self, record: Record) -> None:
         """Judges a reading."""
@@ -106,10 +110,15 @@ class Sensors:
     async def _follow(self, record: Record, reading: SensorReading) -> None:
         """Sends what a reading completes: a point of a chart, a baseline, the begin or the end of an episode."""
         charts = self._charts[record.partition]
-        points, watched = charts.take(reading, offset=record.offset), self._watches.take(reading)
+        points, watched = (
+            charts.take(reading, offset=record.offset),
+            self._watches.take(reading, at_ns=record.at_ms * NS_PER_MS),
+        )
         out = [Outgoing(topic=CHARTS, key=point.line, message=point) for point in points]
         if watched.learned is not None:
             out.append(Outgoing(topic=ASSET_BASELINES, key=reading.asset, message=watched.learned))
+        if watched.left_out:
+            self._tell_left_out(reading.asset, watched.left_out)
         if watched.not_learned:
             self._stage.emit(Noticed(what="not_learned", subject=reading.asset, detail=watched.not_learned))
         if out:
@@ -121,6 +130,12 @@ class Sensors:
         if left_out > self._left_out:
             self._stage.emit(Noticed(what="incomplete", subject=f"{reading.asset}: a reading is missing from a row"))
         self._left_out = left_out
+
+    def _tell_left_out(self, asset: str, channels: Sequence[str]) -> None:
+        """Once when it is learned, and at each start: what is not watched can raise nothing."""
+        named = ", ".join(channels)
+        why = f"{named}: wandered or never changed while normal operation was learned; not watched"
+        self._stage.emit(Noticed(what="channels_left_out", subject=asset, detail=why))
 
     # --- the log ---------------------------------------------------------------------------------------------------------
 

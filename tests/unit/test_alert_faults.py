@@ -106,7 +106,7 @@ def test_an_outage_that_was_told_before_a_restart_is_cleared_after_it() -> None:
 
 
 def test_who_does_not_have_the_first_station_of_a_line_says_nothing_of_it() -> None:
-    system = Alerting(plant=line_plant(BROKER), stations=frozenset())
+    system = Alerting(plant=line_plant(BROKER), owns=lambda key: False)
     assert system.take(outage(100, 142), at_ns=142 * S, now_ns=142 * S) == []
 
 

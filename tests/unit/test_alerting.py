@@ -150,7 +150,7 @@ def test_after_a_restart_anywhere_the_same_alerts_stand_on_the_topic(
 
 def test_messages_of_stations_that_are_not_ours_raise_nothing() -> None:
     rules = (RATE, CAMERA, STATION, MissingFramesRule(name="gap"), PlcHeartbeatRule(name="plc"))
-    system = Alerting(plant=plant(*rules), stations=frozenset())
+    system = Alerting(plant=plant(*rules), owns=lambda key: False)
     messages = [inspection(1, gap=True), arrival(1), fault("plc_away"), *(verdict(n, NOT_OK) for n in range(20))]
     assert [step for message in messages for step in take(system, message, at_s=1)] == []
     assert system.tick(10**6 * S) == []

@@ -49,7 +49,7 @@ def rows(first: int, count: int, *, heat: float = 40.0, seed: int = 1) -> list[S
 
 
 def taken(watches: AssetWatches, readings: list[SensorReading]) -> tuple[list[AssetBaseline], list[AlertStep]]:
-    found = [watches.take(each) for each in readings]
+    found = [watches.take(each, at_ns=each.measured_at_ns) for each in readings]
     return [each.learned for each in found if each.learned], [step for each in found for step in each.steps]
 
 
@@ -101,7 +101,7 @@ def test_another_revision_learns_anew() -> None:
 def test_what_never_changes_cannot_be_learned_and_is_told() -> None:
     watches = AssetWatches(plant=plant())
     still = [reading(channel, at_s, 1.0) for at_s in range(200) for channel in ("flow", "heat")]
-    found = [watches.take(each) for each in still]
+    found = [watches.take(each, at_ns=each.measured_at_ns) for each in still]
     assert "expected a channel that keeps a level" in found[-1].not_learned
     assert len(taken(watches, rows(300, 200))[0]) == 1  # it goes on trying
 
