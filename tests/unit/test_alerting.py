@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.alert_actions import AlertStep
+from processors.alert_defect_rate import DefectRate
 from processors.alerting import Alerting
 from schemas.alert_rules import (
     DefectRateRule,
@@ -80,6 +81,33 @@ def test_a_duplicate_counts_once_and_a_review_replaces_the_lines_verdict() -> No
     assert take(system, verdict(8, NOT_OK), at_s=9) == []
     (raised,) = take(system, verdict(8, NOT_OK, revision=3), at_s=10)
     assert raised.alert.value == 0.3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 60), st.integers(1, 3), st.sampled_from([OK, NOT_OK, OPEN])))
+)
+def test_the_rate_is_that_of_the_parts_in_the_window_whatever_their_order_and_however_often_they_are_reviewed(
+    told_of: list[tuple[int, int, int, VerdictValue]],
+) -> None:
+    rule = DefectRateRule(name="rate", raise_ratio=0.5, clear_ratio=0.5, window_ms=20_000, minimum_parts=1)
+    watch = DefectRate(rule, stations=frozenset({"aoi"}))
+    arrived: dict[int, int] = {}
+    newest: dict[int, tuple[int, VerdictValue]] = {}
+    for part, first_at_s, revision, value in told_of:
+        at_s = arrived.setdefault(part, first_at_s)
+        found = watch.see(verdict(part, value, at_s=at_s, revision=revision), at_ns=0, now_ns=0)
+        if part in newest and revision <= newest[part][0]:
+            assert found == []
+            continue
+        newest[part] = revision, value
+        begin_s = max(arrived.values()) - 20
+        newest = {part: known for part, known in newest.items() if arrived[part] > begin_s}
+        inside = [value for _, value in newest.values() if value is not OPEN]
+        bad = inside.count(NOT_OK)
+        told_it = f"{bad} of {len(inside)} parts NOT_OK at aoi within 20 s"
+        assert [each.summary for each in found] == ([told_it] if inside else [])
+        assert [each.value for each in found] == ([bad / len(inside)] if inside else [])
 
 
 def test_a_line_stop_goes_out_with_the_alert_valid_for_ten_seconds_and_audited() -> None:
