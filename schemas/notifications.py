@@ -60,8 +60,10 @@ class Notification(Message, frozen=True, kw_only=True):
     more than an hour before it could be decided has none.
 
     `id` is `<receiver>/<alert id>`, with `/<reason>` where it is withheld, and `<receiver>/digest/<id of the first withheld>` for a
-    digest. `alerts` is the one step, or of a digest the newest step of each of at most 50 episodes; `counts` holds how many steps the
-    digest stands for, by `<rule> <state>`, and `left_out` how many episodes are not among `alerts`. `because` is the episode of the
+    digest, with `/<n>` for the n-th that follows from it. `alerts` is the one step, or of a digest the newest step of each of at most 50
+    episodes: first the ends of what the receiver was told of, then what is open. `counts` holds how many steps the digest is the first to
+    stand for, by `<rule> <state>`, and `left_out` how many episodes are not among `alerts`: those of them that are open, and ends of what
+    was told, come in the next digests. `because` is the episode of the
     root of a suppressed alert, or the id of the response that silenced or acknowledged it. `open_severity` is the highest severity of
     all that the receiver was told of and that is open; empty where nothing is.
     """
