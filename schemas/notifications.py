@@ -15,6 +15,7 @@ class ResponseKind(StrEnum):
     SILENCED = "silenced"
     UNSILENCED = "unsilenced"
     APPROVED = "approved"
+    CLOSED = "closed"
 
 
 class AlertResponse(Message, frozen=True, kw_only=True):
@@ -22,7 +23,7 @@ class AlertResponse(Message, frozen=True, kw_only=True):
 
     `acknowledged` and `approved` name an `episode`; the `reason` of the latter is the outcome of its command. `silenced` holds until
     `until_at_ns` for `rule` (`*`: every rule) and `subject` (empty: every subject), with a `reason`; `unsilenced` ends the silence of
-    the same rule and subject.
+    the same rule and subject. `closed` names an `episode`, too, with a `reason`: the stage that raised it ends it.
     """
 
     kind: ResponseKind

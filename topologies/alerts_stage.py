@@ -22,6 +22,7 @@ from schemas.telemetry import Stage
 from schemas.topics import CHARTS, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
 from topologies.alert_sender import alerts_so_far, send_steps, send_traced
 from topologies.background import until_one_ends
+from topologies.closed_alerts import ClosedAlerts
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
 from topologies.key_partitions import owner_of
@@ -39,20 +40,23 @@ REMEMBERED_MS = 60_000
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the stage until `stop` is set and everything is drained."""
     kafka = KafkaSettings()
-    handler = Alerts(plant=plant, stage=stage, kafka=kafka)
+    closed = ClosedAlerts(plant=plant, stage=stage, kafka=kafka)
+    handler = Alerts(plant=plant, stage=stage, kafka=kafka, closed=closed)
     topics = (VERDICTS, INSPECTIONS, PLC_EVENTS, *((CHARTS,) if _watches_charts(plant) else ()))
     runner = EventRunner(plant=plant, stage=stage, topics=topics, handler=handler, kafka=kafka)
     beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Notifier, Receivers)]
-    await until_one_ends(runner.run(stop), *beside)
+    await until_one_ends(runner.run(stop), closed.run(), *beside)
 
 
 class Alerts:
     """The handler: all rules over the stations whose partitions are ours."""
 
-    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
+    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings, closed: ClosedAlerts) -> None:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
+        self._closed = closed
+        self._closed_seen = 0
         self._alerting: Alerting | None = None
         self._sight = Sight()
         self._waiting: list[tuple[Record, list[AlertStep]]] = []
@@ -77,7 +81,7 @@ class Alerts:
                 await self._remember(
                     alerting, history, CHARTS, partitions, held_ms=_points_ms(self._plant), margin_ms=0
                 )
-        self._alerting = alerting
+        self._alerting, self._closed_seen = alerting, 0
 
     async def take(self, record: Record) -> None:
         """Judges a message."""
@@ -101,6 +105,7 @@ class Alerts:
             await send_steps(self._producer, self._alerting.take(outage, at_ns=outage.back_at_ns, now_ns=now_ns))
         if not self._sight.is_lost:
             await self._send_waiting()
+            await self._close()
         if sees and self._alerting is not None:
             await send_steps(self._producer, self._alerting.tick(now_ns))
             self._show_open()
@@ -121,6 +126,12 @@ class Alerts:
         for record, _ in waiting:
             record.finish()
         self._show_open()
+
+    async def _close(self) -> None:
+        if self._alerting is None:
+            return
+        closed, self._closed_seen = self._closed.since(self._closed_seen), self._closed.count
+        await send_steps(self._producer, [step for each in closed for step in self._alerting.close(each)])
 
     def _show_open(self) -> None:
         if self._alerting is not None:

@@ -19,6 +19,8 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import ASSET_BASELINES, CHARTS, SENSORS
 from topologies.alert_sender import alerts_so_far, send_steps
+from topologies.background import until_one_ends
+from topologies.closed_alerts import ClosedAlerts
 from topologies.dead_letters import refuse
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
@@ -33,17 +35,21 @@ REMEMBERED_MS = 10_000
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the stage until `stop` is set and everything is drained."""
     kafka = KafkaSettings()
-    handler = Sensors(plant=plant, stage=stage, kafka=kafka)
-    await EventRunner(plant=plant, stage=stage, topics=(SENSORS,), handler=handler, kafka=kafka).run(stop)
+    closed = ClosedAlerts(plant=plant, stage=stage, kafka=kafka)
+    handler = Sensors(plant=plant, stage=stage, kafka=kafka, closed=closed)
+    runner = EventRunner(plant=plant, stage=stage, topics=(SENSORS,), handler=handler, kafka=kafka)
+    await until_one_ends(runner.run(stop), closed.run())
 
 
 class Sensors:
     """The handler: limits, watches and charts of the assets whose partitions are ours."""
 
-    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
+    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings, closed: ClosedAlerts) -> None:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
+        self._closed = closed
+        self._closed_seen = 0
         self._limits: SensorLimits | None = None
         self._watches: AssetWatches
         self._charts: dict[int, MeasuredCharts] = {}
@@ -70,7 +76,7 @@ class Sensors:
             committed = await history.committed(SENSORS, partitions)
             for number in sorted(partitions):
                 await self._recall(history, number, committed.get(number, 0), limits, watches)
-        self._watches, self._limits = watches, limits
+        self._watches, self._limits, self._closed_seen = watches, limits, 0
         for asset, channels in watches.left_out.items():
             self._tell_left_out(asset, channels)
 
@@ -91,10 +97,12 @@ class Sensors:
         record.finish()
 
     async def tick(self, now_ns: int) -> None:
-        """Repetitions."""
+        """What people closed; then repetitions."""
         if self._limits is None:
             return
-        await send_steps(self._producer, [*self._limits.tick(now_ns), *self._watches.tick(now_ns)])
+        closed, self._closed_seen = self._closed.since(self._closed_seen), self._closed.count
+        ended = [step for each in closed for step in (*self._limits.close(each), *self._watches.close(each))]
+        await send_steps(self._producer, [*ended, *self._limits.tick(now_ns), *self._watches.tick(now_ns)])
         for rule, number in (self._limits.open_alerts | self._watches.open_alerts).items():
             self._open_gauge.labels(rule).set(number)
 

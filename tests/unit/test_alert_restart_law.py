@@ -45,6 +45,7 @@ from schemas.challenges import ChallengePart, Challenges
 from schemas.chart_settings import Chart, NotOk
 from schemas.charts import ChartPoint
 from schemas.inspections import Defect, Imaging
+from schemas.notifications import AlertResponse, ResponseKind
 from schemas.plant import Asset, Channel, Plant, Watch
 from schemas.plc_events import PartLeft, RejectConfirmed
 from schemas.sensors import AssetBaseline, SensorReading
@@ -153,6 +154,7 @@ class System(Protocol):
     def recall_alert(self, alert: Alert, now_ns: int) -> None: ...
     def recall(self, message: Any, at_ns: int, now_ns: int) -> None: ...
     def take(self, message: Any, at_ns: int, now_ns: int) -> list[AlertStep]: ...
+    def close(self, response: AlertResponse) -> list[AlertStep]: ...
     def tick(self, now_ns: int) -> list[AlertStep]: ...
 
 
@@ -170,6 +172,9 @@ class Lines:
 
     def take(self, message: Any, at_ns: int, now_ns: int) -> list[AlertStep]:
         return self.alerting.take(message, at_ns=at_ns, now_ns=now_ns)
+
+    def close(self, response: AlertResponse) -> list[AlertStep]:
+        return self.alerting.close(response)
 
     def tick(self, now_ns: int) -> list[AlertStep]:
         return self.alerting.tick(now_ns)
@@ -193,6 +198,9 @@ class Sensors:
     def take(self, message: Any, at_ns: int, now_ns: int) -> list[AlertStep]:
         steps = self.limits.take(message, at_ns=at_ns)
         return [] if steps is None else [*steps, *self.watches.take(message, at_ns=at_ns).steps]
+
+    def close(self, response: AlertResponse) -> list[AlertStep]:
+        return [*self.limits.close(response), *self.watches.close(response)]
 
     def tick(self, now_ns: int) -> list[AlertStep]:
         return [*self.limits.tick(now_ns), *self.watches.tick(now_ns)]
@@ -333,6 +341,34 @@ def test_what_another_process_repeats_after_the_end_is_not_open_again(rule: Rule
         )
     )
     topic.restart(uncommitted=0)
+    assert states([alert for _ in range(LONG_S) for alert in topic.pass_second(bad=True)]) == [AlertState.RAISED]
+
+
+def closed(alert: Alert, at_s: int) -> AlertResponse:
+    return AlertResponse(
+        id=f"keller/closed/{alert.episode}/{at_s}", kind=ResponseKind.CLOSED, by="keller", at_ns=at_s * S, rule=alert.rule,
+        subject=alert.subject, episode=alert.episode, reason="the lot is scrapped",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_person_closes_an_alert_once_and_where_its_rule_still_holds_it_is_raised_again(rule: Rule) -> None:
+    topic = Topic(rule)
+    for bad in (False, *[True] * LONG_S):
+        topic.pass_second(bad=bad)
+    raised = topic.alerts[0]
+    word = closed(raised, topic.now_s + 1)
+    assert started(rule, owns=lambda key: False).close(word) == []
+    (ended,) = (step.alert for step in topic.system.close(word))
+    topic.alerts.append(ended)
+    assert (ended.state, ended.episode, ended.summary) == (
+        AlertState.CLEARED,
+        raised.episode,
+        "closed by keller: the lot is scrapped",
+    )
+    assert topic.system.close(word) == []
+    topic.restart(uncommitted=10)
+    assert topic.system.close(word) == [], "read again after a restart"
     assert states([alert for _ in range(LONG_S) for alert in topic.pass_second(bad=True)]) == [AlertState.RAISED]
 
 
