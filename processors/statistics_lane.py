@@ -1,8 +1,8 @@
 """Verdicts of a batch that add to the same windows, gathered by what each adds: the windows are changed once for all of them.
 
-Most verdicts of a line follow each other within the same windows, are the first of their part and have no defect. Those are
-gathered; any other ends the gathering and is counted by itself, after what was gathered before it. The sums, revisions and watermark
-are those of counting one after the other (`tests/unit/test_statistics_lane.py`).
+Most verdicts of a line follow each other within the same windows and are the first of their part. Those are gathered, and those that
+are there already are noted; any other ends the gathering and is counted by itself, after what was gathered before it. The sums,
+revisions and watermark are those of counting one after the other (`tests/unit/test_statistics_lane.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ class Part(NamedTuple):
     shares: tuple[Share, ...]
 
 
+def was_measured(shares: tuple[Share, ...]) -> bool:
+    """Whether a part has a value for a chart of measurements."""
+    return any(share.values for share in shares)
+
+
 @dataclass(slots=True)
 class Alike:
     """Verdicts of a station that add the same `shares`: one of them, how many, and the offset of the last one."""
@@ -43,13 +48,15 @@ class Lane:
     """Gathers parts that arrived within `[from_ns, until_ns)`, the span of one set of windows, which the watermark has not left.
 
     A record must be no older than the one before it and no `idle_ms` younger, and its event no more than `grace_ns` ahead of it: then
-    the watermark follows the newest event, whatever the order.
+    the watermark follows the newest event, whatever the order. With `measures` a part that was measured ends the gathering: its place in
+    the window counts, not only that there is one more.
     """
 
     from_ns: int
     until_ns: int
     grace_ns: int
     idle_ms: int
+    measures: bool = False
     alike: dict[Kind, Alike] = field(default_factory=dict)
 
     def gather(
@@ -59,11 +66,13 @@ class Lane:
         last_record_at_ms: int,
         known: dict[PartKey, Part],
         shares: Callable[[AnyVerdict], tuple[Share, ...]],
+        duplicates: list[AnyVerdict],
     ) -> tuple[Counted | None, int, int]:
-        """Takes records as long as they fit, and notes their parts in `known`. Returns the first one that does not fit (None: there
-        are no more), the newest event (ns, 0 for none) and the time of the last record that was taken (ms)."""
+        """Takes records as long as they fit, and notes their parts in `known`, or those that are there already in `duplicates`. Returns
+        the first one that does not fit (None: there are no more), the newest event (ns, 0 for none) and the time of the last record
+        that was taken (ms)."""
         from_ns, until_ns, alike = self.from_ns, self.until_ns, self.alike
-        grace_ns, idle_ms = self.grace_ns, self.idle_ms
+        grace_ns, idle_ms, measures = self.grace_ns, self.idle_ms, self.measures
         newest_ns, last_ms = 0, last_record_at_ms
         for record in records:
             verdict, offset, at_ms = record
@@ -72,23 +81,41 @@ class Lane:
                 not from_ns <= event_ns < until_ns
                 or not last_ms <= at_ms < last_ms + idle_ms
                 or event_ns > at_ms * NS_PER_MS + grace_ns
-                or verdict.views
                 or verdict.challenge
             ):
                 return record, newest_ns, last_ms
             station, visit = verdict.station, verdict.visit
             key = (station, verdict.part_id, visit)
-            if key in known:
+            earlier = known.get(key)
+            if earlier is None:
+                kind: Kind
+                if verdict.views:
+                    found = shares(verdict)
+                    if measures and was_measured(found):
+                        return record, newest_ns, last_ms
+                    kind = (station, verdict.line, found)
+                elif verdict.labels:
+                    kind = (
+                        station,
+                        verdict.line,
+                        verdict.verdict,
+                        visit == 1,
+                        verdict.recipe,
+                        verdict.batch,
+                        *verdict.labels.items(),
+                    )
+                else:
+                    kind = (station, verdict.line, verdict.verdict, visit == 1, verdict.recipe, verdict.batch)
+                same = alike.get(kind)
+                if same is None:
+                    same = alike[kind] = Alike(verdict, shares(verdict))
+                same.parts += 1
+                same.last_offset = offset
+                known[key] = Part(verdict.revision, event_ns, same.shares)
+            elif verdict.revision <= earlier.revision:
+                duplicates.append(verdict)
+            else:
                 return record, newest_ns, last_ms
-            kind: Kind = (station, verdict.line, verdict.verdict, visit == 1, verdict.recipe, verdict.batch)
-            if verdict.labels:
-                kind = (*kind, *verdict.labels.items())
-            same = alike.get(kind)
-            if same is None:
-                same = alike[kind] = Alike(verdict, shares(verdict))
-            same.parts += 1
-            same.last_offset = offset
-            known[key] = Part(verdict.revision, event_ns, same.shares)
             newest_ns = max(newest_ns, event_ns)
             last_ms = at_ms
         return None, newest_ns, last_ms

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import msgspec
 
 from processors.open_windows import OpenWindows
-from processors.picture_values import picture_charts
+from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_counts import AnyVerdict, Share, Sums, shares
-from processors.statistics_lane import Counted, Lane, Part, PartKey
+from processors.statistics_lane import Counted, Lane, Part, PartKey, was_measured
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.window_values import ChartedWindows, Order, WindowValues
 from processors.windows import Watermark, Window
@@ -107,6 +107,8 @@ class Panes:
         self._by = settings.by
         self._by_shift = "shift" in settings.by
         self._charted = ChartedWindows(picture_charts(settings))
+        self._measures = bool(self._charted.by)
+        self._measures_all = needs_every_view(settings)
         self._plan = WindowPlan(settings)
         self._opportunities = opportunities
         self._complete_from_ns = complete_from_ns
@@ -158,7 +160,7 @@ class Panes:
             fed = self.feed(verdict, offset=offset, record_at_ms=at_ms)
             if fed is not Fed.COUNTED:
                 odd.append((verdict, fed))
-            record = self._gathered(waiting) if self._lane_is_open() else next(waiting, None)
+            record = self._gathered(waiting, odd) if self._lane_is_open() else next(waiting, None)
         return odd
 
     def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
@@ -218,7 +220,7 @@ class Panes:
         if earlier is not None and verdict.revision <= earlier.revision:
             return Fed.DUPLICATE
         found = self._shares(verdict)
-        part = Part(verdict.revision, verdict.arrived_at_ns, self._alike.setdefault(found, found))
+        part = Part(verdict.revision, verdict.arrived_at_ns, found)
         if earlier is not None:
             for pane, share in self._panes_of(verdict, earlier, offset):
                 pane.take((earlier.arrived_at_ns, verdict.part_id, verdict.visit), share)
@@ -230,32 +232,40 @@ class Panes:
         return Fed.LATE if late else Fed.COUNTED
 
     def _lane_is_open(self) -> bool:
-        """Whether the windows of the last part are all held and none of them can be late for what arrives within them."""
+        """Whether the windows of the last part are all held and none of them can be late for what arrives within them. Where every part is
+        measured nothing could be gathered."""
         plan = self._plan
-        return plan.known_until_ns > self._watermark.log_at_ns and all(
-            window.start_at_ns >= self._complete_from_ns for window in plan.known
+        return (
+            not self._measures_all
+            and plan.known_until_ns > self._watermark.log_at_ns
+            and all(window.start_at_ns >= self._complete_from_ns for window in plan.known)
         )
 
-    def _gathered(self, records: Iterator[Counted]) -> Counted | None:
-        """Counts records within the windows of the last part; returns the first that has to be counted by itself."""
+    def _gathered(self, records: Iterator[Counted], odd: list[tuple[AnyVerdict, Fed]]) -> Counted | None:
+        """Counts records within the windows of the last part, and adds what is there already to `odd`; returns the first that has to be
+        counted by itself."""
+        duplicates: list[AnyVerdict] = []
         lane = Lane(
             from_ns=self._plan.known_from_ns,
             until_ns=self._plan.known_until_ns,
             grace_ns=self._grace_ns,
             idle_ms=self._idle_ms,
+            measures=self._measures,
         )
         record, newest_ns, last_ms = lane.gather(
             records,
             last_record_at_ms=self._watermark.last_record_at_ns // NS_PER_MS,
             known=self._parts,
             shares=self._shares,
+            duplicates=duplicates,
         )
+        odd += [(verdict, Fed.DUPLICATE) for verdict in duplicates]
         # a pane that several change has the offset of the last one
         for same in sorted(lane.alike.values(), key=lambda same: same.last_offset):
             part = Part(same.verdict.revision, same.verdict.arrived_at_ns, same.shares)
             for pane, share in self._panes_of(same.verdict, part, same.last_offset):
                 pane.sums.add(share.counts, times=same.parts)
-        if lane.alike:
+        if lane.alike or duplicates:
             self._watermark.record_at(last_ms * NS_PER_MS)
             self._watermark.event_at(newest_ns)
             self._close()
@@ -265,7 +275,9 @@ class Panes:
         """Most parts have no view that counts, and what they add has been worked out for the one before."""
         shift = self._shift_at(verdict.arrived_at_ns) if self._by_shift else ""
         if verdict.views:
-            return self._all_shares(verdict, shift)
+            found = self._all_shares(verdict, shift)
+            # who was measured is like nobody else
+            return found if self._measures and was_measured(found) else self._alike.setdefault(found, found)
         kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, shift, *verdict.labels.items())
         known = self._plain.get(kind)
         if known is None:

@@ -90,10 +90,13 @@ class KafkaSettings(FromEnvironment):
         return context
 
     def client(self) -> dict[str, Any]:
-        """Keyword arguments that aiokafka and kafka-python clients share. Whoever connects reads foreign headers, too."""
-        # it loads aiokafka, which most verbs do without
+        """Keyword arguments that aiokafka and kafka-python clients share. Whoever connects reads foreign headers, and finds the broker
+        again after it closed a connection."""
+        # they load aiokafka, which most verbs do without
+        from schemas.closed_connections import accept_closed_connections  # noqa: PLC0415
         from schemas.foreign_headers import accept_foreign_headers  # noqa: PLC0415
 
+        accept_closed_connections()
         accept_foreign_headers()
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,

@@ -29,6 +29,8 @@ CLOCK_MARGIN_MS = 15 * 60_000
 """By how much the clocks of a broker and of a producer may differ: reading begins that much earlier where it has to be whole."""
 
 PATIENCE_S = 10.0
+FETCH_MAX_WAIT_MS = 10
+"""What is read lies there already. The client asks on past its end, and what is read next would wait for that answer."""
 
 Answer = TypeVar("Answer")
 Decoder = Callable[[Topic, bytes | None, Iterable[tuple[str, bytes]]], Any]
@@ -177,7 +179,7 @@ class History:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=FRAME_LIMIT_BYTES,
-                fetch_max_wait_ms=100,
+                fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             )
             try:
                 await client.start()

@@ -7,7 +7,6 @@ a deadline: inspect, judge, statistics.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,14 +24,14 @@ from aiokafka.errors import (
 from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import ConfigurationError, Fatal, Refused, StageFailed
-from schemas.patience import pause_s
+from schemas.patience import pause_s, wait_at_most
 from schemas.plant import Plant
 from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic
 from topologies.background import Background, until_one_ends
-from topologies.batches import RECORDS_PER_TURN as BATCHED_PER_TURN
-from topologies.batches import BatchHandler, hand_over
+from topologies.batches import BATCHED_PER_TURN, RECORDS_PER_FETCH, BatchHandler, hand_over
+from topologies.contact import Contact
 from topologies.dead_letters import dead_letter, refuse
 from topologies.holdings import COPIES, Holdings
 from topologies.membership import Ownership, check_co_partitioned, fetched_bytes, new_consumer
@@ -88,7 +87,7 @@ class LineRunner:
         self._fetched = stage.budget("fetched", limit_bytes=budgets.fetched_bytes)
         self._tick_s = tick_ms / 1000
         self._batches = batches
-        self._most_records = BATCHED_PER_TURN if batches else RECORDS_PER_TURN
+        self._most_records = RECORDS_PER_FETCH if batches else RECORDS_PER_TURN
         self._services_ready = ready
 
         self._turn = asyncio.Lock()  # one method of the handler at a time
@@ -189,8 +188,7 @@ class LineRunner:
     async def _take_over(self) -> None:
         """Returns when the partitions are ours and the handler knows."""
         while self._holdings is None:
-            assigned = self._assigned
-            partitions = await asyncio.shield(assigned)
+            partitions = await asyncio.shield(assigned := self._assigned)
             async with self._turn:
                 if assigned is not self._assigned:
                     continue  # revoked again before we came to it
@@ -261,16 +259,16 @@ class LineRunner:
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._records_per_turn())
             generation = self._generation  # of what getmany returns: there is no pause in between
             await self._take_over()
-            async with self._turn:
+            if self._batches is not None:
                 for place, found in batches.items():
-                    if self._batches is not None:
-                        if await self._is_ours() and generation == self._generation:
-                            await self._take_batch(self._batches, place, found)
-                        continue
-                    for raw in found:
-                        if not await self._is_ours() or generation != self._generation:
-                            break  # revoked meanwhile: the next owner reads them
-                        await self._take(place, raw)
+                    await self._take_batches(self._batches, place, found, generation)
+            else:
+                async with self._turn:
+                    for place, found in batches.items():
+                        for raw in found:
+                            if not await self._is_ours() or generation != self._generation:
+                                break  # revoked meanwhile: the next owner reads them
+                            await self._take(place, raw)
             self._fetched.set(fetched_bytes(self._consumer))
             sizes = [len(raw.value or b"") for found in batches.values() for raw in found]
             if sizes:
@@ -283,7 +281,7 @@ class LineRunner:
         self._at = f"{topic.name}/{place.partition}/{raw.offset}"
         self._stage.taken(topic.name, at_ms=raw.timestamp)
         on_finish = holdings.add(place, raw.offset, size_bytes(raw))
-        message, refused = None, None
+        message = refused = None
         try:
             message = decode(topic, raw.value, raw.headers)
         except Refused as error:
@@ -295,12 +293,19 @@ class LineRunner:
             self._begin_refusal(record, refused)
             await asyncio.sleep(0)  # it takes its place before the next record does
 
-    async def _take_batch(self, handler: BatchHandler, place: TopicPartition, found: list[Any]) -> None:
+    async def _take_batches(self, handler: BatchHandler, place: TopicPartition, found: Any, generation: int) -> None:
         topic = self._topics[place.topic]
-        assert self._holdings is not None
-        self._at = f"{topic.name}/{place.partition}/{found[0].offset}"
-        self._stage.taken(topic.name, at_ms=found[-1].timestamp, count=len(found))
-        await hand_over(found, handler, topic=topic, place=place, holdings=self._holdings, refuse=self._begin_refusal)
+        for first in range(0, len(found), BATCHED_PER_TURN):
+            some = found[first : first + BATCHED_PER_TURN]
+            async with self._turn:
+                if not await self._is_ours() or generation != self._generation or self._holdings is None:
+                    return  # revoked meanwhile: the next owner reads them
+                self._at = f"{topic.name}/{place.partition}/{some[0].offset}"
+                self._stage.taken(topic.name, at_ms=some[-1].timestamp, count=len(some))
+                await hand_over(
+                    some, handler, topic=topic, place=place, holdings=self._holdings, refuse=self._begin_refusal
+                )
+            await asyncio.sleep(0)  # the client goes on
 
     def _begin_refusal(self, record: Record, refused: Refused) -> None:
         self._refusals.spawn(self._refuse(record, refused))
@@ -320,9 +325,7 @@ class LineRunner:
         the group takes us for dead."""
         if self._flowing.is_set():
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_PAUSED_S):
-                await self._flowing.wait()
+        await wait_at_most(POLL_PAUSED_S, self._flowing)
 
     def _hold_back(self) -> None:
         """Pauses all partitions over the budget."""
@@ -357,8 +360,8 @@ class LineRunner:
         await asyncio.shield(self._refusals.failed)
 
     async def _commits(self) -> None:
-        """Commits at intervals; where there is nothing to commit, asks from time to time whether the broker is there."""
-        attempt, last_contact = 0, time.monotonic()
+        """Commits at intervals, or asks whether the broker is there. Raises KafkaConnectionError where only our client does not find it."""
+        attempt, last_contact, contact = 0, time.monotonic(), Contact(self._kafka)
         while True:
             await asyncio.sleep(COMMIT_EVERY_S)
             holdings, places = self._holdings, self._consumer.assignment()
@@ -376,8 +379,10 @@ class LineRunner:
                 attempt += 1
                 self._in_contact = False
                 self._say_broker(f"commit: {error!r}", attempt)
+                await contact.failed(error)
                 continue
             attempt, last_contact, self._in_contact = 0, time.monotonic(), True
+            contact.made()
 
     async def _commit(self, holdings: Holdings) -> bool:
         """Commits the finished prefix of every partition; returns whether there was anything to commit."""

@@ -82,6 +82,7 @@ class Statistics:
         self._last_flush_ns = 0
         self._idle = IdlePartitions(timeout_ms=plant.statistics.idle_timeout_ms)
         self._producer: Producer
+        self._sending: asyncio.Task[None] | None = None
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._points_counter = stage.counter(
             "chart_points",
@@ -151,6 +152,7 @@ class Statistics:
     async def drain(self, partitions: frozenset[int]) -> None:
         """Sends what is due, then forgets."""
         await self._flush(self._last_flush_ns)
+        await self._sent()
         for number in partitions:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
@@ -199,19 +201,31 @@ class Statistics:
                 compared += compared_anew
             points += await self._charted(number, found)
             figures += found
-        out = [*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)]
-        await self._producer.send([*out, *map(_associations_out, compared)])
-        for batch in finished:
-            batch.finish()
+        await self._sent()
+        outgoing = [*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)]
+        outgoing += map(_associations_out, compared)
+        if outgoing or finished:
+            self._sending = asyncio.create_task(self._send(outgoing, finished))
         self._show(points, compared)
+        self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
+        self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
 
     def _show(self, points: Sequence[ChartPoint], compared: Sequence[Associations]) -> None:
         for point in points:
             self._points_counter.labels(point.chart, "yes" if point.signals else "no").inc()
         for each in compared:
             self._compared_counter.labels(each.line, "yes" if each.pointed_at else "no").inc()
-        self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
-        self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
+
+    async def _send(self, outgoing: Sequence[Outgoing], finished: Sequence[Batch]) -> None:
+        await self._producer.send(outgoing)
+        for batch in finished:
+            batch.finish()
+
+    async def _sent(self) -> None:
+        """What was on its way is out, in its order, while more was counted. Raises what sending it raised."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending
 
     # --- the log ---------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ ON_THE_WAY_S = 0.1
 """From the gateway's last look at the validity until the PLC's cycle reads the mailbox."""
 KNOWN_WITHIN_S = 0.5
 """From a part's departure until the gateway, which shares two cores with the whole line here, knows of it and has looked."""
+LATE = (CommandOutcome.REFUSED_EXPIRED, CommandOutcome.REFUSED_UNKNOWN_PART)
 UNTOLD_WITHIN_S = 2.0
 """A part may be known to nobody else only where its PLC was killed so soon after its arrival."""
 
@@ -37,6 +38,7 @@ class OnTopics:
     verdicts: defaultdict[Part, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     commands: dict[str, Command] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
+    refused_late: set[str] = field(default_factory=set)
 
     def add(self, message: Any) -> None:
         """Takes in a record; verdicts are those of the line itself (revision 1)."""
@@ -49,6 +51,8 @@ class OnTopics:
                 self.commands.setdefault(message.id, message)
             case CommandResult():
                 self.outcomes[message.outcome.value] += 1
+                if message.outcome in LATE:
+                    self.refused_late.add(message.id)
 
 
 async def on_topics(plant: Plant) -> OnTopics:
@@ -138,10 +142,29 @@ def stale_commands_sent(truth: TruthFile, *, gate_after_ms: int) -> list[str]:
     return broken
 
 
-def refused_as_late(topics: OnTopics) -> int:
-    """Commands that the PLC itself had to refuse as expired or of no part that it holds, by the results on the topic."""
-    late = (CommandOutcome.REFUSED_EXPIRED, CommandOutcome.REFUSED_UNKNOWN_PART)
-    return sum(topics.outcomes[outcome.value] for outcome in late)
+def refused_as_late(topics: OnTopics) -> set[str]:
+    """Ids of the commands that the PLC itself had to refuse as expired or of no part that it holds, by the results on the topic.
+
+    That is the PLC's half of the contract at work: a part may pass the gate while its command is on the way. How far on the way
+    they were is `stale_commands_sent`.
+    """
+    return topics.refused_late
+
+
+def refused_in_detail(truth: TruthFile, topics: OnTopics) -> list[dict[str, Any]]:
+    """Of each of those: how long after its part's arrival it stood in the PLC's mailbox (s), and how long its validity still was (s)."""
+    late = refused_as_late(topics)
+    return [
+        {
+            "command_id": row["command_id"],
+            "at_ns": row["at_ns"],
+            "age_s": None if arrived_ns is None else round((row["at_ns"] - arrived_ns) / 1e9, 3),
+            "valid_for_s": round((row["valid_until_ns"] - row["at_ns"]) / 1e9, 3),
+        }
+        for row in truth.asked
+        if row["command_id"] in late
+        for arrived_ns in (truth.arrived_at_ns.get((row["part_id"], row["visit"])),)
+    ]
 
 
 def parts_without_one_verdict(topics: OnTopics) -> list[str]:

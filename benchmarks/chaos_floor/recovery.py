@@ -37,12 +37,14 @@ class Pulled:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """What came of a pull. `hit`: parts that arrived while it lasted and were not normal, or were lost with the PLC.
+    """What came of a pull. `arrived`: parts that came while it lasted; `hit`: those of them, and of those under way when it
+    began, that were not normal or were lost with the PLC.
 
     `after_s`: from the end of the cause; None where the floor was not normal before the next pull.
     """
 
     pulled: Pulled
+    arrived: int
     hit: int
     after_s: float | None
 
@@ -87,9 +89,10 @@ def _recovery(
     pull: Pulled, arrivals: Sequence[tuple[int, Part]], normal: AbstractSet[Part], *, end_ns: int
 ) -> Recovery:
     hit = sum(part not in normal for at_ns, part in arrivals if pull.began_ns - UNDER_WAY_NS <= at_ns < pull.over_ns)
+    arrived = sum(pull.began_ns <= at_ns < pull.over_ns for at_ns, _ in arrivals)
     window = [(at_ns, part in normal) for at_ns, part in arrivals if pull.over_ns <= at_ns <= end_ns - UNDER_WAY_NS]
     last_bad = max((number for number, (_, was) in enumerate(window) if not was), default=-1)
     after_s = None
     if last_bad + 1 < len(window):
         after_s = round((window[last_bad + 1][0] - pull.over_ns) / 1e9, 2)
-    return Recovery(pulled=pull, hit=hit, after_s=after_s)
+    return Recovery(pulled=pull, arrived=arrived, hit=hit, after_s=after_s)

@@ -17,6 +17,7 @@ from benchmarks.chaos_floor.accounts import (
     parts_never_told,
     parts_without_one_verdict,
     refused_as_late,
+    refused_in_detail,
     stale_commands,
     stale_commands_sent,
     wrong_commands,
@@ -27,9 +28,9 @@ from benchmarks.chaos_floor.recovery import Normality, Pulled, Recovery, recover
 from benchmarks.chaos_floor.report import pulls_without_trace
 from cli.truth import TruthFile
 from gateways.certificates import belong_together, read_facts
-from schemas.commands import Command
+from schemas.commands import Command, CommandResult
 from schemas.plc_events import PartArrived
-from schemas.reasons import CommandKind, FailSafe, VerdictValue
+from schemas.reasons import CommandKind, CommandOutcome, FailSafe, VerdictValue
 from schemas.verdicts import Verdict
 
 SECOND_NS = 1_000_000_000
@@ -215,11 +216,21 @@ def test_a_command_for_a_part_that_is_gone_was_sent_stale_although_the_plc_refus
     assert list(line.broken()) == (["sent stale"] if stale else [])
 
 
-def test_what_the_plc_had_to_refuse_as_late_is_counted(line: Line) -> None:
-    line.topics.outcomes.update(
-        ["refused_expired", "refused_unknown_part", "refused_state", "acknowledged", "part_left"]
-    )
-    assert refused_as_late(line.topics) == 2
+def test_what_the_plc_had_to_refuse_as_late_is_told_with_its_age(line: Line) -> None:
+    for number, outcome in enumerate(
+        ("refused_expired", "refused_unknown_part", "refused_state", "acknowledged", "part_left")
+    ):
+        for _ in range(2):  # a topic may hold a record twice
+            line.topics.add(
+                CommandResult(
+                    id=f"verdict/p{number}", station="aoi-1", kind=CommandKind.VERDICT, outcome=CommandOutcome(outcome),
+                    sequence=1, attempts=1, finished_at_ns=BEGIN_NS,
+                )
+            )  # fmt: skip
+    assert refused_as_late(line.topics) == {"verdict/p0", "verdict/p1"}
+    first, second = refused_in_detail(line.truth, line.topics)
+    assert (first["command_id"], first["age_s"], first["valid_for_s"]) == ("verdict/p0", 0.1, 1.9)
+    assert second["command_id"] == "verdict/p1"
 
 
 def test_a_part_that_was_told_has_one_verdict_and_a_repeated_record_is_the_same_one(line: Line) -> None:
@@ -295,9 +306,10 @@ def test_a_part_that_may_still_get_its_verdict_does_not_count_yet(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pull_that_hit_no_part_took_place_only_where_a_process_was_killed(kind: str) -> None:
+def test_a_pull_that_hit_none_of_the_parts_that_came_took_place_only_where_a_process_was_killed(kind: str) -> None:
     for how in {variant.how for variant in KINDS[kind]}:
         pulled = Pulled(kind=kind, how=how, began_ns=0, over_ns=1)
         is_killed = kind in {"PLC restarted", "wrong namespace", "gateway killed"} or how == "the PLC's"
-        for hit, without in ((0, not is_killed), (1, False)):
-            assert bool(pulls_without_trace([Recovery(pulled=pulled, hit=hit, after_s=1.0)])) is without
+        for arrived, hit, without in ((3, 0, not is_killed), (3, 1, False), (0, 0, False)):
+            found = Recovery(pulled=pulled, arrived=arrived, hit=hit, after_s=1.0)
+            assert bool(pulls_without_trace([found])) is without
