@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from alerting_line import (
     CAMERA,
@@ -23,10 +24,12 @@ from alerting_line import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told_receivers import receiver
 
 from processors.alert_actions import AlertStep
 from processors.alert_defect_rate import DefectRate
 from processors.alerting import Alerting
+from processors.notifying import Notifying
 from schemas.alert_rules import (
     DefectRateRule,
     MissingFramesRule,
@@ -174,6 +177,23 @@ def test_after_a_restart_anywhere_the_same_alerts_stand_on_the_topic(
     for item in verdicts[committed:]:
         topic += [step.alert for step in after.take(item, at_ns=0, now_ns=0)]
     assert topic == undisturbed
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_an_alert_by_a_clock_that_is_behind_the_one_before_reaches_people_all_the_same(is_restarted: bool) -> None:
+    system = alerting(RATE)
+    steps = feed_rate(system, [NOT_OK] * 10 + [OK] * 40)
+    if is_restarted:
+        system = alerting(RATE)
+        for step in steps:
+            system.recall_alert(step.alert, now_ns=0)
+    later = [verdict(number, NOT_OK) for number in range(100, 140)]
+    behind = [msgspec.structs.replace(each, decided_at_ns=each.decided_at_ns - 105 * S) for each in later]
+    steps += [step for each in behind for step in take(system, each, at_s=each.arrived_at_ns / S)]
+    assert [step.alert.state for step in steps] == [AlertState.RAISED, AlertState.CLEARED, AlertState.RAISED]
+    notifying = Notifying(plant=msgspec.structs.replace(plant(RATE), receivers=(receiver(),)))
+    notifying.begin(0)
+    assert len([note for step in steps for note in notifying.take(step.alert, now_ns=step.alert.at_ns)]) == 3
 
 
 def test_messages_of_stations_that_are_not_ours_raise_nothing() -> None:
