@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from processors.notification_forms import andon_command
 from schemas.commands import Command, CommandResult
@@ -77,23 +78,22 @@ class AndonLight:
             raise Transient(said)
 
     async def _result(self, command: Command) -> CommandResult:
-        async with History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
-            async for found in self._results(history, from_ms=command.issued_at_ns // NS_PER_MS):
-                if found.id == command.id:
-                    return found
-        raise AssertionError("results never end")
+        async with (
+            History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history,
+            aclosing(self._results(history, from_ms=command.issued_at_ns // NS_PER_MS)) as results,
+        ):
+            return await anext(found async for found in results if found.id == command.id)
 
-    async def _results(self, history: History, *, from_ms: int) -> AsyncIterator[CommandResult]:
-        """Those of the station's partition, and then what comes."""
+    async def _results(self, history: History, *, from_ms: int) -> AsyncGenerator[CommandResult]:
+        """Those of the station's partition since then (by the gateway's clock, so a margin earlier), and then what comes."""
         number = partition_of(self._receiver.station, of=self._plant.kafka.partitions)
-        seen = -1
+        end = await history.end(COMMAND_RESULTS, number)
+        async for found in history.since(
+            COMMAND_RESULTS, number, from_ms=from_ms, until_offset=end, margin_ms=CLOCK_MARGIN_MS
+        ):
+            yield found.message
         while True:
-            end = await history.end(COMMAND_RESULTS, number)
-            if seen + 1 < end:
-                async for found in history.since(
-                    COMMAND_RESULTS, number, from_ms=from_ms, until_offset=end, margin_ms=CLOCK_MARGIN_MS
-                ):
-                    if found.offset > seen:
-                        yield found.message
-                seen = end - 1
             await asyncio.sleep(LOOK_EVERY_S)
+            seen, end = end, await history.end(COMMAND_RESULTS, number)
+            async for found in history.between(COMMAND_RESULTS, number, from_offset=seen, until_offset=end):
+                yield found.message
