@@ -21,7 +21,7 @@ from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 
 ACTS_WITHIN_MS = 60_000
-"""After a window could be closed at the earliest (`grace_ms`) or the latest (`idle_timeout_ms`); what comes later, a backlog kept back."""
+"""After the grace and the idle timeout of its window: a point that is told later than that waited somewhere."""
 MOST_SUBJECTS = 10_000
 """Of a chart: batches end, and there are always new ones. Whose points came longest ago is let go of first."""
 

@@ -122,13 +122,13 @@ class Episodes:
             alerts += self._raised(finding, action=action) if isinstance(finding, Raise) else self._cleared(finding)
         return alerts
 
-    def close(self, response: AlertResponse) -> list[Alert]:
-        """A person says that an alert is over: of the episode, if it is open and ours."""
+    def close(self, response: AlertResponse, *, now_ns: int) -> list[Alert]:
+        """A person says that an alert is over: of the episode, if it is open and ours. It ends now, by our clock, not by theirs."""
         known = self._open.of((response.rule, response.subject))
         if known is None or known.raised.episode != response.episode:
             return []
         why = f"closed by {response.by}" + (f": {response.reason}" if response.reason else "")
-        return [self._end(known.raised, at_ns=response.at_ns, summary=why)]
+        return [self._end(known.raised, at_ns=now_ns, summary=why)]
 
     def tick(self, now_ns: int) -> list[Alert]:
         """Time has passed: the alerts that nothing clears any more end, others are told again."""

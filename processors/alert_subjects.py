@@ -73,7 +73,7 @@ def _station_of_camera(camera: str, plant: Plant) -> str | None:
 
 
 def _station_of_view(subject: str, plant: Plant, *, only: str | None) -> str | None:
-    camera, _, view = subject.rpartition("/")
+    camera, _, view = subject.partition("/")
     known = plant.cameras.get(camera)
     if known is None or view not in known.views or only not in (None, camera):
         return None

@@ -79,9 +79,9 @@ class Alerting:
             for step in self._steps(watch.see(message, at_ns=at_ns, now_ns=now_ns))
         ]
 
-    def close(self, response: AlertResponse) -> list[AlertStep]:
+    def close(self, response: AlertResponse, *, now_ns: int) -> list[AlertStep]:
         """A person says that an alert is over. Where its rule still holds, the next finding raises another one."""
-        return [AlertStep(alert=alert) for alert in self._episodes.close(response)]
+        return [AlertStep(alert=alert) for alert in self._episodes.close(response, now_ns=now_ns)]
 
     def tick(self, now_ns: int) -> list[AlertStep]:
         """Time has passed: silences, clearances, repetitions."""

@@ -132,9 +132,9 @@ class AssetWatches:
         ]
         return Watched(steps=tuple(step for finding in findings for step in self._steps(finding, found)))
 
-    def close(self, response: AlertResponse) -> list[AlertStep]:
+    def close(self, response: AlertResponse, *, now_ns: int) -> list[AlertStep]:
         """A person says that an alert is over."""
-        return [AlertStep(alert=alert) for alert in self._episodes.close(response)]
+        return [AlertStep(alert=alert) for alert in self._episodes.close(response, now_ns=now_ns)]
 
     def tick(self, now_ns: int) -> list[AlertStep]:
         """Time has passed: repetitions, and the ends of alerts about a normal operation that is learned anew."""

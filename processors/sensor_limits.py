@@ -97,9 +97,9 @@ class SensorLimits:
             for alert in self._episodes.apply([finding], action=can_act(rules[finding.rule], station))
         ]
 
-    def close(self, response: AlertResponse) -> list[AlertStep]:
+    def close(self, response: AlertResponse, *, now_ns: int) -> list[AlertStep]:
         """A person says that an alert is over."""
-        return [AlertStep(alert=alert) for alert in self._episodes.close(response)]
+        return [AlertStep(alert=alert) for alert in self._episodes.close(response, now_ns=now_ns)]
 
     def tick(self, now_ns: int) -> list[AlertStep]:
         """Time has passed: repetitions."""

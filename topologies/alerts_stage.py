@@ -105,7 +105,7 @@ class Alerts:
             await send_steps(self._producer, self._alerting.take(outage, at_ns=outage.back_at_ns, now_ns=now_ns))
         if not self._sight.is_lost:
             await self._send_waiting()
-            await self._close()
+            await self._close(now_ns)
         if sees and self._alerting is not None:
             await send_steps(self._producer, self._alerting.tick(now_ns))
             self._show_open()
@@ -127,11 +127,13 @@ class Alerts:
             record.finish()
         self._show_open()
 
-    async def _close(self) -> None:
+    async def _close(self, now_ns: int) -> None:
         if self._alerting is None:
             return
         closed, self._closed_seen = self._closed.since(self._closed_seen), self._closed.count
-        await send_steps(self._producer, [step for each in closed for step in self._alerting.close(each)])
+        await send_steps(
+            self._producer, [step for each in closed for step in self._alerting.close(each, now_ns=now_ns)]
+        )
 
     def _show_open(self) -> None:
         if self._alerting is not None:

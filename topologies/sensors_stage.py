@@ -101,7 +101,11 @@ class Sensors:
         if self._limits is None:
             return
         closed, self._closed_seen = self._closed.since(self._closed_seen), self._closed.count
-        ended = [step for each in closed for step in (*self._limits.close(each), *self._watches.close(each))]
+        ended = [
+            step
+            for each in closed
+            for step in (*self._limits.close(each, now_ns=now_ns), *self._watches.close(each, now_ns=now_ns))
+        ]
         await send_steps(self._producer, [*ended, *self._limits.tick(now_ns), *self._watches.tick(now_ns)])
         for rule, number in (self._limits.open_alerts | self._watches.open_alerts).items():
             self._open_gauge.labels(rule).set(number)

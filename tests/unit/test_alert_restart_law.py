@@ -154,7 +154,7 @@ class System(Protocol):
     def recall_alert(self, alert: Alert, now_ns: int) -> None: ...
     def recall(self, message: Any, at_ns: int, now_ns: int) -> None: ...
     def take(self, message: Any, at_ns: int, now_ns: int) -> list[AlertStep]: ...
-    def close(self, response: AlertResponse) -> list[AlertStep]: ...
+    def close(self, response: AlertResponse, now_ns: int) -> list[AlertStep]: ...
     def tick(self, now_ns: int) -> list[AlertStep]: ...
 
 
@@ -173,8 +173,8 @@ class Lines:
     def take(self, message: Any, at_ns: int, now_ns: int) -> list[AlertStep]:
         return self.alerting.take(message, at_ns=at_ns, now_ns=now_ns)
 
-    def close(self, response: AlertResponse) -> list[AlertStep]:
-        return self.alerting.close(response)
+    def close(self, response: AlertResponse, now_ns: int) -> list[AlertStep]:
+        return self.alerting.close(response, now_ns=now_ns)
 
     def tick(self, now_ns: int) -> list[AlertStep]:
         return self.alerting.tick(now_ns)
@@ -199,8 +199,8 @@ class Sensors:
         steps = self.limits.take(message, at_ns=at_ns)
         return [] if steps is None else [*steps, *self.watches.take(message, at_ns=at_ns).steps]
 
-    def close(self, response: AlertResponse) -> list[AlertStep]:
-        return [*self.limits.close(response), *self.watches.close(response)]
+    def close(self, response: AlertResponse, now_ns: int) -> list[AlertStep]:
+        return [*self.limits.close(response, now_ns=now_ns), *self.watches.close(response, now_ns=now_ns)]
 
     def tick(self, now_ns: int) -> list[AlertStep]:
         return [*self.limits.tick(now_ns), *self.watches.tick(now_ns)]
@@ -357,18 +357,18 @@ def test_a_person_closes_an_alert_once_and_where_its_rule_still_holds_it_is_rais
     for bad in (False, *[True] * LONG_S):
         topic.pass_second(bad=bad)
     raised = topic.alerts[0]
-    word = closed(raised, topic.now_s + 1)
-    assert started(rule, owns=lambda key: False).close(word) == []
-    (ended,) = (step.alert for step in topic.system.close(word))
+    word, now_ns = closed(raised, 10**6), (topic.now_s + 1) * S  # a person whose clock is days ahead
+    assert started(rule, owns=lambda key: False).close(word, now_ns) == []
+    (ended,) = (step.alert for step in topic.system.close(word, now_ns))
     topic.alerts.append(ended)
     assert (ended.state, ended.episode, ended.summary) == (
         AlertState.CLEARED,
         raised.episode,
         "closed by keller: the lot is scrapped",
     )
-    assert topic.system.close(word) == []
+    assert topic.system.close(word, now_ns) == []
     topic.restart(uncommitted=10)
-    assert topic.system.close(word) == [], "read again after a restart"
+    assert topic.system.close(word, now_ns) == [], "read again after a restart"
     assert states([alert for _ in range(LONG_S) for alert in topic.pass_second(bad=True)]) == [AlertState.RAISED]
 
 
