@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -78,7 +79,9 @@ class Episodes:
     ) -> None:
         """`is_removed`: whether a rule of that name is nobody's any more, and its open alerts are ours to end."""
         self._rules = {rule.name: rule for rule in rules}
-        self._plant = plant
+        self._key_of = lru_cache(maxsize=REMEMBERED_ENDS)(
+            lambda rule, subject: key_of(self._rules[rule], subject, plant) if rule in self._rules else None
+        )
         self._owns = owns
         self._is_removed = is_removed
         self._open = OpenAlerts()
@@ -87,10 +90,10 @@ class Episodes:
 
     def recall(self, alert: Alert) -> bool:
         """An alert that stands on the topic, in their order. Whether it is one that a watch of ours looks after."""
-        rule, place = self._rules.get(alert.rule), (alert.rule, alert.subject)
-        if rule is None and not self._is_removed(alert.rule):
+        place = (alert.rule, alert.subject)
+        if alert.rule not in self._rules and not self._is_removed(alert.rule):
             return False
-        key = key_of(rule, alert.subject, self._plant) if rule is not None else None
+        key = self._key_of(*place)
         if not self._owns(key if key is not None else alert.line):
             return False
         self._open.take(alert)
