@@ -97,7 +97,8 @@ class Notifying:
 
     def begin(self, now_ns: int) -> None:
         """From now on. What is over and was not decided for so long (a new receiver, a pause of the stage, a rule that concerns a receiver
-        since the plant file changed) is history, and nobody is told; what is still open is told with the next tick."""
+        since the plant file changed) is history, and nobody is told, but for the end of what was told; what is still open is told with the
+        next tick."""
         for receiver in self._receivers.values():
             receiver.begins_at_ns = now_ns if receiver.is_new else now_ns - LATE_NS
 
@@ -142,7 +143,8 @@ class Notifying:
             progress = _progress(receiver, episode.raised)
             if _order(alert) <= progress.order:
                 continue  # decided before the restart
-            if alert.at_ns < receiver.begins_at_ns:
+            is_owed = alert.state is AlertState.CLEARED and progress.told
+            if alert.at_ns < receiver.begins_at_ns and not is_owed:
                 progress.order = _order(alert)
                 continue
             yield self._decided(receiver, alert, progress, now_ns)

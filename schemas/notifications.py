@@ -58,7 +58,7 @@ class WithheldReason(StrEnum):
 
 class Notification(Message, frozen=True, kw_only=True):
     """What was decided about a step of an alert for one receiver. Every step that concerns a receiver has one; what was over for
-    more than an hour before it could be decided has none.
+    more than an hour before it could be decided has none, but the end of what was told.
 
     `id` is `<receiver>/<alert id>`, with `/<reason>` where it is withheld, and `<receiver>/digest/<id of the first withheld>` for a
     digest, with `/<n>` for the n-th that follows from it. `alerts` is the one step, or of a digest the newest step of each of at most 50

@@ -310,6 +310,18 @@ def test_what_is_over_for_more_than_an_hour_when_it_could_be_decided_is_told_to_
     assert told(system.tick(now)) == [("lead", "raised")], "aoi-2 is still open"
 
 
+def test_the_end_of_what_was_told_is_told_however_long_nobody_could_decide_it() -> None:
+    before = notifying()
+    record = take(before, alert(at=S))
+    system = Notifying(plant=plant(receiver()))
+    for notification in record:
+        system.recall(notification)
+    now = 9 * HOUR
+    system.begin(now)
+    steps = [alert(at=S), alert(state=REPEATED, at=MINUTE, since=S, repeat=1), alert(state=CLEARED, at=HOUR, since=S)]
+    assert told([note for each in steps for note in take(system, each, now=now)]) == [("shift", "cleared")]
+
+
 def test_a_new_receiver_is_told_what_is_open_and_not_what_is_over() -> None:
     system = Notifying(plant=plant(receiver()))
     system.begin(HOUR)
