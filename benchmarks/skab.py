@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from processors.asset_watch import AssetWatch, EpisodeBegan, learn
+from processors.asset_watch import AssetWatch, learn
 
 FOLDER = Path("../shared/data/skab")
 BASELINE_ROWS = 400
@@ -59,13 +59,14 @@ def score(folder: Path = FOLDER) -> Pooled | None:
         names, rows, anomalous = read(file)
         watch = AssetWatch(learn(names, rows[:BASELINE_ROWS]))
         alarmed = np.zeros(len(rows), dtype=bool)
-        met = False
+        met = is_open = False
         for number, row in enumerate(rows):
-            distances, turn = watch.take(row, at_ns=number)
-            alarmed[number] = distances.outside
+            now = watch.take(row)
+            alarmed[number] = now.distances.outside
+            was_open, is_open = is_open, now.distances.outside or (is_open and not now.is_normal)
             judged = number >= BASELINE_ROWS
-            episodes += judged and isinstance(turn, EpisodeBegan)
-            met |= judged and bool(anomalous[number]) and watch.in_episode
+            episodes += judged and is_open and not was_open
+            met |= judged and bool(anomalous[number]) and is_open
         found += met
         a, y = alarmed[BASELINE_ROWS:], anomalous[BASELINE_ROWS:]
         counts += [int((a & y).sum()), int((a & ~y).sum()), int((~a & y).sum()), int((~a & ~y).sum())]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from cli.exits import NotSo
 from cli.following import Follower
 from processors.alert_responses import Responses
-from schemas.alerts import Alert, AlertState
+from processors.open_alerts import OpenAlerts
+from schemas.alerts import Alert
 from schemas.notifications import AlertResponse, Notification, NotificationKind, ResponseKind
 from schemas.plant import Plant
 from schemas.reasons import CommandOutcome
@@ -38,25 +39,20 @@ class AlertBoard:
 
 def read_board(plant: Plant, kafka: KafkaSettings) -> AlertBoard:
     """Reads the three topics whole: alerts are few. Raises ServiceAway, and ConfigurationError for topics that are not there."""
-    board = AlertBoard()
+    board, steps = AlertBoard(), OpenAlerts()
     for topic in (ALERTS, ALERT_RESPONSES, NOTIFICATIONS):
         with Follower(plant=plant, settings=kafka, topics=(topic,), from_beginning=True) as follower:
             for seen in follower.drain():
                 match seen.message:
                     case Alert():
-                        _alert(board, seen.message)
+                        steps.take(seen.message)
                     case AlertResponse():
                         _response(board, seen.message)
                     case Notification():
                         _notification(board, seen.message)
+        if topic is ALERTS:
+            board.open_alerts = {each.raised.episode: each.raised for each in steps}
     return board
-
-
-def _alert(board: AlertBoard, alert: Alert) -> None:
-    if alert.state is AlertState.CLEARED:
-        board.open_alerts.pop(alert.episode, None)
-    else:
-        board.open_alerts.setdefault(alert.episode, alert)
 
 
 def _response(board: AlertBoard, response: AlertResponse) -> None:

@@ -98,6 +98,21 @@ def acknowledge(key: Key, plant: PlantFile = DEMO_PLANT, by: By = None, json: Js
     _tell(response, f"{alert.episode} is acknowledged by {response.by}", json=json)
 
 
+@app.command("close")
+def close(key: Key, reason: Reason, plant: PlantFile = DEMO_PLANT, by: By = None, json: Json = False) -> None:
+    """Ends an open alert that nothing clears by itself: a batch that is over, a station out of use. Where its rule still holds it is raised
+    again. Exit code 1 if it is not open."""
+    from cli.alert_board import read_board
+
+    description, kafka = load_plant(plant), find_kafka()
+    alert = read_board(description, kafka).find(key)
+    response = _response(
+        ResponseKind.CLOSED, by, rule=alert.rule, subject=alert.subject, episode=alert.episode, reason=reason
+    )
+    _send(response, description)
+    _tell(response, f"{alert.episode} is closed by {response.by}: the stage that raised it ends it", json=json)
+
+
 @app.command("silence")
 def silence(
     rule: Rule,

@@ -31,6 +31,8 @@ class Responses:
                 known = self._silences.get(place)
                 if known is None or response.at_ns >= known.at_ns:
                     self._silences[place] = response
+            case ResponseKind.APPROVED | ResponseKind.CLOSED:
+                pass  # what follows from them is on `commands` and `alerts`
 
     def acknowledged(self, episode: str) -> AlertResponse | None:
         """Who acknowledged the episode."""

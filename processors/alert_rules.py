@@ -41,4 +41,4 @@ class Watch(Protocol):
         """Time has passed."""
 
     def resume(self, subject: str, now_ns: int) -> None:
-        """An alert for `subject` was open before we began."""
+        """An alert for `subject`, which is ours, was open before we began. Only for what clears by the clock: its time begins anew."""

@@ -149,7 +149,7 @@ class SilentStation:
                 subject=station.name,
                 line=station.line,
                 station=station.name,
-                since_ns=station.since_ns,
+                since_ns=station.since_ns + 1,  # after the last arrival, which is not its end when it is read again
                 at_ns=now_ns,
                 summary=f"no part arrived at {station.name} for {self._rule.after_ms / 1000:g} s while the line was running",
                 value=(now_ns - station.since_ns) / NS_PER_MS,

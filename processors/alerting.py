@@ -14,6 +14,7 @@ from processors.alert_faults import MissingFrames, PlcHeartbeat
 from processors.alert_image_health import ImageHealthWatch
 from processors.alert_rules import AlertInput, Watch
 from processors.alert_silence import SilentCamera, SilentStation
+from processors.alert_subjects import Owns
 from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
     SENSOR_RULES,
@@ -32,17 +33,26 @@ from schemas.alert_rules import (
 )
 from schemas.alerts import Alert
 from schemas.inspections import Inspection
+from schemas.notifications import AlertResponse
 from schemas.plant import Plant
 
 
 class Alerting:
-    """All alert rules but the sensors' over some stations. First `recall` what is on the topics, then `take` and `tick`."""
+    """All alert rules but the sensors' over what is ours. First `recall` what is on the topics, then `take`, `close` and `tick`.
 
-    def __init__(self, *, plant: Plant, stations: frozenset[str]) -> None:
+    `owns` says of a station, and of a line for the points of charts, whether its records come to us. Of alerts of a rule that the plant
+    file does not have any more, whoever owns the line ends them.
+    """
+
+    def __init__(self, *, plant: Plant, owns: Owns) -> None:
         self._plant = plant
         self._rules = {rule.name: rule for rule in plant.alerts if not isinstance(rule, SENSOR_RULES)}
+        stations = frozenset(station.name for station in plant.stations if owns(station.name))
         self._watches = {rule.name: _watch(rule, plant, stations) for rule in self._rules.values()}
-        self._episodes = Episodes(self._rules.values())
+        named = {rule.name for rule in plant.alerts}
+        self._episodes = Episodes(
+            self._rules.values(), plant=plant, owns=owns, is_removed=lambda name: name not in named
+        )
 
     @property
     def open_alerts(self) -> dict[str, int]:
@@ -50,9 +60,8 @@ class Alerting:
         return {name: len(self._episodes.open_subjects(name)) for name in self._rules}
 
     def recall_alert(self, alert: Alert, *, now_ns: int) -> None:
-        """An alert that went out before we began."""
-        self._episodes.recall(alert)
-        if self._episodes.is_open(alert.rule, alert.subject):
+        """An alert that went out before we began; those of others change nothing."""
+        if self._episodes.recall(alert) and self._episodes.is_open(alert.rule, alert.subject):
             self._watches[alert.rule].resume(alert.subject, now_ns)
 
     def recall(self, message: AlertInput, *, at_ns: int, now_ns: int) -> None:
@@ -70,10 +79,14 @@ class Alerting:
             for step in self._steps(watch.see(message, at_ns=at_ns, now_ns=now_ns))
         ]
 
+    def close(self, response: AlertResponse, *, now_ns: int) -> list[AlertStep]:
+        """A person says that an alert is over. Where its rule still holds, the next finding raises another one."""
+        return [AlertStep(alert=alert) for alert in self._episodes.close(response, now_ns=now_ns)]
+
     def tick(self, now_ns: int) -> list[AlertStep]:
         """Time has passed: silences, clearances, repetitions."""
         found = [step for watch in self._watches.values() for step in self._steps(watch.tick(now_ns))]
-        return found + [AlertStep(alert=alert) for alert in self._episodes.repeats(now_ns)]
+        return found + [AlertStep(alert=alert) for alert in self._episodes.tick(now_ns)]
 
     def _steps(self, findings: Sequence[Finding]) -> Iterator[AlertStep]:
         for finding in findings:

@@ -1,4 +1,4 @@
-"""An asset's channels together: a baseline of normal operation, EWMA of every channel, T2 with residual, one alert per episode.
+"""An asset's channels together: a baseline of normal operation, EWMA of every channel, T2 with residual.
 
 A channel whose own baseline wanders has no level to be held against: it is left out where more than half of its variance lies between the
 means of ten stretches of the baseline (temperatures that still rise). The EWMA's spread is taken from the baseline's own EWMA, so
@@ -22,19 +22,23 @@ FEWEST_ROWS = 100
 CLEAR_AFTER_ROWS = 30
 
 
-class EpisodeBegan(NamedTuple):
-    """The asset left its normal operation at `at_ns`; `channel` drove it, with its share of the distance (may exceed 1)."""
+class Judged(NamedTuple):
+    """A row against the baseline: its distances, and how many rows in a row up to it were within the limits."""
 
-    at_ns: int
+    distances: Distances
+    rows_inside: int
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether the asset has been within its limits long enough for an alert to be over."""
+        return self.rows_inside >= CLEAR_AFTER_ROWS
+
+
+class Driver(NamedTuple):
+    """The channel that is furthest from its normal operation, with its share of the distance (may exceed 1)."""
+
     channel: str
     share: float
-    distances: Distances
-
-
-class EpisodeEnded(NamedTuple):
-    """The asset was within its limits again for 30 rows."""
-
-    at_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ def learn(channels: Sequence[str], rows: Rows) -> AssetBaseline:
 
 @dataclass(slots=True)
 class AssetWatch:
-    """Holds an asset's rows against its baseline: an episode begins at the first row outside and ends after 30 rows inside.
+    """Holds an asset's rows against its baseline. Whether an alert is open it does not know: it says of every row how it is.
 
     The state is that of the last 45 rows: whoever starts in the middle feeds those first.
     """
@@ -93,18 +97,12 @@ class AssetWatch:
     baseline: AssetBaseline
     _smooth: Rows = field(init=False)
     _rows_inside: int = field(default=0, init=False)
-    _in_episode: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._smooth = np.zeros(len(self.baseline.watched))
 
-    @property
-    def in_episode(self) -> bool:
-        """Whether an alert is open."""
-        return self._in_episode
-
-    def take(self, row: Rows, *, at_ns: int) -> tuple[Distances, EpisodeBegan | EpisodeEnded | None]:
-        """One row of all channels, float64 [channels]: its distances, and whether an episode began or ended with it.
+    def take(self, row: Rows) -> Judged:
+        """One row of all channels, float64 [channels], in order of time.
 
         Raises ValueError for what is no number; the state stays as it was.
         """
@@ -114,20 +112,14 @@ class AssetWatch:
         standard = (chosen - self.baseline.mean) / self.baseline.deviation
         self._smooth = self._smooth + WEIGHT * (standard - self._smooth)
         distances = self.baseline.model.distances(self._smooth)
-        return distances, self._turn(distances, at_ns)
-
-    def _turn(self, distances: Distances, at_ns: int) -> EpisodeBegan | EpisodeEnded | None:
         self._rows_inside = 0 if distances.outside else self._rows_inside + 1
-        if distances.outside and not self._in_episode:
-            self._in_episode = True
-            driver = int(np.argmax(distances.contributions))
-            share = float(distances.contributions[driver] / distances.contributions.sum())
-            name = self.baseline.channels[self.baseline.watched[driver]]
-            return EpisodeBegan(at_ns=at_ns, channel=name, share=share, distances=distances)
-        if self._in_episode and self._rows_inside >= CLEAR_AFTER_ROWS:
-            self._in_episode = False
-            return EpisodeEnded(at_ns=at_ns)
-        return None
+        return Judged(distances, self._rows_inside)
+
+    def driver(self, distances: Distances) -> Driver:
+        """Which channel drove a row outside."""
+        number = int(np.argmax(distances.contributions))
+        share = float(distances.contributions[number] / distances.contributions.sum())
+        return Driver(self.baseline.channels[self.baseline.watched[number]], share)
 
 
 def _wandering_ratios(rows: Rows) -> Rows:

@@ -1,7 +1,8 @@
-"""The assets that are watched: normal operation is learned once, told, and held against from then on; episodes become alerts.
+"""The assets that are watched: normal operation is learned once, told, and held against from then on; what leaves it becomes an alert.
 
 `processors.asset_watch` has the statistics. Learning takes the first rows of a `revision` of the watch; what was learned stands on a
-topic, so that a restart goes on with it. Where nothing keeps a level, learning begins anew with the next rows, and says so.
+topic, so that a restart goes on with it. Where nothing keeps a level, learning begins anew with the next rows, and says so. An alert that
+is open then ends: it was about a normal operation that does not hold any more.
 """
 
 from __future__ import annotations
@@ -12,26 +13,34 @@ import numpy as np
 
 from processors.alert_actions import AlertStep, can_act, with_action
 from processors.alert_episodes import Clear, Episodes, Finding, Raise
+from processors.alert_subjects import Owns, every_key
 from processors.asset_rows import AssetRows, Row
 from processors.asset_watch import AssetBaseline as Normal
-from processors.asset_watch import AssetWatch, EpisodeBegan, EpisodeEnded, learn
-from processors.spc.multivariate import Distances, MultivariateModel
+from processors.asset_watch import AssetWatch, Judged, learn
+from processors.spc.multivariate import MultivariateModel
 from schemas.alert_rules import AssetWatchRule
 from schemas.alerts import Alert
-from schemas.message import NS_PER_MS
+from schemas.message import NS_PER_MS, NS_PER_S
+from schemas.notifications import AlertResponse
 from schemas.plant import Asset, Plant, Station, Watch
 from schemas.sensors import AssetBaseline, NormalModel, SensorReading
 
 ROWS_READ_BACK = 45
-"""What an EWMA and an open episode remember, in rows."""
+"""What an EWMA and the count of rows inside remember, in rows."""
+ACTS_WITHIN_NS = 60 * NS_PER_S
+"""After a row's end: what comes later was kept on a disk meanwhile, and an action would be about a machine as it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What follows from a reading: alerts, a baseline that was learned with it, and why one could not be."""
+    """What follows from a reading: alerts, a baseline that was learned with it, and why one could not be.
+
+    `left_out` are channels that the new baseline does not watch: they wandered or never changed while it was learned.
+    """
 
     steps: tuple[AlertStep, ...] = ()
     learned: AssetBaseline | None = None
+    left_out: tuple[str, ...] = ()
     not_learned: str = ""
 
 
@@ -49,21 +58,27 @@ class _Watch:
 
 
 class AssetWatches:
-    """All watched assets. First recall baselines, alerts and readings, then `take`."""
+    """The watched assets that are ours. First recall baselines, alerts and readings, then `take`, `close` and `tick`."""
 
-    def __init__(self, *, plant: Plant) -> None:
+    def __init__(self, *, plant: Plant, owns: Owns = every_key) -> None:
         self._rules = [rule for rule in plant.alerts if isinstance(rule, AssetWatchRule)]
-        self._episodes = Episodes(self._rules)
+        self._episodes = Episodes(self._rules, plant=plant, owns=owns)
         self._watches = {
             asset.name: _Watch(asset, asset.watch, AssetRows(asset, every_ms=asset.watch.every_ms), _stop(plant, asset))
             for asset in plant.assets
-            if asset.watch is not None
+            if asset.watch is not None and owns(asset.name)
         }
 
     @property
     def open_alerts(self) -> dict[str, int]:
         """How many alerts are open, by rule."""
         return {rule.name: len(self._episodes.open_subjects(rule.name)) for rule in self._rules}
+
+    @property
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """Channels that are in no watch, by asset: they wandered or never changed while normal operation was learned."""
+        watches = {name: each.watch.baseline.left_out for name, each in self._watches.items() if each.watch}
+        return {name: channels for name, channels in watches.items() if channels}
 
     @property
     def held_ms(self) -> int:
@@ -100,25 +115,41 @@ class AssetWatches:
         if found.watch is None:
             found.learning.append(row)
         else:
-            found.watch.take(row.values, at_ns=row.at_ns)
+            found.watch.take(row.values)
 
-    def take(self, reading: SensorReading) -> Watched:
-        """A reading that was not refused, once."""
+    def take(self, reading: SensorReading, *, at_ns: int) -> Watched:
+        """A reading that was not refused, once; its record has the broker's time `at_ns`."""
         found = self._watches.get(reading.asset)
         row = found.rows.take(reading) if found is not None else None
         if found is None or row is None:
             return NOTHING
         if found.watch is None:
             return self._learn(found, row)
-        distances, turn = found.watch.take(row.values, at_ns=row.at_ns)
-        if turn is None:
-            return NOTHING
-        findings = [_finding(rule, found, turn, distances) for rule in self._rules if rule.asset == reading.asset]
+        judged = found.watch.take(row.values)
+        rules = [rule for rule in self._rules if rule.asset == reading.asset]
+        findings = [
+            finding for rule in rules if (finding := _finding(rule, found, judged, row, at_ns=at_ns)) is not None
+        ]
         return Watched(steps=tuple(step for finding in findings for step in self._steps(finding, found)))
 
+    def close(self, response: AlertResponse, *, now_ns: int) -> list[AlertStep]:
+        """A person says that an alert is over."""
+        return [AlertStep(alert=alert) for alert in self._episodes.close(response, now_ns=now_ns)]
+
     def tick(self, now_ns: int) -> list[AlertStep]:
-        """Time has passed: repetitions."""
-        return [AlertStep(alert=alert) for alert in self._episodes.repeats(now_ns)]
+        """Time has passed: repetitions, and the ends of alerts about a normal operation that is learned anew."""
+        learning = [name for name, each in self._watches.items() if each.watch is None]
+        anew = [
+            Clear(
+                rule=rule.name,
+                subject=rule.asset,
+                at_ns=now_ns,
+                summary=f"{rule.asset} learns its normal operation anew",
+            )
+            for rule in self._rules
+            if rule.asset in learning
+        ]
+        return [AlertStep(alert=alert) for alert in (*self._episodes.apply(anew), *self._episodes.tick(now_ns))]
 
     def _learn(self, found: _Watch, row: Row) -> Watched:
         found.learning.append(row)
@@ -131,7 +162,7 @@ class AssetWatches:
         except ValueError as error:
             return Watched(not_learned=f"{found.asset.name}: {error}")
         found.watch = AssetWatch(normal)
-        return Watched(learned=_told(normal, found, rows))
+        return Watched(learned=_told(normal, found, rows), left_out=normal.left_out)
 
     def _steps(self, finding: Finding, found: _Watch) -> list[AlertStep]:
         rule = next(rule for rule in self._rules if rule.name == finding.rule)
@@ -139,14 +170,18 @@ class AssetWatches:
         return [with_action(alert, rule) for alert in alerts]
 
 
-def _finding(rule: AssetWatchRule, found: _Watch, turn: EpisodeBegan | EpisodeEnded, distances: Distances) -> Finding:
-    """`value` is T2 or Q, whichever is further beyond its limit, and `threshold` that limit."""
-    name = found.asset.name
+def _finding(rule: AssetWatchRule, found: _Watch, judged: Judged, row: Row, *, at_ns: int) -> Finding | None:
+    """What a row says: `value` is T2 or Q, whichever is further beyond its limit, and `threshold` that limit.
+
+    It is said when the row is complete (`at_ns`), not when it began: an action is valid for some seconds from then on.
+    """
+    name, distances = found.asset.name, judged.distances
     assert found.watch is not None
-    if isinstance(turn, EpisodeEnded):
-        return Clear(
-            rule=rule.name, subject=name, at_ns=turn.at_ns, summary=f"{name} is within its normal operation again"
-        )
+    if not distances.outside:
+        told = f"{name} is within its normal operation again"
+        return Clear(rule=rule.name, subject=name, at_ns=at_ns, summary=told) if judged.is_normal else None
+    driver = found.watch.driver(distances)
+    is_fresh = at_ns - row.at_ns - found.settings.every_ms * NS_PER_MS <= ACTS_WITHIN_NS
     model = found.watch.baseline.model
     by_q = model.q_limit > 0 and distances.q / model.q_limit > distances.t2 / model.t2_limit
     value, limit = (distances.q, model.q_limit) if by_q else (distances.t2, model.t2_limit)
@@ -155,13 +190,13 @@ def _finding(rule: AssetWatchRule, found: _Watch, turn: EpisodeBegan | EpisodeEn
         rule=rule.name,
         subject=name,
         line=found.asset.line,
-        station=found.station.name if found.station else None,
-        since_ns=turn.at_ns,
-        at_ns=turn.at_ns,
-        summary=f"{name} left its normal operation, driven by {turn.channel} ({turn.share:.0%}): {statistic}",
+        station=found.station.name if found.station and is_fresh else None,
+        since_ns=min(row.at_ns, at_ns),
+        at_ns=at_ns,
+        summary=f"{name} left its normal operation, driven by {driver.channel} ({driver.share:.0%}): {statistic}",
         value=value,
         threshold=limit,
-        evidence=(f"{name}/{turn.channel}",),
+        evidence=(f"{name}/{driver.channel}",),
     )
 
 

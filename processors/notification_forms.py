@@ -65,13 +65,16 @@ def _time(at_ns: int) -> datetime:
     return datetime.fromtimestamp(at_ns / NS_PER_S, UTC)
 
 
-def andon_command(notification: Notification, *, receiver: AndonReceiver, now_ns: int) -> tuple[Command, AuditEvent]:
-    """The light as it is to be now: the number of the highest severity that is open, 0 for none."""
+def andon_command(
+    notification: Notification, *, receiver: AndonReceiver, now_ns: int, again_at_ns: int | None = None
+) -> tuple[Command, AuditEvent]:
+    """The light as it is to be now: the number of the highest severity that is open, 0 for none. `again_at_ns`: when it is asked for once
+    more, as a command of its own."""
     severity = notification.open_severity
     level = SEVERITIES.index(severity) + 1 if severity in SEVERITIES else int(bool(severity))
     digest = notification.kind is NotificationKind.DIGEST
     command = Command(
-        id=f"andon/{notification.id}",
+        id=f"andon/{notification.id}" + (f"/{again_at_ns}" if again_at_ns is not None else ""),
         station=receiver.station,
         kind=CommandKind.PARAMETER,
         issued_at_ns=now_ns,
@@ -81,7 +84,7 @@ def andon_command(notification: Notification, *, receiver: AndonReceiver, now_ns
         value=float(level),
     )
     audit = AuditEvent(
-        id=f"{ACTOR}/andon/{notification.id}/{notification.at_ns}",
+        id=f"{ACTOR}/{command.id}/{notification.at_ns}",
         actor=ACTOR,
         action="andon",
         subject=receiver.station,

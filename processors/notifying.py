@@ -22,7 +22,7 @@ from schemas.alerts import Alert, AlertState
 from schemas.message import NS_PER_MS
 from schemas.notifications import AlertResponse, Notification, NotificationKind, WithheldReason
 from schemas.plant import Plant
-from schemas.receivers import SEVERITIES, AnyReceiver
+from schemas.receivers import SEVERITIES, AnyReceiver, severity_level
 
 DIGEST_AFTER_NS = 60_000_000_000
 FLAPS_PER_HOUR = 3
@@ -55,7 +55,9 @@ class _Progress:
 
     since_ns: int
     order: _Order = (0, 0, 0)
-    told: bool = False
+    told: bool = False  # or in the digest that is to come
+    heard: bool = False
+    """Whether the receiver was told that it is open, alone or in a digest, and not yet that it is over."""
     flapping: bool = False
     withheld: set[WithheldReason] = field(default_factory=set)
     raised_at_ns: deque[int] = field(default_factory=lambda: deque(maxlen=FLAPS_PER_HOUR))
@@ -95,7 +97,8 @@ class Notifying:
 
     def begin(self, now_ns: int) -> None:
         """From now on. What is over and was not decided for so long (a new receiver, a pause of the stage, a rule that concerns a receiver
-        since the plant file changed) is history, and nobody is told; what is still open is told with the next tick."""
+        since the plant file changed) is history, and nobody is told, but for the end of what was told; what is still open is told with the
+        next tick."""
         for receiver in self._receivers.values():
             receiver.begins_at_ns = now_ns if receiver.is_new else now_ns - LATE_NS
 
@@ -140,7 +143,8 @@ class Notifying:
             progress = _progress(receiver, episode.raised)
             if _order(alert) <= progress.order:
                 continue  # decided before the restart
-            if alert.at_ns < receiver.begins_at_ns:
+            is_owed = alert.state is AlertState.CLEARED and progress.told
+            if alert.at_ns < receiver.begins_at_ns and not is_owed:
                 progress.order = _order(alert)
                 continue
             yield self._decided(receiver, alert, progress, now_ns)
@@ -190,7 +194,7 @@ class Notifying:
         if progress.flapping or (often and not progress.told):
             return WithheldReason.FLAPPING
         critical, pending = alert.severity == SEVERITIES[-1], receiver.pending
-        if pending is not None and (pending.holds(alert.episode) or not critical):
+        if pending is not None and (pending.holds(alert) or (pending.has_new_steps and not critical)):
             return WithheldReason.BOUNDED  # behind what waits already: steps of an alert are not told out of order
         return None if receiver.bound.may_tell(critical=critical, now_ns=now_ns) else WithheldReason.BOUNDED
 
@@ -220,7 +224,7 @@ class Notifying:
             return
         shown = pending.shown()
         digest = Notification(
-            id=f"{receiver.settings.name}/digest/{pending.first_id}",
+            id=f"{receiver.settings.name}/digest/{pending.id}",
             receiver=receiver.settings.name,
             kind=NotificationKind.DIGEST,
             at_ns=now_ns,
@@ -236,18 +240,18 @@ class Notifying:
     def _note(self, receiver: _Receiver, notification: Notification) -> None:
         """What a decision changes: the same when it is made and when it is recalled."""
         if notification.kind is NotificationKind.DIGEST:
-            receiver.bound.digested(notification.at_ns)
-            receiver.pending = None
+            self._note_digest(receiver, notification)
             return
         (alert,) = notification.alerts
         progress = _progress(receiver, alert)
         progress.order = max(progress.order, _order(alert))
         if notification.kind is NotificationKind.ALERT:
             receiver.bound.told(notification.at_ns)
+            progress.heard = alert.state is not AlertState.CLEARED
         elif notification.reason in _DIGESTED:
             if receiver.pending is None:
                 receiver.pending = PendingDigest(first_at_ns=notification.at_ns, first_id=alert.id)
-            receiver.pending.add(alert)
+            receiver.pending.add(alert, heard=progress.heard)
         else:
             assert notification.reason is not None, "what is withheld has a reason"
             progress.withheld.add(notification.reason)
@@ -257,13 +261,22 @@ class Notifying:
             progress.raised_at_ns.append(notification.at_ns)
         progress.told = alert.state is not AlertState.CLEARED
 
+    def _note_digest(self, receiver: _Receiver, digest: Notification) -> None:
+        receiver.bound.digested(digest.at_ns)
+        if receiver.pending is not None:
+            receiver.pending = receiver.pending.after(digest.alerts, at_ns=digest.at_ns)
+        for alert in digest.alerts:
+            progress = _progress(receiver, alert)
+            if progress.since_ns == alert.since_at_ns:
+                progress.heard = alert.state is not AlertState.CLEARED
+
     def _open_severity(self, receiver: _Receiver) -> str:
         told = (
             episode.raised.severity
             for place, episode in self._episodes.items()
             if episode.is_open and (progress := receiver.progress.get(place)) is not None and progress.told
         )
-        return max(told, key=_level, default="")
+        return max(told, key=severity_level, default="")
 
     def _forget_closed(self) -> None:
         if len(self._episodes) <= KEPT_EPISODES:
@@ -282,7 +295,8 @@ def _progress(receiver: _Receiver, alert: Alert) -> _Progress:
     if known is None:
         known = receiver.progress[place] = _Progress(since_ns=alert.since_at_ns)
     elif known.since_ns < alert.since_at_ns:
-        known.since_ns, known.told, known.flapping = alert.since_at_ns, False, False
+        known.since_ns = alert.since_at_ns
+        known.told = known.heard = known.flapping = False
         known.withheld.clear()
     return known
 
@@ -296,15 +310,10 @@ def _id(receiver: _Receiver, alert: Alert, reason: WithheldReason | None) -> str
     return told if reason is None else f"{told}/{reason.value}"
 
 
-def _level(severity: str) -> int:
-    """Of a severity that is none of ours: that of a warning."""
-    return SEVERITIES.index(severity) if severity in SEVERITIES else 1
-
-
 def _concerns(receiver: AnyReceiver, alert: Alert) -> bool:
     if receiver.rules and alert.rule not in receiver.rules:
         return False
-    return _level(alert.severity) >= _level(receiver.minimum_severity)
+    return severity_level(alert.severity) >= severity_level(receiver.minimum_severity)
 
 
 def _trimmed(alert: Alert) -> Alert:

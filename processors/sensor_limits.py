@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from processors.alert_actions import AlertStep, can_act, with_action
 from processors.alert_episodes import Clear, Episodes, Finding, Raise
+from processors.alert_subjects import Owns, every_key
 from schemas.alert_rules import SensorLimitRule
 from schemas.alerts import Alert
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS, NS_PER_S
+from schemas.notifications import AlertResponse
 from schemas.plant import Channel, Plant, Station
 from schemas.reasons import RefusalReason
 from schemas.sensors import SensorReading
@@ -53,13 +55,13 @@ class _Violation:
 
 
 class SensorLimits:
-    """The sensor_limit rules over some assets. First recall what is on the topics, then `take` and `tick`."""
+    """The sensor_limit rules over the assets that are ours. First recall what is on the topics, then `take`, `close` and `tick`."""
 
-    def __init__(self, *, plant: Plant) -> None:
+    def __init__(self, *, plant: Plant, owns: Owns = every_key) -> None:
         self._plant = plant
         self._channels = {(asset.name, c.name): (asset.line, c) for asset in plant.assets for c in asset.channels}
         self._rules = [rule for rule in plant.alerts if isinstance(rule, SensorLimitRule)]
-        self._episodes = Episodes(self._rules)
+        self._episodes = Episodes(self._rules, plant=plant, owns=owns)
         self._known: dict[tuple[str, str], _Channel] = {}
         self._within_since_ns: dict[str, int] = {}
 
@@ -95,9 +97,13 @@ class SensorLimits:
             for alert in self._episodes.apply([finding], action=can_act(rules[finding.rule], station))
         ]
 
+    def close(self, response: AlertResponse, *, now_ns: int) -> list[AlertStep]:
+        """A person says that an alert is over."""
+        return [AlertStep(alert=alert) for alert in self._episodes.close(response, now_ns=now_ns)]
+
     def tick(self, now_ns: int) -> list[AlertStep]:
         """Time has passed: repetitions."""
-        return [AlertStep(alert=alert) for alert in self._episodes.repeats(now_ns)]
+        return [AlertStep(alert=alert) for alert in self._episodes.tick(now_ns)]
 
     def _findings(self, reading: SensorReading, at_ns: int) -> list[Finding] | None:
         place = (reading.asset, reading.channel)

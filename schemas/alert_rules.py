@@ -29,7 +29,8 @@ class AlertRule(Section, frozen=True, kw_only=True):
 
 
 class DefectRateRule(AlertRule, tag_field="type", tag="defect_rate", frozen=True, kw_only=True):
-    """NOT_OK share of a station's last `window_ms` of parts at or above `raise_ratio`; cleared below `clear_ratio`."""
+    """NOT_OK share of a station's last `window_ms` of parts at or above `raise_ratio`; cleared below `clear_ratio`, which is the lower one:
+    a share that wavers at one limit would be raised and cleared all the time."""
 
     raise_ratio: float
     clear_ratio: float
@@ -105,7 +106,8 @@ class BrokerAwayRule(AlertRule, tag_field="type", tag="broker_away", frozen=True
 class ImageHealthRule(AlertRule, tag_field="type", tag="image_health", frozen=True, kw_only=True):
     """How a camera sees: one figure of `Inspection.imaging` outside `low..high`, smoothed over about `frames` frames of a view.
 
-    `camera` null: every camera. Cleared when the smoothed figure is back inside. Judged from `frames` frames of the view on.
+    `camera` null: every camera. Judged from `frames` frames of the view on; cleared when the smoothed figure was inside for as many
+    frames in a row.
     """
 
     figure: Literal["sharpness_ratio", "level_ratio", "saturated_ratio", "black_ratio", "shift_px"]
@@ -168,7 +170,8 @@ class SensorLimitRule(AlertRule, tag_field="type", tag="sensor_limit", frozen=Tr
 class ChartRule(AlertRule, tag_field="type", tag="chart", frozen=True, kw_only=True):
     """A point of a control chart signals: beyond a limit, or it completes a run rule. Phase I points never do.
 
-    Cleared after `clear_after_points` points in a row without a signal.
+    Cleared after `clear_after_points` points in a row without a signal. An `action` is valid from when its point is told. It follows from
+    a point above the centre only (more bad parts than usual), told within a minute of when its window had to be closed at the latest.
     """
 
     chart: str
@@ -181,7 +184,8 @@ class ChartRule(AlertRule, tag_field="type", tag="chart", frozen=True, kw_only=T
 
 
 class AssetWatchRule(AlertRule, tag_field="type", tag="asset_watch", frozen=True, kw_only=True):
-    """An asset left the normal operation that its `watch` learned: all its channels together, one alert per episode."""
+    """An asset left the normal operation that its `watch` learned: all its channels together, one alert per episode, cleared after 30 rows
+    within it. An `action` follows from a row that is complete within a minute of its end."""
 
     asset: str
 

@@ -13,7 +13,8 @@ class Command(Message, frozen=True, kw_only=True):
     """A write to a PLC, as a transaction.
 
     `id` is `verdict/<verdict id>`, `alert/<episode>` (with `/<time>` of its approval, where it needs one),
-    `andon/<notification id>` or `person/<name>/<time>`. The PLC must not execute it after `valid_until_ns`.
+    `andon/<notification id>` (with `/<time>` where it is asked for again) or `person/<name>/<time>`. The PLC must not execute it after
+    `valid_until_ns`.
     For kind `verdict`, `part_id`, `visit`, `verdict` and `action` are set, for `reject` the first two; `reason_code` is machine
     readable. `defect_class`, `defect_view` and the centre of its box in px of that view's picture tell the highest scored defect;
     empty where there is none. Kinds `speed` and `parameter` set `value`, in the PLC's unit; `parameter` names which. `signals` are

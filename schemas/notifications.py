@@ -15,6 +15,7 @@ class ResponseKind(StrEnum):
     SILENCED = "silenced"
     UNSILENCED = "unsilenced"
     APPROVED = "approved"
+    CLOSED = "closed"
 
 
 class AlertResponse(Message, frozen=True, kw_only=True):
@@ -22,7 +23,7 @@ class AlertResponse(Message, frozen=True, kw_only=True):
 
     `acknowledged` and `approved` name an `episode`; the `reason` of the latter is the outcome of its command. `silenced` holds until
     `until_at_ns` for `rule` (`*`: every rule) and `subject` (empty: every subject), with a `reason`; `unsilenced` ends the silence of
-    the same rule and subject.
+    the same rule and subject. `closed` names an `episode`, too, with a `reason`: the stage that raised it ends it.
     """
 
     kind: ResponseKind
@@ -57,11 +58,13 @@ class WithheldReason(StrEnum):
 
 class Notification(Message, frozen=True, kw_only=True):
     """What was decided about a step of an alert for one receiver. Every step that concerns a receiver has one; what was over for
-    more than an hour before it could be decided has none.
+    more than an hour before it could be decided has none, but the end of what was told.
 
     `id` is `<receiver>/<alert id>`, with `/<reason>` where it is withheld, and `<receiver>/digest/<id of the first withheld>` for a
-    digest. `alerts` is the one step, or of a digest the newest step of each of at most 50 episodes; `counts` holds how many steps the
-    digest stands for, by `<rule> <state>`, and `left_out` how many episodes are not among `alerts`. `because` is the episode of the
+    digest, with `/<n>` for the n-th that follows from it. `alerts` is the one step, or of a digest the newest step of each of at most 50
+    episodes: first the ends of what the receiver was told of, then what is open. `counts` holds how many steps the digest is the first to
+    stand for, by `<rule> <state>`, and `left_out` how many episodes are not among `alerts`: those of them that are open, and ends of what
+    was told, come in the next digests. `because` is the episode of the
     root of a suppressed alert, or the id of the response that silenced or acknowledged it. `open_severity` is the highest severity of
     all that the receiver was told of and that is open; empty where nothing is.
     """

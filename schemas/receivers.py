@@ -11,6 +11,11 @@ SEVERITIES = ("info", "warning", "critical")
 """In their order; an andon shows 1, 2 or 3, and 0 when nothing is open."""
 
 
+def severity_level(severity: str) -> int:
+    """Its place in that order; of a severity that is none of ours: that of a warning."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else SEVERITIES.index("warning")
+
+
 class Webhook(Section, frozen=True, kw_only=True):
     """Every alert, as it is on the topic: POST as JSON, unsigned, without a bound. People are told by `receivers`."""
 

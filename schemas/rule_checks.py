@@ -25,8 +25,15 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
     for index, rule in enumerate(plant.alerts):
         where = ("alerts", index)
         if isinstance(rule, DefectRateRule):
-            if rule.clear_ratio > rule.raise_ratio:
-                yield (*where, "clear_ratio"), f"at most `raise_ratio` ({rule.raise_ratio})", None
+            if rule.clear_ratio <= 0:
+                yield (
+                    (*where, "clear_ratio"),
+                    "a number above 0: no share is below 0, and nothing would clear the alert",
+                    None,
+                )
+            elif 0 < rule.raise_ratio <= rule.clear_ratio:
+                expected = f"less than `raise_ratio` ({rule.raise_ratio}): between the two an alert stays as it is"
+                yield (*where, "clear_ratio"), expected, None
             if rule.station is not None and rule.station not in stations:
                 yield (
                     (*where, "station"),

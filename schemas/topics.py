@@ -184,7 +184,7 @@ ALERT_RESPONSES = Topic(
     message=AlertResponse,
     schema="AlertResponse",
     key="rule",
-    description="What people did about alerts: acknowledged, silenced, approved.",
+    description="What people did about alerts: acknowledged, silenced, approved, closed.",
     retention_ms=365 * DAY_MS,
     partitions=1,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from processors.alert_actions import AlertStep
+from processors.alert_subjects import every_key
 from processors.alerting import Alerting
 from schemas.alert_rules import AlertRule, DefectRateRule, SilentCameraRule, SilentStationRule
 from schemas.alerts import AlertState
@@ -39,7 +40,7 @@ def plant(*rules: AlertRule, plc: str | None = "plc-1") -> Plant:
 
 
 def alerting(*rules: AlertRule, plc: str | None = "plc-1") -> Alerting:
-    return Alerting(plant=plant(*rules, plc=plc), stations=frozenset({"aoi"}))
+    return Alerting(plant=plant(*rules, plc=plc), owns=every_key)
 
 
 def verdict(number: int, value: VerdictValue, *, at_s: float | None = None, revision: int = 1) -> Verdict:

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiokafka.partitioner import murmur2
-
 from processors.alert_actions import AlertStep
 from processors.alert_challenge import challenge_memory_ms
 from processors.alert_sight import Sight
@@ -24,8 +22,10 @@ from schemas.telemetry import Stage
 from schemas.topics import CHARTS, INSPECTIONS, PLC_EVENTS, VERDICTS, Topic
 from topologies.alert_sender import alerts_so_far, send_steps, send_traced
 from topologies.background import until_one_ends
+from topologies.closed_alerts import ClosedAlerts
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
+from topologies.key_partitions import owner_of
 from topologies.notifier import Notifier
 from topologies.producer import Outgoing, Producer
 from topologies.receivers import Receivers
@@ -40,20 +40,23 @@ REMEMBERED_MS = 60_000
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the stage until `stop` is set and everything is drained."""
     kafka = KafkaSettings()
-    handler = Alerts(plant=plant, stage=stage, kafka=kafka)
+    closed = ClosedAlerts(plant=plant, stage=stage, kafka=kafka)
+    handler = Alerts(plant=plant, stage=stage, kafka=kafka, closed=closed)
     topics = (VERDICTS, INSPECTIONS, PLC_EVENTS, *((CHARTS,) if _watches_charts(plant) else ()))
     runner = EventRunner(plant=plant, stage=stage, topics=topics, handler=handler, kafka=kafka)
     beside = [kind(plant=plant, stage=stage, kafka=kafka).run() for kind in (Notifier, Receivers)]
-    await until_one_ends(runner.run(stop), *beside)
+    await until_one_ends(runner.run(stop), closed.run(), *beside)
 
 
 class Alerts:
     """The handler: all rules over the stations whose partitions are ours."""
 
-    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
+    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings, closed: ClosedAlerts) -> None:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
+        self._closed = closed
+        self._closed_seen = 0
         self._alerting: Alerting | None = None
         self._sight = Sight()
         self._waiting: list[tuple[Record, list[AlertStep]]] = []
@@ -63,12 +66,7 @@ class Alerts:
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Reads back the alerts that are open, and what the rules have to remember."""
         self._producer = producer
-        stations = frozenset(
-            station.name
-            for station in self._plant.stations
-            if _partition_of(station.name, self._plant.kafka.partitions) in partitions
-        )
-        alerting = Alerting(plant=self._plant, stations=stations)
+        alerting = Alerting(plant=self._plant, owns=owner_of(partitions, of=self._plant.kafka.partitions))
         async with History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
             async for alert in alerts_so_far(history, self._plant):
                 alerting.recall_alert(alert, now_ns=time.time_ns())
@@ -83,7 +81,7 @@ class Alerts:
                 await self._remember(
                     alerting, history, CHARTS, partitions, held_ms=_points_ms(self._plant), margin_ms=0
                 )
-        self._alerting = alerting
+        self._alerting, self._closed_seen = alerting, 0
 
     async def take(self, record: Record) -> None:
         """Judges a message."""
@@ -107,6 +105,7 @@ class Alerts:
             await send_steps(self._producer, self._alerting.take(outage, at_ns=outage.back_at_ns, now_ns=now_ns))
         if not self._sight.is_lost:
             await self._send_waiting()
+            await self._close(now_ns)
         if sees and self._alerting is not None:
             await send_steps(self._producer, self._alerting.tick(now_ns))
             self._show_open()
@@ -127,6 +126,14 @@ class Alerts:
         for record, _ in waiting:
             record.finish()
         self._show_open()
+
+    async def _close(self, now_ns: int) -> None:
+        if self._alerting is None:
+            return
+        closed, self._closed_seen = self._closed.since(self._closed_seen), self._closed.count
+        await send_steps(
+            self._producer, [step for each in closed for step in self._alerting.close(each, now_ns=now_ns)]
+        )
 
     def _show_open(self) -> None:
         if self._alerting is not None:
@@ -166,8 +173,3 @@ def _points_ms(plant: Plant) -> int:
         (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
         default=0,
     )
-
-
-def _partition_of(key: str, partitions: int) -> int:
-    """Where Kafka's default partitioner puts a key."""
-    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions

@@ -131,6 +131,13 @@ class History:
         async for record in self._read(topic, partition, first, until_offset, decoded):
             yield record
 
+    async def between(
+        self, topic: Topic, partition: int, *, from_offset: int, until_offset: int
+    ) -> AsyncIterator[Logged]:
+        """The records of a partition from an offset on, up to and without another one."""
+        async for record in self._read(topic, partition, from_offset, until_offset):
+            yield record
+
     async def _read(
         self, topic: Topic, partition: int, first: int, until: int, decoded: Decoder = decode
     ) -> AsyncIterator[Logged]:

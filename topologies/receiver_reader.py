@@ -1,7 +1,8 @@
 """One receiver's reader of a topic: it has a group of its own, so no receiver waits for another and the line for none.
 
 Every record is delivered at least once, in order. What is not taken is tried again with growing pauses, `max_tries` times in all; then
-the record becomes a dead letter, and the next one is delivered.
+the record becomes a dead letter, and the next one is delivered. To a receiver that shows a state the newest record is all that matters: it
+is tried until it is in effect, or until a newer one is there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from topologies.producer import Producer
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 POLL_MS = 500
+STATE_POLL_MS = 200
 COMMIT_EVERY = 500
 """Records that need no delivery are committed together."""
 
@@ -40,7 +42,8 @@ class Delivery:
     """How a receiver takes messages. `name` is for the group and the dead letters' ids, `host` is told in logs.
 
     `concerns` says whether a message is for it. `deliver` returns when it has taken one, and raises `Transient` or `Refused`.
-    `count` is told `delivered` or `refused`.
+    `count` is told `delivered`, `refused` or, of a state, `superseded`. `in_effect` makes it a state: it is asked after each delivery,
+    returns when the state is shown, and raises the same; there `max_tries` means nothing.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Delivery:
     concerns: Callable[[Any], bool]
     deliver: Callable[[Any], Awaitable[None]]
     count: Callable[[str], None]
+    in_effect: Callable[[Any], Awaitable[None]] | None = None
 
 
 class ReceiverReader:
@@ -115,7 +119,7 @@ class ReceiverReader:
                 # one by one: a delivery may take long, and what was handed out is not handed out again
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
-                    uncommitted += COMMIT_EVERY if await self._handled(raw) else 1
+                    uncommitted += COMMIT_EVERY if await self._handled(raw, consumer) else 1
                 if uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
                     await consumer.commit()
                     uncommitted = 0
@@ -138,19 +142,73 @@ class ReceiverReader:
             consumer.seek(place, offset)
             await consumer.commit({place: offset})
 
-    async def _handled(self, raw: Any) -> bool:
-        """Whether the record was for this receiver: then it is finished now, one way or the other."""
+    async def _handled(self, raw: Any, consumer: AIOKafkaConsumer) -> bool:
+        """Whether the record was for this receiver: then it is finished now, one way or the other, with those that replaced it."""
+        is_ours, newer = await self._finished(raw, consumer)
+        while newer is not None:
+            _, newer = await self._finished(newer, consumer)
+        return is_ours
+
+    async def _finished(self, raw: Any, consumer: AIOKafkaConsumer) -> tuple[bool, Any | None]:
+        """Whether the record was for this receiver, and the record that replaced it, if one did."""
+        outcome, newer = "delivered", None
         try:
             message = decode(self._source, raw.value, tuple(raw.headers))
             if not self._delivery.concerns(message):
-                return False
-            await self._deliver(message)
+                return False, None
+            if self._delivery.in_effect is None:
+                await self._deliver(message)
+            else:
+                outcome, newer = await self._show(message, self._delivery.in_effect, consumer)
         except Refused as refused:
             await self._give_up(raw, refused)
-            self._delivery.count("refused")
-        else:
-            self._delivery.count("delivered")
-        return True
+            outcome = "refused"
+        self._delivery.count(outcome)
+        return True, newer
+
+    async def _show(
+        self, message: Any, in_effect: Callable[[Any], Awaitable[None]], consumer: AIOKafkaConsumer
+    ) -> tuple[str, Any | None]:
+        """Returns when the state is shown, or with the record of a newer one, or when its partition is not ours any more. Raises `Refused`
+        when it never will be."""
+        attempt = 0
+        while self._assigned:
+            attempt += 1
+            await self._delivery.deliver(message)
+            effect = asyncio.ensure_future(in_effect(message))
+            newer = await self._newer_before(effect, consumer)
+            if newer is not None:
+                return "superseded", newer
+            try:
+                if effect.done():
+                    await effect
+                    return "delivered", None
+            except Transient as error:
+                detail = f"{self._delivery.host}: {error}"
+                self._stage.emit(AttemptRepeated(service="receiver", detail=detail, attempt=attempt))
+            pause = asyncio.sleep(pause_s(attempt, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
+            newer = await self._newer_before(asyncio.ensure_future(pause), consumer)
+            if newer is not None:
+                return "superseded", newer
+        return "superseded", None
+
+    async def _newer_before(self, waited_for: asyncio.Future[Any], consumer: AIOKafkaConsumer) -> Any | None:
+        """The next record for this receiver, if it comes before `waited_for` is done; else nothing, and that is left as it is."""
+        try:
+            while self._assigned and not waited_for.done():
+                batches = await consumer.getmany(timeout_ms=STATE_POLL_MS, max_records=1)
+                for raw in (raw for records in batches.values() for raw in records):
+                    try:
+                        if self._delivery.concerns(decode(self._source, raw.value, tuple(raw.headers))):
+                            return raw
+                    except Refused as refused:
+                        await self._give_up(raw, refused)
+                        self._delivery.count("refused")
+            return None
+        finally:
+            if not waited_for.done():
+                waited_for.cancel()
+            waited_for.add_done_callback(lambda done: done.cancelled() or done.exception())  # never "not retrieved"
 
     async def _deliver(self, message: Any) -> None:
         """Returns when the receiver has taken it. Raises `Refused` when it never will, or did not in `max_tries`."""

@@ -9,23 +9,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import aiohttp
 import msgspec
 
-from processors.notification_forms import alertmanager_alerts, andon_command, signature
+from processors.notification_forms import alertmanager_alerts, signature
 from schemas.alerts import Alert
 from schemas.notifications import Notification, NotificationKind
 from schemas.plant import Plant
 from schemas.receivers import AlertmanagerReceiver, AndonReceiver, AnyReceiver, Webhook, WebhookReceiver
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import ALERTS, AUDIT, COMMANDS, NOTIFICATIONS, Topic
+from schemas.topics import ALERTS, NOTIFICATIONS, Topic
+from topologies.andon_light import AndonLight
 from topologies.background import until_one_ends
 from topologies.http_post import header_value, host_of, post_json
-from topologies.producer import Outgoing, Producer
+from topologies.producer import Producer
 from topologies.receiver_reader import Delivery, ReceiverReader
 
 SIGNATURE_HEADER = "Linesight-Signature"
@@ -79,14 +80,22 @@ class Receivers:
             yield reader(ALERTS, self._plant.kafka.partitions, self._plain(webhook, session))
 
     def _delivery(self, receiver: AnyReceiver, session: aiohttp.ClientSession, producer: Producer) -> Delivery:
-        return Delivery(
+        how = partial(
+            Delivery,
             name=f"receiver-{receiver.name}",
             host=_shown(receiver),
-            max_tries=1 if isinstance(receiver, AndonReceiver) else receiver.max_tries,
             concerns=partial(_concerns, receiver.name),
-            deliver=self._how(receiver, session, producer),
             count=lambda outcome: self._told.labels(receiver.name, outcome).inc(),
         )
+        match receiver:
+            case WebhookReceiver():
+                return how(deliver=partial(_to_webhook, session, receiver), max_tries=receiver.max_tries)
+            case AlertmanagerReceiver():
+                deliver = partial(_to_alertmanager, session, receiver, self._plant.plant)
+                return how(deliver=deliver, max_tries=receiver.max_tries)
+            case AndonReceiver():
+                light = AndonLight(receiver, plant=self._plant, stage=self._stage, kafka=self._kafka, producer=producer)
+                return how(deliver=light.show, in_effect=light.is_set, max_tries=1)
 
     def _plain(self, webhook: Webhook, session: aiohttp.ClientSession) -> Delivery:
         return Delivery(
@@ -97,17 +106,6 @@ class Receivers:
             deliver=partial(_to_plain_webhook, session, webhook),
             count=lambda outcome: self._sent.labels(outcome).inc(),
         )
-
-    def _how(
-        self, receiver: AnyReceiver, session: aiohttp.ClientSession, producer: Producer
-    ) -> Callable[[Notification], Awaitable[None]]:
-        match receiver:
-            case WebhookReceiver():
-                return partial(_to_webhook, session, receiver)
-            case AlertmanagerReceiver():
-                return partial(_to_alertmanager, session, receiver, self._plant.plant)
-            case AndonReceiver():
-                return partial(_to_andon, producer, receiver)
 
 
 def _concerns(receiver: str, notification: Notification) -> bool:
@@ -155,15 +153,4 @@ async def _to_alertmanager(
         body=msgspec.json.encode(alertmanager_alerts(notification, plant=plant)),
         headers={},
         timeout_ms=receiver.timeout_ms,
-    )
-
-
-async def _to_andon(producer: Producer, receiver: AndonReceiver, notification: Notification) -> None:
-    """The broker's acknowledgement is enough: what the PLC made of the command is in `command-results`."""
-    command, audit = andon_command(notification, receiver=receiver, now_ns=time.time_ns())
-    await producer.send(
-        [
-            Outgoing(topic=COMMANDS, key=command.station, message=command),
-            Outgoing(topic=AUDIT, key=audit.actor, message=audit),
-        ]
     )

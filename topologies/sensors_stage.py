@@ -19,9 +19,12 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import ASSET_BASELINES, CHARTS, SENSORS
 from topologies.alert_sender import alerts_so_far, send_steps
+from topologies.background import until_one_ends
+from topologies.closed_alerts import ClosedAlerts
 from topologies.dead_letters import refuse
 from topologies.event_runner import EventRunner
 from topologies.history import CLOCK_MARGIN_MS, History, start_of_memory_ms
+from topologies.key_partitions import owner_of
 from topologies.producer import Outgoing, Producer
 from topologies.records import Record
 
@@ -32,17 +35,21 @@ REMEMBERED_MS = 10_000
 async def run(plant: Plant, *, plant_dir: Path, stage: Stage, stop: asyncio.Event) -> None:
     """Runs the stage until `stop` is set and everything is drained."""
     kafka = KafkaSettings()
-    handler = Sensors(plant=plant, stage=stage, kafka=kafka)
-    await EventRunner(plant=plant, stage=stage, topics=(SENSORS,), handler=handler, kafka=kafka).run(stop)
+    closed = ClosedAlerts(plant=plant, stage=stage, kafka=kafka)
+    handler = Sensors(plant=plant, stage=stage, kafka=kafka, closed=closed)
+    runner = EventRunner(plant=plant, stage=stage, topics=(SENSORS,), handler=handler, kafka=kafka)
+    await until_one_ends(runner.run(stop), closed.run())
 
 
 class Sensors:
-    """The handler: the limits of all channels; those of assets in other partitions never get a reading here."""
+    """The handler: limits, watches and charts of the assets whose partitions are ours."""
 
-    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings) -> None:
+    def __init__(self, *, plant: Plant, stage: Stage, kafka: KafkaSettings, closed: ClosedAlerts) -> None:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
+        self._closed = closed
+        self._closed_seen = 0
         self._limits: SensorLimits | None = None
         self._watches: AssetWatches
         self._charts: dict[int, MeasuredCharts] = {}
@@ -59,7 +66,8 @@ class Sensors:
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Reads back the alerts that are open, what was learned, and the last readings."""
         self._producer = producer
-        limits, watches = SensorLimits(plant=self._plant), AssetWatches(plant=self._plant)
+        owns = owner_of(partitions, of=self._plant.kafka.partitions)
+        limits, watches = SensorLimits(plant=self._plant, owns=owns), AssetWatches(plant=self._plant, owns=owns)
         async with History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
             async for alert in alerts_so_far(history, self._plant):
                 limits.recall_alert(alert)
@@ -68,7 +76,9 @@ class Sensors:
             committed = await history.committed(SENSORS, partitions)
             for number in sorted(partitions):
                 await self._recall(history, number, committed.get(number, 0), limits, watches)
-        self._watches, self._limits = watches, limits
+        self._watches, self._limits, self._closed_seen = watches, limits, 0
+        for asset, channels in watches.left_out.items():
+            self._tell_left_out(asset, channels)
 
     async def take(self, record: Record) -> None:
         """Judges a reading."""
@@ -87,10 +97,16 @@ class Sensors:
         record.finish()
 
     async def tick(self, now_ns: int) -> None:
-        """Repetitions."""
+        """What people closed; then repetitions."""
         if self._limits is None:
             return
-        await send_steps(self._producer, [*self._limits.tick(now_ns), *self._watches.tick(now_ns)])
+        closed, self._closed_seen = self._closed.since(self._closed_seen), self._closed.count
+        ended = [
+            step
+            for each in closed
+            for step in (*self._limits.close(each, now_ns=now_ns), *self._watches.close(each, now_ns=now_ns))
+        ]
+        await send_steps(self._producer, [*ended, *self._limits.tick(now_ns), *self._watches.tick(now_ns)])
         for rule, number in (self._limits.open_alerts | self._watches.open_alerts).items():
             self._open_gauge.labels(rule).set(number)
 
@@ -106,10 +122,15 @@ class Sensors:
     async def _follow(self, record: Record, reading: SensorReading) -> None:
         """Sends what a reading completes: a point of a chart, a baseline, the begin or the end of an episode."""
         charts = self._charts[record.partition]
-        points, watched = charts.take(reading, offset=record.offset), self._watches.take(reading)
+        points, watched = (
+            charts.take(reading, offset=record.offset),
+            self._watches.take(reading, at_ns=record.at_ms * NS_PER_MS),
+        )
         out = [Outgoing(topic=CHARTS, key=point.line, message=point) for point in points]
         if watched.learned is not None:
             out.append(Outgoing(topic=ASSET_BASELINES, key=reading.asset, message=watched.learned))
+        if watched.left_out:
+            self._tell_left_out(reading.asset, watched.left_out)
         if watched.not_learned:
             self._stage.emit(Noticed(what="not_learned", subject=reading.asset, detail=watched.not_learned))
         if out:
@@ -121,6 +142,12 @@ class Sensors:
         if left_out > self._left_out:
             self._stage.emit(Noticed(what="incomplete", subject=f"{reading.asset}: a reading is missing from a row"))
         self._left_out = left_out
+
+    def _tell_left_out(self, asset: str, channels: Sequence[str]) -> None:
+        """Once when it is learned, and at each start: what is not watched can raise nothing."""
+        named = ", ".join(channels)
+        why = f"{named}: wandered or never changed while normal operation was learned; not watched"
+        self._stage.emit(Noticed(what="channels_left_out", subject=asset, detail=why))
 
     # --- the log ---------------------------------------------------------------------------------------------------------
 

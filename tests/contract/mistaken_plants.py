@@ -235,6 +235,8 @@ MISTAKES: dict[str, list[Mistake]] = {
     "without effect": [
         ("learning that no recipe follows", "version: 1, follow: true }", "version: 1 }"),
         ("an alert that clears above its limit", "clear_ratio: 0.1", "clear_ratio: 0.4"),
+        ("an alert that clears where it is raised", "clear_ratio: 0.1", "clear_ratio: 0.2"),
+        ("an alert that nothing clears", "clear_ratio: 0.1", "clear_ratio: 0"),
         ("an alert for everything", "raise_ratio: 0.2, clear_ratio: 0.1", "raise_ratio: 0, clear_ratio: 0"),
         ("limits the wrong way round", "low: 0, high: 7.1", "low: 7.1, high: 0"),
         ("a limit without limits", ", low: 0, high: 7.1", ""),

@@ -23,10 +23,11 @@ from broker import publish, publish_raw, read_to_end, until
 from ops.local.ports import free_ports
 from schemas.alert_rules import DefectRateRule
 from schemas.alerts import Alert, AlertState
+from schemas.commands import Command, CommandResult
 from schemas.interlocks import Interlocks, Parameter
 from schemas.notifications import AlertResponse, Notification, NotificationKind, ResponseKind, WithheldReason
 from schemas.plant import Camera, ExternalSource, KafkaLayout, Line, Plant, Plc, Station
-from schemas.reasons import CommandKind
+from schemas.reasons import CommandKind, CommandOutcome
 from schemas.receivers import AlertmanagerReceiver, AndonReceiver, AnyReceiver, WebhookReceiver
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
@@ -34,6 +35,7 @@ from schemas.topics import (
     ALERT_RESPONSES,
     ALERTS,
     AUDIT,
+    COMMAND_RESULTS,
     COMMANDS,
     DEAD_LETTERS,
     INSPECTIONS,
@@ -46,7 +48,7 @@ from topologies.topic_admin import ensure_topics
 
 SECRET = "a secret of sixteen characters"
 TOPICS = (
-    VERDICTS, INSPECTIONS, PLC_EVENTS, ALERTS, ALERT_RESPONSES, NOTIFICATIONS, COMMANDS, AUDIT, DEAD_LETTERS,
+    VERDICTS, INSPECTIONS, PLC_EVENTS, ALERTS, ALERT_RESPONSES, NOTIFICATIONS, COMMANDS, COMMAND_RESULTS, AUDIT, DEAD_LETTERS,
 )  # fmt: skip
 S = 1_000_000_000
 
@@ -295,27 +297,56 @@ async def test_what_is_silenced_or_acknowledged_is_withheld_on_the_record_also_a
     ]
 
 
-async def test_an_andon_shows_what_is_open_through_commands(
+def result(of: Command, outcome: CommandOutcome) -> tuple[str, CommandResult]:
+    """What the PLC gateway says of a command."""
+    return of.station, CommandResult(
+        id=of.id, station=of.station, kind=of.kind, outcome=outcome, sequence=1, attempts=1,
+        finished_at_ns=time.time_ns(), parameter=of.parameter, value=of.value,
+    )  # fmt: skip
+
+
+async def test_an_andon_shows_what_is_open_through_commands_and_what_was_not_set_is_asked_for_again(
     settings: KafkaSettings, new_plant: Callable[..., Any]
 ) -> None:
     plant = await new_plant(AndonReceiver(name="tower", station="aoi", parameter="lamp"))
-    async with running(plant):
-        for step in (
-            alert(severity="warning"),
-            alert(1, subject="press", severity="critical"),
-            alert(1, AlertState.CLEARED, subject="press", severity="critical"),
-            alert(state=AlertState.CLEARED),
+
+    async def until_asked(times: int) -> list[Command]:
+        async def asked() -> bool:
+            return len(await read_to_end(settings, plant, COMMANDS)) == times
+
+        await until(asked, f"the light was asked for {times} times")
+        return await read_to_end(settings, plant, COMMANDS)
+
+    async with running(plant) as stage:
+
+        def told(outcome: str) -> float:
+            labels = {"receiver": "tower", "outcome": outcome}
+            return stage.registry.get_sample_value("linesight_alerts_deliveries_total", labels) or 0.0
+
+        for number, step in enumerate(
+            (
+                alert(severity="warning"),
+                alert(1, subject="press", severity="critical"),
+                alert(1, AlertState.CLEARED, subject="press", severity="critical"),
+                alert(state=AlertState.CLEARED),
+            )
         ):
             await publish(settings, plant, ALERTS, [step])
-
-        async def four() -> bool:
-            return len(await read_to_end(settings, plant, COMMANDS)) == 4
-
-        await until(four, "the light was set four times")
+            *_, last = await until_asked(number + 1)
+            if number == 0:
+                await publish(settings, plant, COMMAND_RESULTS, [result(last, CommandOutcome.ACKNOWLEDGED)])
+                await until(lambda: told("delivered") == 1, "the light is set")
+        await until(lambda: told("superseded") == 2, "nobody waits for a light that is not wanted any more")
+        await publish(settings, plant, COMMAND_RESULTS, [result(last, CommandOutcome.EXPIRED)])
+        *_, again = await until_asked(5)
+        assert (again.value, again.id.startswith(f"{last.id}/")) == (0, True)
+        await publish(settings, plant, COMMAND_RESULTS, [result(again, CommandOutcome.ACKNOWLEDGED)])
+        await until(lambda: told("delivered") == 2, "the light is set")
     commands = await read_to_end(settings, plant, COMMANDS)
-    assert [each.value for each in commands] == [2, 3, 2, 0]
+    assert [each.value for each in commands] == [2, 3, 2, 0, 0]
     assert {(each.kind, each.station, each.parameter) for each in commands} == {(CommandKind.PARAMETER, "aoi", "lamp")}
-    assert [each.action for each in await read_to_end(settings, plant, AUDIT)] == ["andon"] * 4
+    assert [each.action for each in await read_to_end(settings, plant, AUDIT)] == ["andon"] * 5
+    assert await read_to_end(settings, plant, DEAD_LETTERS) == []
 
 
 # --- a real Alertmanager ---------------------------------------------------------------------------------------------

@@ -212,7 +212,14 @@ async def test_an_asset_learns_once_what_is_normal_and_leaves_it_in_one_alert_th
     assert (baseline.rows, baseline.from_ns, baseline.watched) == (200, start_ns, (0, 1))
     hot = np.column_stack([rng.normal(50, 1, 20), rng.normal(52, 2, 20)])
     async with running(sensors_stage, plant, "sensors"):
-        await publish(settings, plant, SENSORS, readings(np.vstack([hot, normal[:120]]), first=240, start_ns=start_ns))
+        await publish(settings, plant, SENSORS, readings(hot, first=240, start_ns=start_ns))
+
+        async def raised() -> bool:
+            return [alert.state for alert in await read_to_end(settings, plant, ALERTS)] == [AlertState.RAISED]
+
+        await until(raised, "the pump left its normal operation")
+    async with running(sensors_stage, plant, "sensors"):  # another process, in the middle of the episode
+        await publish(settings, plant, SENSORS, readings(normal[:120], first=260, start_ns=start_ns))
 
         async def cleared() -> bool:
             alerts = await read_to_end(settings, plant, ALERTS)
@@ -224,6 +231,6 @@ async def test_an_asset_learns_once_what_is_normal_and_leaves_it_in_one_alert_th
             return len(newest(await read_to_end(settings, plant, CHARTS))) == 380 // 4
 
         await until(all_charted, "every four rows are a point, whatever was restarted")
-    raised, _ = await read_to_end(settings, plant, ALERTS)
-    assert "driven by heat" in raised.summary
+    begin, _ = await read_to_end(settings, plant, ALERTS)
+    assert "driven by heat" in begin.summary
     assert (await read_to_end(settings, plant, ASSET_BASELINES)) == [baseline]

@@ -1,7 +1,8 @@
-"""Two processes of the alerts stage share the stations and the receivers: nothing is said twice, and one goes on when the other dies."""
+"""Two processes of the alerts stage share the stations and the receivers: each speaks for its own, and one goes on when the other dies."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import msgspec
 import pytest
 from aiohttp import web
 from broker import publish, read_to_end, until
+from typer.testing import CliRunner
 
-from schemas.alerts import AlertState
+from cli.main import app
+from schemas.alerts import Alert, AlertState
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.plc_events import PlcFault
@@ -45,7 +48,7 @@ lines:
 plcs: [{plcs}]
 recipes: []
 alerts:
-  - {{ name: away, type: plc_heartbeat, severity: critical }}
+  - {{ name: away, type: plc_heartbeat, severity: critical, repeat_after_ms: 1500, longest_repeat_ms: 1500 }}
 receivers:
   - {{ name: shift, type: webhook, url: "{url}", secret: "a secret of sixteen characters", max_per_hour: 600 }}
 kafka: {{ partitions: 4 }}
@@ -130,28 +133,51 @@ async def test_two_processes_say_nothing_twice_and_one_goes_on_when_the_other_di
     plant: Plant = load_plant(file)
     await ensure_topics(plant, kafka=settings, topics=TOPICS)
 
-    async def until_told(steps: int) -> None:
-        async def told() -> bool:
-            return len(shift.got) >= steps and len(await read_to_end(settings, plant, ALERTS)) >= steps
+    async def steps(*states: AlertState) -> list[Alert]:
+        return [alert for alert in await read_to_end(settings, plant, ALERTS) if alert.state in states]
 
-        await until(told, f"{steps} steps are told")
+    async def until_told(turns: int) -> None:
+        """So many alerts were raised or cleared, and the shift heard of each."""
+
+        async def told() -> bool:
+            ids = {f"shift/{alert.id}" for alert in await steps(AlertState.RAISED, AlertState.CLEARED)}
+            return len(ids) >= turns and ids <= shift.got.keys()
+
+        await until(told, f"{turns} turns are told")
+
+    async def until_repeated(episodes: int) -> None:
+        async def repeated() -> bool:
+            return len({alert.episode for alert in await steps(AlertState.REPEATED)}) >= episodes
+
+        await until(repeated, f"{episodes} alerts are repeated")
 
     with alerts_process(file, instance="a", kafka=kafka) as first, alerts_process(file, instance="b", kafka=kafka):
         # what is over before there was anybody to tell it is history: each step waits for the one before
         await publish(settings, plant, PLC_EVENTS, faults(1, cleared=False))
         await until_told(len(STATIONS))
+        await until_repeated(len(STATIONS))
         await publish(settings, plant, PLC_EVENTS, faults(1, cleared=True))
         await until_told(2 * len(STATIONS))
-        assert max(shift.got.values()) == 1
-        first.kill()
         await publish(settings, plant, PLC_EVENTS, faults(2, cleared=False))
         await until_told(3 * len(STATIONS))
+        first.kill()  # its alerts are open: the other one goes on with them
         await publish(settings, plant, PLC_EVENTS, faults(2, cleared=True))
         await until_told(4 * len(STATIONS))
-    alerts = await read_to_end(settings, plant, ALERTS)
-    assert len({alert.id for alert in alerts}) == len(alerts) == 4 * len(STATIONS)
-    states = Counter((alert.station, alert.state) for alert in alerts)
-    assert set(states.values()) == {2}
-    assert {state for _, state in states} == {AlertState.RAISED, AlertState.CLEARED}
+        await publish(settings, plant, PLC_EVENTS, faults(3, cleared=False))
+        await until_told(5 * len(STATIONS))
+        words = ["close", f"away/{STATIONS[0]}", "--reason", "out of use", "--by", "keller", "--plant", str(file)]
+        closed = await asyncio.to_thread(CliRunner().invoke, app, ["alerts", *words])
+        assert closed.exit_code == 0, closed.output
+        await until_told(5 * len(STATIONS) + 1)
+    turns = await steps(AlertState.RAISED, AlertState.CLEARED)
+    assert len({alert.id for alert in turns}) == len(turns) == 5 * len(STATIONS) + 1
+    assert "closed by keller: out of use" in {alert.summary for alert in turns}
+    for station in STATIONS:
+        mine = [alert for alert in await steps(*AlertState) if alert.subject == station]
+        for episode in {alert.episode for alert in mine}:
+            states = [alert.state for alert in mine if alert.episode == episode]
+            assert states[0] is AlertState.RAISED
+            assert AlertState.CLEARED not in states[:-1], "nobody repeats what another process has ended"
     decided = await read_to_end(settings, plant, NOTIFICATIONS)
     assert len({each.id for each in decided}) == len(decided)
+    assert max(shift.got.values()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from processors.alert_actions import AlertStep, command_of
+from processors.alert_subjects import every_key
 from processors.alerting import Alerting
 from schemas.alert_rules import DefectRateRule
 from schemas.interlocks import Interlocks, Parameter
@@ -28,7 +29,7 @@ def alerting(rule: DefectRateRule, *, interlocks: Interlocks | None = None) -> A
         plcs=(Plc(name="plc-1", endpoint="opc.tcp://127.0.0.1:4840/", security="none"),),
         alerts=(rule,),
     )
-    return Alerting(plant=plant, stations=frozenset({"aoi"}))
+    return Alerting(plant=plant, owns=every_key)
 
 
 def bad_parts(system: Alerting) -> list[AlertStep]:

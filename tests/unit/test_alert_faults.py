@@ -108,7 +108,7 @@ def test_an_outage_that_was_told_before_a_restart_is_cleared_after_it() -> None:
 
 
 def test_who_does_not_have_the_first_station_of_a_line_says_nothing_of_it() -> None:
-    system = Alerting(plant=line_plant(BROKER), stations=frozenset())
+    system = Alerting(plant=line_plant(BROKER), owns=lambda key: False)
     assert system.take(outage(100, 142), at_ns=142 * S, now_ns=142 * S) == []
 
 
@@ -177,7 +177,7 @@ DIRTY = ImageHealthRule(name="dirty", figure="sharpness_ratio", low=0.7, frames=
 
 def test_a_lens_that_gets_dirty_is_told_once_and_cleared_when_it_is_clean() -> None:
     system = alerting(DIRTY)
-    ratios = [1.0] * 20 + [1.0 - 0.01 * step for step in range(60)] + [1.0] * 20
+    ratios = [1.0] * 20 + [1.0 - 0.01 * step for step in range(60)] + [1.0] * 30
     steps = [
         (number, step.alert)
         for number, ratio in enumerate(ratios)
@@ -189,6 +189,20 @@ def test_a_lens_that_gets_dirty_is_told_once_and_cleared_when_it_is_clean() -> N
     # the average lags: a straight line is told 5 frames late, (frames - 1) / 2
     assert steps[0][0] == pytest.approx(50 + 5, abs=1)
     assert "below 0.7" in steps[0][1].summary
+
+
+def test_a_figure_that_wavers_at_its_limit_is_one_alert_until_it_was_inside_for_as_many_frames_as_it_is_averaged_over() -> (
+    None
+):
+    system = alerting(DIRTY)
+    ratios = [0.72, 0.66] * 50 + [1.0] * 20
+    steps = [
+        (number, step.alert.state)
+        for number, ratio in enumerate(ratios)
+        for step in take(system, seen(number, sharpness_ratio=ratio), at_s=number)
+    ]
+    assert [state for _, state in steps] == [AlertState.RAISED, AlertState.CLEARED]
+    assert steps[1][0] == 100 + 9, "the first clean picture takes the average inside; the tenth frame in a row clears"
 
 
 def test_one_bad_picture_is_no_dirty_lens_and_another_camera_is_not_asked() -> None:

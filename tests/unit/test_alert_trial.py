@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from cli.exits import NotSo
 from cli.main import app
+from processors.alert_subjects import every_key
 from processors.alert_trial import Recorded, TrialResult, tried
 from processors.alerting import Alerting
 from schemas.alert_rules import AssetWatchRule, DefectRateRule, SensorLimitRule, SilentStationRule
@@ -130,7 +131,7 @@ def test_a_sensor_rule_is_tried_on_readings_and_those_of_unknown_sensors_are_cou
 
 @given(st.lists(st.sampled_from([OK, NOT_OK]), max_size=120))
 def test_a_trial_says_what_the_stage_said(values: list[VerdictValue]) -> None:
-    live = Alerting(plant=msgspec.structs.replace(PLANT, alerts=(RATE,)), stations=frozenset({"aoi"}))
+    live = Alerting(plant=msgspec.structs.replace(PLANT, alerts=(RATE,)), owns=every_key)
     said = [
         step.alert
         for each in verdicts(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from alerting_line import (
     CAMERA,
@@ -23,9 +24,12 @@ from alerting_line import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told_receivers import receiver
 
 from processors.alert_actions import AlertStep
+from processors.alert_defect_rate import DefectRate
 from processors.alerting import Alerting
+from processors.notifying import Notifying
 from schemas.alert_rules import (
     DefectRateRule,
     MissingFramesRule,
@@ -80,6 +84,33 @@ def test_a_duplicate_counts_once_and_a_review_replaces_the_lines_verdict() -> No
     assert take(system, verdict(8, NOT_OK), at_s=9) == []
     (raised,) = take(system, verdict(8, NOT_OK, revision=3), at_s=10)
     assert raised.alert.value == 0.3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 60), st.integers(1, 3), st.sampled_from([OK, NOT_OK, OPEN])))
+)
+def test_the_rate_is_that_of_the_parts_in_the_window_whatever_their_order_and_however_often_they_are_reviewed(
+    told_of: list[tuple[int, int, int, VerdictValue]],
+) -> None:
+    rule = DefectRateRule(name="rate", raise_ratio=0.5, clear_ratio=0.5, window_ms=20_000, minimum_parts=1)
+    watch = DefectRate(rule, stations=frozenset({"aoi"}))
+    arrived: dict[int, int] = {}
+    newest: dict[int, tuple[int, VerdictValue]] = {}
+    for part, first_at_s, revision, value in told_of:
+        at_s = arrived.setdefault(part, first_at_s)
+        found = watch.see(verdict(part, value, at_s=at_s, revision=revision), at_ns=0, now_ns=0)
+        if part in newest and revision <= newest[part][0]:
+            assert found == []
+            continue
+        newest[part] = revision, value
+        begin_s = max(arrived.values()) - 20
+        newest = {part: known for part, known in newest.items() if arrived[part] > begin_s}
+        inside = [value for _, value in newest.values() if value is not OPEN]
+        bad = inside.count(NOT_OK)
+        told_it = f"{bad} of {len(inside)} parts NOT_OK at aoi within 20 s"
+        assert [each.summary for each in found] == ([told_it] if inside else [])
+        assert [each.value for each in found] == ([bad / len(inside)] if inside else [])
 
 
 def test_a_line_stop_goes_out_with_the_alert_valid_for_ten_seconds_and_audited() -> None:
@@ -148,9 +179,26 @@ def test_after_a_restart_anywhere_the_same_alerts_stand_on_the_topic(
     assert topic == undisturbed
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_an_alert_by_a_clock_that_is_behind_the_one_before_reaches_people_all_the_same(is_restarted: bool) -> None:
+    system = alerting(RATE)
+    steps = feed_rate(system, [NOT_OK] * 10 + [OK] * 40)
+    if is_restarted:
+        system = alerting(RATE)
+        for step in steps:
+            system.recall_alert(step.alert, now_ns=0)
+    later = [verdict(number, NOT_OK) for number in range(100, 140)]
+    behind = [msgspec.structs.replace(each, decided_at_ns=each.decided_at_ns - 105 * S) for each in later]
+    steps += [step for each in behind for step in take(system, each, at_s=each.arrived_at_ns / S)]
+    assert [step.alert.state for step in steps] == [AlertState.RAISED, AlertState.CLEARED, AlertState.RAISED]
+    notifying = Notifying(plant=msgspec.structs.replace(plant(RATE), receivers=(receiver(),)))
+    notifying.begin(0)
+    assert len([note for step in steps for note in notifying.take(step.alert, now_ns=step.alert.at_ns)]) == 3
+
+
 def test_messages_of_stations_that_are_not_ours_raise_nothing() -> None:
     rules = (RATE, CAMERA, STATION, MissingFramesRule(name="gap"), PlcHeartbeatRule(name="plc"))
-    system = Alerting(plant=plant(*rules), stations=frozenset())
+    system = Alerting(plant=plant(*rules), owns=lambda key: False)
     messages = [inspection(1, gap=True), arrival(1), fault("plc_away"), *(verdict(n, NOT_OK) for n in range(20))]
     assert [step for message in messages for step in take(system, message, at_s=1)] == []
     assert system.tick(10**6 * S) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import f as f_distribution
 
 from benchmarks.skab import score
-from processors.asset_watch import AssetWatch, EpisodeBegan, EpisodeEnded, learn
+from processors.asset_watch import AssetWatch, learn
 from processors.spc.multivariate import MultivariateModel
 
 CHANNELS = ("vibration", "current", "pressure", "temperature")
@@ -78,32 +78,32 @@ def test_a_broken_relation_is_seen_by_the_residual_alone() -> None:
     assert apart.q > model.q_limit
 
 
-def test_one_alert_per_episode_with_the_channel_that_drove_it() -> None:
+def test_what_leaves_normal_operation_is_outside_with_the_channel_that_drove_it_until_it_was_inside_for_a_while() -> (
+    None
+):
     baseline = learn(CHANNELS, normal_rows(400, 4))
     assert baseline.left_out == ("temperature",)
     watch = AssetWatch(baseline)
     live = normal_rows(300, 5)
     live[100:160, 0] += 0.05  # five standard deviations of the vibration
-    turns = [turn for number, row in enumerate(live) if (turn := watch.take(row, at_ns=number)[1])]
-    assert [type(turn) for turn in turns] == [EpisodeBegan, EpisodeEnded]
-    began, ended = turns
-    assert isinstance(began, EpisodeBegan)
-    assert 100 <= began.at_ns <= 104
-    assert (began.channel, began.share > 0.5) == ("vibration", True)
-    assert 190 <= ended.at_ns <= 220
-    assert not watch.in_episode
+    judged = [watch.take(row) for row in live]
+    outside = [number for number, each in enumerate(judged) if each.distances.outside]
+    assert 100 <= outside[0] <= 104
+    assert watch.driver(judged[outside[0]].distances).channel == "vibration"
+    assert watch.driver(judged[outside[0]].distances).share > 0.5
+    assert 190 <= next(number for number in range(outside[0], 300) if judged[number].is_normal) <= 220
 
 
 def test_what_is_no_number_is_refused_and_changes_nothing() -> None:
     watch = AssetWatch(learn(CHANNELS, normal_rows(400, 6)))
     row = normal_rows(1, 7)[0]
-    before, _ = watch.take(row, at_ns=0)
+    before = watch.take(row).distances
     with pytest.raises(ValueError, match="finite"):
-        watch.take(np.full(4, np.nan), at_ns=1)
+        watch.take(np.full(4, np.nan))
     fresh = AssetWatch(watch.baseline)
-    fresh.take(row, at_ns=0)
-    assert watch.take(row, at_ns=2)[0].t2 == fresh.take(row, at_ns=2)[0].t2
-    assert before.t2 != watch.take(row, at_ns=3)[0].t2
+    fresh.take(row)
+    assert watch.take(row).distances.t2 == fresh.take(row).distances.t2
+    assert before.t2 != watch.take(row).distances.t2
 
 
 def test_a_baseline_that_holds_nothing_to_learn_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -49,7 +50,7 @@ def rows(first: int, count: int, *, heat: float = 40.0, seed: int = 1) -> list[S
 
 
 def taken(watches: AssetWatches, readings: list[SensorReading]) -> tuple[list[AssetBaseline], list[AlertStep]]:
-    found = [watches.take(each) for each in readings]
+    found = [watches.take(each, at_ns=each.measured_at_ns) for each in readings]
     return [each.learned for each in found if each.learned], [step for each in found for step in each.steps]
 
 
@@ -66,6 +67,32 @@ def test_one_baseline_then_one_alert_for_an_episode_with_the_channel_that_drove_
     assert "driven by heat" in raised.alert.summary
     assert raised.command is not None
     assert (raised.command.station, watches.open_alerts) == ("cut", {"odd": 0})
+
+
+@pytest.mark.parametrize(("told_after_s", "acts"), [(0.9, True), (61.0, True), (62.0, False)])
+def test_an_action_is_valid_from_when_the_row_was_complete_and_none_follows_from_one_that_was_kept_back(
+    told_after_s: float, acts: bool
+) -> None:
+    watches = AssetWatches(plant=plant())
+    taken(watches, rows(0, 220))
+    odd = [
+        watches.take(each, at_ns=each.measured_at_ns + int(told_after_s * S)).steps for each in rows(220, 5, heat=70.0)
+    ]
+    (step,) = (step for steps in odd for step in steps)
+    assert (step.command is not None, step.alert.action == "stop_line", step.audit is not None) == (acts,) * 3
+    assert step.alert.at_ns == step.alert.since_at_ns + int(told_after_s * S)
+    if step.command is not None:
+        assert step.command.valid_until_ns == step.alert.at_ns + 10 * S
+
+
+def test_channels_that_are_not_watched_are_told_when_they_are_learned_and_at_every_start() -> None:
+    watches, still = AssetWatches(plant=plant()), AssetWatches(plant=plant())
+    stuck = [msgspec.structs.replace(each, value=40.0) if each.channel == "heat" else each for each in rows(0, 200)]
+    (learned,) = (each for reading in stuck if (each := watches.take(reading, at_ns=0)).learned)
+    assert learned.learned is not None
+    assert learned.left_out == ("heat",)
+    still.recall_baseline(learned.learned)
+    assert still.left_out == watches.left_out == {"pump": ("heat",)}
 
 
 def test_a_restart_goes_on_with_what_was_learned_and_finds_the_same_episode() -> None:
@@ -101,7 +128,7 @@ def test_another_revision_learns_anew() -> None:
 def test_what_never_changes_cannot_be_learned_and_is_told() -> None:
     watches = AssetWatches(plant=plant())
     still = [reading(channel, at_s, 1.0) for at_s in range(200) for channel in ("flow", "heat")]
-    found = [watches.take(each) for each in still]
+    found = [watches.take(each, at_ns=each.measured_at_ns) for each in still]
     assert "expected a channel that keeps a level" in found[-1].not_learned
     assert len(taken(watches, rows(300, 200))[0]) == 1  # it goes on trying
 

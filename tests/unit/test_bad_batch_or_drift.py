@@ -11,6 +11,7 @@ import cv2
 import msgspec
 import pytest
 
+from processors.alert_subjects import every_key
 from processors.alerting import Alerting
 from processors.drift import IMAGE_SHIFT, SCORE_SHIFT, DriftWatch, LastTriggers
 from schemas.alerts import Alert, AlertState, RetrainingTrigger
@@ -33,12 +34,12 @@ class Run(NamedTuple):
 @pytest.fixture(scope="module")
 def run() -> Run:
     pytest.importorskip("onnxruntime")
-    from training.evaluate_drift import STATION, VisionCore, verdicts
+    from training.evaluate_drift import VisionCore, verdicts
 
     cv2.setNumThreads(1)
     plant = load_plant(PLANT_FILE)
     last = LastTriggers(settings=plant.retraining)
-    watch, alerting = DriftWatch(plant=plant, last=last), Alerting(plant=plant, stations=frozenset({STATION}))
+    watch, alerting = DriftWatch(plant=plant, last=last), Alerting(plant=plant, owns=every_key)
     found = Run([], [])
     planned = verdicts(plant, VisionCore(plant, PLANT_FILE.parent), parts=PARTS, seed=SEED)
     for number, (part, judged) in enumerate(planned):

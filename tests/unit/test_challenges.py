@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.alert_challenge import ChallengeWatch, challenge_memory_ms
+from processors.alert_subjects import every_key
 from processors.alerting import Alerting
 from processors.challenges import audited, marked, proof
 from processors.drift import DriftWatch, LastTriggers
@@ -151,7 +152,7 @@ def test_it_is_in_no_figure_of_the_line() -> None:
     assert panes.feed(verdict("4711", at_s=2), offset=1, record_at_ms=2000) is Fed.COUNTED
     assert {pane.counts.parts for pane in panes.held()} == {1}
     rate = DefectRateRule(name="rate", raise_ratio=0.1, clear_ratio=0.05, minimum_parts=1)
-    bad_batch = Alerting(plant=msgspec.structs.replace(plant(), alerts=(rate,)), stations=frozenset({"aoi"}))
+    bad_batch = Alerting(plant=msgspec.structs.replace(plant(), alerts=(rate,)), owns=every_key)
     assert bad_batch.take(challenge(good=True), at_ns=S, now_ns=S) == []
     drift = DriftWatch(plant=plant(), last=LastTriggers(settings=RetrainingSettings()))
     assert drift.recall(challenge(), at_ns=S) is False
@@ -164,7 +165,7 @@ class Watched:
     """The alerts of a plant, fed with messages at times in s."""
 
     def __init__(self, of: Plant) -> None:
-        self.alerting = Alerting(plant=of, stations=frozenset({"aoi"}))
+        self.alerting = Alerting(plant=of, owns=every_key)
         self.alerts: list[Alert] = []
 
     def take(self, message: Verdict | RejectConfirmed, at_s: float | None = None) -> list[Alert]:

@@ -212,7 +212,7 @@ def watch(clear_after_points: int = 2) -> ChartWatch:
 
 
 def said(watching: ChartWatch, points: list[ChartPoint]) -> list[tuple[type, int]]:
-    found = [each for point in points for each in watching.see(point, at_ns=0, now_ns=0)]
+    found = [each for point in points for each in watching.see(point, at_ns=point.end_at_ns, now_ns=0)]
     return [(type(each), each.at_ns // MINUTE) for each in found]
 
 

@@ -222,6 +222,48 @@ def test_a_storm_is_a_few_messages_and_one_digest_that_counts_all_of_it() -> Non
     assert digest.open_severity == "warning"
 
 
+def after_storm(system: Notifying, hours: int) -> list[Notification]:
+    return [each for number in range(2, 60 * hours) for each in system.tick(number * MINUTE)]
+
+
+def test_after_a_storm_the_end_of_each_alert_that_was_told_alone_is_told() -> None:
+    system = notifying(receiver(max_per_hour=10))
+    record = storm(system, 400)
+    alone = {each.alerts[0].episode for each in record if each.kind is ALERT}
+    for number in range(400):
+        step = alert("other", f"place-{number}", CLEARED, at=2 * S + number, since=S + number)
+        record += take(system, step)
+    (digest,) = after_storm(system, 8)
+    assert len(alone) == 4
+    assert [step.episode for step in digest.alerts[:4]] == sorted(alone)
+    assert {step.state for step in digest.alerts} == {CLEARED}
+    assert digest.counts == {"other raised": 396, "other cleared": 400}
+    assert digest.left_out == 350
+
+
+def test_after_a_storm_everything_that_is_open_is_named_digest_by_digest_the_severest_first() -> None:
+    system = notifying(receiver(max_per_hour=10))
+    storm(system, 400)
+    take(system, alert("worse", "press", at=MINUTE, severity="critical"))
+    take(system, alert("worse", "mill", at=MINUTE, severity="critical"))
+    for number in range(3):  # the room for critical alerts is used up
+        take(system, alert("worse", f"saw-{number}", at=MINUTE, severity="critical"))
+    digests = after_storm(system, 8)
+    assert digests[0].alerts[0].severity == "critical"
+    named = [step.subject for each in digests for step in each.alerts]
+    assert len(named) == len(set(named)) == 400 - 4 + 5 - 3
+    assert [each.left_out for each in digests] == [348, 298, 248, 198, 148, 98, 48, 0]
+    assert len({each.id for each in digests}) == 8
+    assert [bool(each.counts) for each in digests] == [True, *[False] * 7], "each step is counted once"
+
+
+def test_what_is_new_is_told_alone_while_a_storm_is_still_being_named() -> None:
+    system = notifying(receiver(max_per_hour=10))
+    storm(system, 400)
+    after_storm(system, 2)
+    assert told(take(system, alert(at=2 * HOUR))) == [("shift", "raised")]
+
+
 def test_a_storm_of_warnings_leaves_room_for_what_is_critical() -> None:
     system = notifying(receiver(max_per_hour=10))
     storm(system, 100)
@@ -266,6 +308,18 @@ def test_what_is_over_for_more_than_an_hour_when_it_could_be_decided_is_told_to_
     assert [told(take(system, each, now=now)) for each in warnings] == [[], [], []]
     assert [told(take(system, each, now=now)) for each in recent] == [[("lead", "raised")], [("lead", "cleared")]]
     assert told(system.tick(now)) == [("lead", "raised")], "aoi-2 is still open"
+
+
+def test_the_end_of_what_was_told_is_told_however_long_nobody_could_decide_it() -> None:
+    before = notifying()
+    record = take(before, alert(at=S))
+    system = Notifying(plant=plant(receiver()))
+    for notification in record:
+        system.recall(notification)
+    now = 9 * HOUR
+    system.begin(now)
+    steps = [alert(at=S), alert(state=REPEATED, at=MINUTE, since=S, repeat=1), alert(state=CLEARED, at=HOUR, since=S)]
+    assert told([note for each in steps for note in take(system, each, now=now)]) == [("shift", "cleared")]
 
 
 def test_a_new_receiver_is_told_what_is_open_and_not_what_is_over() -> None:

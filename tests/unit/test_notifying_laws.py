@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from told_receivers import ALERT, CLEARED, DIGEST, HOUR, MINUTE, REPEATED, WITHHELD, S, alert, plant, receiver
 
+from processors import notification_digest
 from processors.notifying import Notifying
 from schemas.alerts import Alert
 from schemas.notifications import AlertResponse, Notification, ResponseKind, WithheldReason
@@ -24,6 +26,7 @@ RECEIVERS = (
     receiver("few", max_per_hour=2, minimum_severity="warning"),
     receiver("lead", minimum_severity="critical", escalate_after_ms=120_000),
 )
+WAITS = (WithheldReason.FLAPPING, WithheldReason.BOUNDED)
 Event = Alert | AlertResponse | int
 """An int is a tick at that time."""
 
@@ -140,7 +143,7 @@ def test_the_record_leaves_no_step_out_and_digests_count_every_step_that_waited_
     assert missing_from(record, events) == []
     for each in RECEIVERS:
         mine = [found for found in record if found.receiver == each.name]
-        waited = sum(found.reason in (WithheldReason.FLAPPING, WithheldReason.BOUNDED) for found in mine)
+        waited = sum(found.reason in WAITS for found in mine)
         assert sum(sum(found.counts.values()) for found in mine if found.kind is DIGEST) == waited
 
 
@@ -151,5 +154,26 @@ def test_who_is_told_that_an_alert_is_over_was_told_that_it_began(events: list[E
         for step in found.alerts:
             if found.kind is ALERT and step.state is CLEARED:
                 assert (found.receiver, step.episode) in told_of
-            if found.kind is not WITHHELD or found.reason in (WithheldReason.FLAPPING, WithheldReason.BOUNDED):
+            if found.kind is not WITHHELD or found.reason in WAITS:
                 told_of.add((found.receiver, step.episode))
+
+
+@settings(deadline=None)
+@given(events=histories(), restarts=st.frozensets(st.integers(1, 60), max_size=3), shown=st.integers(1, 3))
+def test_every_end_of_what_was_told_and_everything_that_is_open_comes_in_a_digest_however_few_it_shows(
+    events: list[Event], restarts: frozenset[int], shown: int
+) -> None:
+    hours = [at_of(events[-1]) + number * HOUR // 2 for number in range(1, 60)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(notification_digest, "SHOWN_EPISODES", shown)
+        record = record_of([*events, *hours], restarts=restarts)
+    assert len({each.id for each in record}) == len(record)
+    over = {step.episode for step in events if isinstance(step, Alert) and step.state is CLEARED}
+    for each in RECEIVERS:
+        heard, ended, waited = set[str](), set[str](), set[str]()
+        for found in (found for found in record if found.receiver == each.name):
+            waited |= {step.episode for step in found.alerts if found.reason in WAITS}
+            for step in found.alerts if found.kind is not WITHHELD else ():
+                (ended if step.state is CLEARED else heard).add(step.episode)
+        assert heard & over <= ended
+        assert waited - over <= heard

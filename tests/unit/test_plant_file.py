@@ -234,7 +234,7 @@ MEANING_MISTAKES = [
         )
     ),
     ("an alert that clears above its limit", ("clear_ratio: 0.1", "clear_ratio: 0.3"),
-     "27: alerts[0].clear_ratio: expected at most `raise_ratio` (0.2)"),
+     "27: alerts[0].clear_ratio: expected less than `raise_ratio` (0.2): between the two an alert stays as it is"),
     ("a station that is not there", ("station: aoi-1", "station: aoi-2"),
      "27: alerts[0].station: expected the name of a station; `aoi-2` is none; did you mean `aoi-1`?"),
     ("a channel that is not there", ("channel: vibration", "channel: vibrations"),
