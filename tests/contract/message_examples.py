@@ -6,6 +6,7 @@ Their bytes are the golden files. Change an example only together with a new ver
 from __future__ import annotations
 
 from schemas.alerts import Alert, AlertState, DriftEvidence, RetrainingTrigger
+from schemas.associations import AssociatedLevel, Associations
 from schemas.charts import ChartPoint, CusumSums, SpreadPoint
 from schemas.commands import Command, CommandResult
 from schemas.frames import DroppedRange, Frame, ImageEncoding, Manifest
@@ -31,6 +32,7 @@ from schemas.topics import (
     ALERT_RESPONSES,
     ALERTS,
     ASSET_BASELINES,
+    ASSOCIATIONS,
     AUDIT,
     CHARTS,
     COMMAND_RESULTS,
@@ -102,6 +104,7 @@ COUNTS = PaneCounts(
     defects=17,
     opportunities=72_000,
     defects_by_class={"open": 9, "short": 8},
+    measured={"open-size": (14.5, 9.25)},
 )
 VIEW = ViewResult(
     view="left",
@@ -389,6 +392,39 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 baseline="9f86d081884c",
                 frozen_by="M. Keller",
                 previous=5.0,
+            ),
+        ),
+        (
+            ASSOCIATIONS,
+            Associations(
+                id=f"line-1/early/28800000/{AT_NS}/812",
+                line="line-1",
+                window_ms=28_800_000,
+                start_at_ns=AT_NS,
+                revision=812,
+                not_ok=61,
+                decided=2_390,
+                compared=7,
+                pointed_at=1,
+                levels=(
+                    AssociatedLevel(
+                        label="tool",
+                        level="T3",
+                        bad=30,
+                        parts=300,
+                        other_bad=31,
+                        other_parts=2_090,
+                        risk_ratio=6.75,
+                        risk_ratio_lower=4.125,
+                        risk_ratio_upper=11.0,
+                        p_value=0.0078125,
+                        adjusted_p=0.015625,
+                        pointed_at=True,
+                    ),
+                ),
+                left_out=3,
+                kind="shift",
+                shift="early",
             ),
         ),
         (
