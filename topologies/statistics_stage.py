@@ -210,6 +210,12 @@ class Statistics:
         self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
         self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
 
+    def _show(self, points: Sequence[ChartPoint], compared: Sequence[Associations]) -> None:
+        for point in points:
+            self._points_counter.labels(point.chart, "yes" if point.signals else "no").inc()
+        for each in compared:
+            self._compared_counter.labels(each.line, "yes" if each.pointed_at else "no").inc()
+
     async def _send(self, outgoing: Sequence[Outgoing], finished: Sequence[Batch]) -> None:
         await self._producer.send(outgoing)
         for batch in finished:

@@ -8,9 +8,9 @@ import random
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, poisson
+from scipy.stats import poisson
 
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
 from processors.spc.baseline import AttributeBaseline, BaselinePoint, Exclusion, freeze
@@ -79,15 +79,6 @@ def test_limits_of_measurements_move_and_stretch_with_the_unit(
     before, after = individuals(values), individuals([offset + scale * value for value in values])
     assert after.sigma == pytest.approx(scale * before.sigma, abs=1e-6)
     assert after.location.upper == pytest.approx(offset + scale * before.location.upper, abs=1e-6)
-
-
-@settings(max_examples=30)
-@given(st.floats(0.001, 0.999), st.integers(1, 2000))
-def test_scores_of_counts_rise_with_the_count_and_are_about_zero_in_the_middle(rate: float, size: int) -> None:
-    limits = AttributeLimits(chart=AttributeChart.P, rate=rate)
-    scores = [limits.score(count=count, size=size) for count in range(0, size + 1, max(1, size // 20))]
-    assert scores == sorted(scores)
-    assert abs(limits.score(count=int(binom.median(size, rate)), size=size)) < 1.0
 
 
 def test_homogeneous_counts_get_exact_limits_and_wandering_ones_laneys() -> None:
