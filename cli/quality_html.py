@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import cv2
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy.stats import norm
 
 from cli import chart_drawing, charts
 from cli.report_source import Source, read_source
@@ -22,6 +23,7 @@ from processors.spc.run_rules import RunRule
 from schemas.message import NS_PER_S
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
+from schemas.statistics_settings import PChart
 
 NS_PER_HOUR = 3600 * NS_PER_S
 
@@ -86,7 +88,7 @@ def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source
         report=report,
         source=source,
         chart=chart,
-        false_alarm=_points_between_false_alarms(chart.run_rules),
+        false_alarm=_points_between_false_alarms(chart),
         clock=clock,
         ratio=_ratio,
         hours=lambda ns: f"{ns / NS_PER_HOUR:.2f} h",
@@ -114,13 +116,12 @@ def _is_marked(point: MarkedPoint) -> bool:
     return point.outside or bool(point.rules)
 
 
-def _points_between_false_alarms(names: tuple[str, ...]) -> str:
-    rules = [RunRule(name) for name in names]
-    if not rules:
-        return "none"
-    if ORDER_RULES & set(rules):
+def _points_between_false_alarms(chart: PChart) -> str:
+    """Of the limits and the run rules together, as points are marked; counts are wrong no more often than normal points."""
+    rules = {RunRule.BEYOND_3_SIGMA, *(RunRule(name) for name in chart.run_rules)}
+    if ORDER_RULES & rules:
         return "see docs/statistics.md"
-    return f"{run_rule_length(rules, shift=0):.1f}"
+    return f"{run_rule_length(rules, shift=0, width=float(norm.isf((1 - chart.confidence) / 2))):.1f}"
 
 
 def _ratio(value: float | None) -> str:

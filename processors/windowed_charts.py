@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from processors.chart_points import Sample, plotted_mean, plotted_value
-from processors.chart_series import Series, Subject, held_ns, memory_ns
+from processors.chart_series import Series, Subject, held_ns, longest_memory_ns
 from processors.chart_windows import ChartWindows, length_ms, step_ns
 from schemas.chart_settings import Chart, Defects, is_counted, is_windowed
 from schemas.charts import ChartPoint
@@ -146,7 +146,7 @@ class Reworked:
         self._missing = missing
         self._step_ns = {chart.name: step_ns(chart) for chart in settings.charts}
         self._memory_ns = {
-            chart.name: memory_ns(chart, length_ms(chart, settings) * NS_PER_MS)
+            chart.name: longest_memory_ns(chart, settings.baselines, length_ms(chart, settings) * NS_PER_MS)
             for chart in settings.charts
             if is_windowed(chart)
         }

@@ -19,6 +19,7 @@ from processors.chart_series import Series, Subject
 from processors.measured_charts import MeasuredCharts
 from processors.windowed_charts import Reworked, WindowedCharts
 from schemas.alert_rules import ChartRule, DefectRateRule
+from schemas.chart_checks import chart_findings
 from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, Defects, LeftOut, Measurement, NotOk
 from schemas.charts import ChartPoint
 from schemas.errors import ConfigurationError
@@ -45,9 +46,11 @@ def sample(minute: int, counted: int, size: int = 50, revision: int = 0) -> Samp
     return Sample(minute * MINUTE, (minute + 1) * MINUTE, revision or minute + 1, counted, size)
 
 
-def baseline(chart: str = "share", *, from_minute: int = 0, rate: float = 0.1, sigma_z: float | None = None) -> Any:
+def baseline(
+    chart: Chart = SHARE, *, from_minute: int = 0, rate: float = 0.1, sigma_z: float | None = None
+) -> CountedBaseline:
     return CountedBaseline(
-        chart=chart, subject=SUBJECT.name, points=30, from_ns=0, to_ns=0, data="made up", frozen_by="M. Keller",
+        chart=chart.name, settings=chart, subject=SUBJECT.name, points=30, from_ns=0, to_ns=0, data="made up", frozen_by="M. Keller",
         frozen_at_ns=from_minute * MINUTE, applies_from_ns=from_minute * MINUTE, rate=rate, counted=150,
         looked_at=1500, sigma_z=sigma_z,
     )  # fmt: skip
@@ -61,7 +64,7 @@ def charted(chart: Chart, samples: list[Sample], *baselines: AnyBaseline) -> lis
 
 
 def test_the_wafers_of_the_handbook_come_out_of_phase_one_as_they_are_printed() -> None:
-    chart = Chart(name="wafers", figure=Defects(), chart="c", window_ms=60_000)
+    chart = Chart(name="wafers", figure=Defects(), chart="c", window_ms=60_000, confidence=0.9973)
     phase_one = charted(chart, [sample(m, count, 1) for m, count in enumerate(WAFERS)])
     assert {(p.phase, p.centre, p.lower, p.outside) for p in phase_one} == {(1, None, None, False)}
     record = frozen(chart, phase_one, excluded=(), frozen_by="M. Keller", frozen_at_ns=25 * MINUTE)
@@ -75,7 +78,9 @@ def test_the_wafers_of_the_handbook_come_out_of_phase_one_as_they_are_printed() 
 
 def test_a_baseline_applies_from_its_freezing_on_and_rules_do_not_reach_across_it() -> None:
     chart = msgspec.structs.replace(SHARE, rules=("eight_on_one_side",))
-    points = charted(chart, [sample(m, 2) for m in range(20)], baseline(), baseline(from_minute=10, rate=0.12))
+    points = charted(
+        chart, [sample(m, 2) for m in range(20)], baseline(chart), baseline(chart, from_minute=10, rate=0.12)
+    )
     met = [p.start_at_ns // MINUTE for p in points if p.rules]
     assert met == [7, 8, 9, 17, 18, 19]
     assert [p.centre for p in points] == [0.1] * 10 + [0.12] * 10
@@ -84,7 +89,7 @@ def test_a_baseline_applies_from_its_freezing_on_and_rules_do_not_reach_across_i
 
 def test_a_late_part_revises_its_point_and_those_that_follow_from_it_and_says_what_stood_before() -> None:
     chart = Chart(name="slow", figure=NotOk(), chart="ewma", window_ms=60_000)
-    held = series(chart, baseline("slow"))
+    held = series(chart, baseline(chart))
     for minute in range(5):
         held.put(sample(minute, 5))
     assert [p.revision for p in held.due()] == [1, 2, 3, 4, 5]
@@ -93,6 +98,63 @@ def test_a_late_part_revises_its_point_and_those_that_follow_from_it_and_says_wh
     assert [(p.start_at_ns // MINUTE, p.revision) for p in revised] == [(2, 77), (3, 77), (4, 77)]
     assert (revised[0].previous, revised[1].value) == (0.1, pytest.approx(0.8 * (revised[0].value or 0)))
     assert held.due() == []
+
+
+def test_what_was_signed_is_what_is_drawn_whatever_the_plant_file_says_later() -> None:
+    signed = baseline(SHARE)
+    (before,) = charted(SHARE, [sample(1, 9)], signed)
+    narrow = msgspec.structs.replace(SHARE, confidence=0.9, rules=("nelson",))
+    (after,) = charted(narrow, [sample(1, 9)], signed)
+    assert after == before
+    (anew,) = charted(narrow, [sample(1, 9)], baseline(narrow))
+    assert (anew.lower, anew.upper) != (before.lower, before.upper)
+    assert anew.id != before.id  # one id, one content
+
+
+def test_points_under_an_earlier_record_are_told_again_as_they_were() -> None:
+    slow = msgspec.structs.replace(SHARE, chart="ewma")
+    records = baseline(slow), baseline(SHARE, from_minute=6)
+    points = charted(SHARE, [sample(m, 9) for m in range(8)], *records)
+    assert [p.kind for p in points] == ["ewma"] * 6 + ["p"] * 2
+    alone = charted(slow, [sample(m, 9) for m in range(6)], records[0])
+    assert points[:6] == alone
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"confidence": 0.95}, "confidence"),
+        ({"rules": ("nelson",)}, "rules"),
+        ({"chart": "np"}, "chart"),
+        ({"by": "line"}, "by"),
+        ({"window_ms": 3_600_000}, "window_ms"),
+        ({"figure": Defects(), "chart": "u"}, "figure"),
+    ],
+)
+def test_check_says_where_a_chart_is_not_the_one_that_was_signed(change: dict[str, Any], key: str) -> None:
+    chart = msgspec.structs.replace(SHARE, **change)
+    plant = measured_plant(chart, baselines=(baseline(SHARE),))
+    assert ("statistics", "baselines", 0, "settings", key) in [place for place, _, _ in chart_findings(plant)]
+    assert not list(chart_findings(measured_plant(SHARE, baselines=(baseline(SHARE),))))
+
+
+def test_an_earlier_record_may_have_had_other_limits() -> None:
+    wide = msgspec.structs.replace(SHARE, confidence=0.9999)
+    records = baseline(wide), baseline(SHARE, from_minute=5)
+    assert not list(chart_findings(measured_plant(SHARE, baselines=records)))
+
+
+@pytest.mark.parametrize(
+    ("chart", "key"),
+    [
+        (Chart(name="flow", figure=Measurement(asset="pump", channel="flow"), chart="i_mr", confidence=0.95), "confidence"),
+        (Chart(name="share", figure=NotOk(), chart="ewma", window_ms=60_000, confidence=0.95), "confidence"),
+        (Chart(name="share", figure=NotOk(), chart="p", window_ms=60_000, weight=0.1), "weight"),
+        (Chart(name="share", figure=NotOk(), chart="ewma", window_ms=60_000, interval_sigma=4), "interval_sigma"),
+    ],
+)  # fmt: skip
+def test_a_key_that_changes_nothing_on_its_chart_is_refused(chart: Chart, key: str) -> None:
+    assert [place for place, _, _ in chart_findings(measured_plant(chart))] == [("statistics", "charts", 0, key)]
 
 
 def test_a_window_whose_last_part_was_taken_away_has_a_point_without_a_value() -> None:
@@ -110,7 +172,7 @@ def test_a_thousand_million_parts_are_charted(kind: Any) -> None:
     normal, bad = charted(
         chart,
         [sample(0, 10**8, 10**9), sample(1, 101_000_000, 10**9)],
-        baseline(sigma_z=1.0 if "laney" in kind else None),
+        baseline(chart, sigma_z=1.0 if "laney" in kind else None),
     )
     assert (normal.signals, bad.signals) == (False, True)
 
@@ -185,17 +247,37 @@ def test_a_file_of_baselines_is_added_to_and_read_back_as_it_was(tmp_path: Path)
 @pytest.mark.parametrize(
     ("settings", "points"),
     [
-        ({}, 370.4),
-        ({"rules": ("western_electric",)}, 91.75),
-        ({"rules": ("two_of_three_beyond_2_sigma",)}, 225.4),
-        ({"rules": ("nelson",)}, 74),
-        ({"chart": "ewma"}, 500),
-        ({"chart": "cusum"}, 465),
+        ({"confidence": 0.9973}, 370.4),
+        ({"confidence": 0.9973, "rules": ("western_electric",)}, 91.75),
+        ({"confidence": 0.9973, "rules": ("two_of_three_beyond_2_sigma",)}, 225.4),
+        ({"confidence": 0.9973, "rules": ("nelson",)}, 74),
+        ({"chart": "ewma", "width_sigma": 2.962}, 500),
+        ({"chart": "cusum", "interval_sigma": 5.0}, 465),
+        ({"chart": "xbar_s", "figure": Measurement(asset="pump", channel="flow"), "confidence": 0.95}, 370.4),
     ],
 )
 def test_the_points_between_false_alarms_are_the_published_ones(settings: dict[str, Any], points: float) -> None:
     found = points_between_false_alarms(msgspec.structs.replace(SHARE, **settings))
     assert found == pytest.approx(points, rel=0.003)
+
+
+@pytest.mark.parametrize("kind", ["p", "ewma", "cusum"])
+def test_by_default_a_chart_is_wrong_less_than_once_in_a_month_of_hours(kind: Any) -> None:
+    found = points_between_false_alarms(msgspec.structs.replace(SHARE, chart=kind))
+    assert found is not None
+    assert found > 30 * 24
+
+
+def test_of_rare_defects_check_says_how_often_the_chart_is_wrong_by_its_own_counts() -> None:
+    chart = msgspec.structs.replace(SHARE, confidence=0.9973, rules=("western_electric",))
+    rare = msgspec.structs.replace(baseline(chart), rate=0.01, counted=6, looked_at=600.0)  # 0.2 of 20 a point
+    found = points_between_false_alarms(chart, rare)
+    assert found == pytest.approx(672, rel=0.01)  # 92 of normal values
+    settings = StatisticsSettings(charts=(chart,), baselines=(rare,))
+    plant: Any = type("Plant", (), {"statistics": settings, "alerts": ()})
+    said = told(chart_notes(plant)[0], plant_file=Path("x"))
+    assert f"a false alarm every {found:.0f} points" in said
+    assert "station/aoi-1 counts 0.2 a point: below 5 it finds little but a rise" in said
 
 
 def test_a_combination_that_was_neither_worked_out_nor_simulated_is_not_guessed() -> None:
