@@ -20,7 +20,7 @@ import msgspec
 from processors.open_windows import OpenWindows
 from processors.picture_values import picture_charts
 from processors.statistics_counts import AnyVerdict, Share, Sums, shares
-from processors.statistics_lane import Counted, Lane, Part, PartKey
+from processors.statistics_lane import Counted, Lane, Part, PartKey, is_review
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.window_values import ChartedWindows, Order, WindowValues
 from processors.windows import Watermark, Window
@@ -142,7 +142,7 @@ class Panes:
 
     def feed(self, verdict: AnyVerdict, *, offset: int, record_at_ms: int) -> Fed:
         """Counts a verdict; a duplicate and a revision that was overtaken change nothing."""
-        self._watermark.record_at(record_at_ms * NS_PER_MS)
+        self._at(verdict, record_at_ms)
         fed = Fed.CHALLENGE if verdict.challenge else self._count(verdict, offset)
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
@@ -163,7 +163,7 @@ class Panes:
 
     def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
         """Lets a verdict move the watermark without counting it."""
-        self._watermark.record_at(record_at_ms * NS_PER_MS)
+        self._at(verdict, record_at_ms)
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
 
@@ -228,6 +228,12 @@ class Panes:
             self._parts[key] = part
         late = self._watermark.late(Window.containing(part.arrived_at_ns, self._shortest_ms))
         return Fed.LATE if late else Fed.COUNTED
+
+    def _at(self, verdict: AnyVerdict, record_at_ms: int) -> None:
+        if is_review(verdict):
+            self._watermark.review_at(record_at_ms * NS_PER_MS)
+        else:
+            self._watermark.record_at(record_at_ms * NS_PER_MS)
 
     def _lane_is_open(self) -> bool:
         """Whether the windows of the last part are all held and none of them can be late for what arrives within them."""

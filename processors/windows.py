@@ -42,8 +42,8 @@ class Watermark:
     """How far the event time of one partition has come.
 
     It follows the newest event, never ahead of the record's own time by more than the grace (a clock that runs ahead would
-    close every window). When nothing arrives for the idle timeout, it follows the clock at that distance, so that the last
-    window before a pause closes too.
+    close every window). When nothing happens for the idle timeout, it follows the clock at that distance, so that the last
+    window before a pause closes too; reviews may come meanwhile.
     """
 
     def __init__(self, *, grace_ms: int, idle_timeout_ms: int) -> None:
@@ -81,6 +81,14 @@ class Watermark:
         if self._last_record_at_ns is not None and record_at_ns - self._last_record_at_ns >= self._idle_ns:
             self._from_log_ns = max(self._from_log_ns, record_at_ns - self._idle_ns)
         self._last_record_at_ns = max(self._last_record_at_ns or 0, record_at_ns)
+
+    def review_at(self, record_at_ns: int) -> None:
+        """A record comes whose own time is `record_at_ns` and that says something else of an event long gone: nothing new happened, and the
+        partition is as idle as without it."""
+        if self._last_record_at_ns is None:
+            self.record_at(record_at_ns)
+        elif record_at_ns - self._last_record_at_ns >= self._idle_ns:
+            self._from_log_ns = max(self._from_log_ns, record_at_ns - self._idle_ns)
 
     def event_at(self, event_at_ns: int) -> None:
         """The event of the record that came last happened at `event_at_ns`."""

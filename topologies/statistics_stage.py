@@ -18,6 +18,7 @@ from typing import Any
 from processors.idle_partitions import IdlePartitions
 from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_figures import Figures, LineWindow, PlaceWindow
+from processors.statistics_lane import is_review
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
 from processors.window_associations import WindowAssociations
@@ -161,7 +162,8 @@ class Statistics:
             self._idle.forget(number)
 
     def _count(self, batch: Batch) -> None:
-        self._idle.took(batch.partition)
+        if not all(is_review(record.message) for record in batch.records):
+            self._idle.took(batch.partition)
         for verdict, fed in self._panes[batch.partition].feed_all(self._young_enough(batch.records)):
             if fed is Fed.LATE:
                 self._stage.emit(Noticed(what="late", subject=verdict.id))
