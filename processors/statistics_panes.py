@@ -136,6 +136,11 @@ class Panes:
         return len(self._panes)
 
     @property
+    def watermark_ns(self) -> int:
+        """How far the partition's event time has come, ns; 0 before the first record."""
+        return self._watermark.at_ns
+
+    @property
     def urgent(self) -> bool:
         """Whether something other than an update of an open window is due: a window closed, or corrected when closed."""
         return bool(self._must_tell or self._missing)
@@ -205,9 +210,9 @@ class Panes:
         """The panes of those windows as they are now, of all parts and of every level."""
         return [self._pane(key) for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]
 
-    def pane(self, key: StationWindow) -> Pane | None:
-        """The pane of a station's window as it is now; None where nothing was counted."""
-        return self._pane(key) if key in self._panes else None
+    def __contains__(self, key: object) -> bool:
+        """Whether a part was counted in a station's window that is held."""
+        return key in self._panes
 
     def _is_time(self, key: StationWindow, now_ns: int) -> bool:
         return now_ns - self._panes[key].told_at_ns >= retell_after_ns(key.window)
