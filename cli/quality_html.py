@@ -7,6 +7,7 @@ import hashlib
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import cv2
@@ -26,6 +27,10 @@ from schemas.settings import KafkaSettings
 from schemas.statistics_settings import PChart
 
 NS_PER_HOUR = 3600 * NS_PER_S
+FROM_VERDICTS = ("rolled_throughput", "pareto", "maps", "associations", "corrections", "challenges", "changes")
+"""Parts of a report that follow from verdicts and the plant file, beside the stations' figures."""
+FROM_STATES = ("times", "effective_parts", "effectiveness", "availability_ratio")
+"""Figures of a station that follow from its line's states, too."""
 
 
 def write_period(
@@ -72,6 +77,24 @@ def digest_of(report: PeriodReport) -> str:
     return hashlib.sha256(msgspec.json.encode(plain(report), order="deterministic")).hexdigest()
 
 
+def verdicts_digest_of(report: PeriodReport) -> str:
+    """sha256 of the figures that follow from verdicts alone, which are kept longest: line states, alerts and readings are gone before."""
+    figures: dict[str, Any] = {name: plain(getattr(report, name)) for name in FROM_VERDICTS}
+    stations = [plain(each) for each in report.stations]
+    figures["stations"] = [
+        {name: value for name, value in each.items() if name not in FROM_STATES}
+        for each in stations
+        if isinstance(each, dict)
+    ]
+    return hashlib.sha256(msgspec.json.encode(figures, order="deterministic")).hexdigest()
+
+
+def plant_digest_of(plant: Plant) -> str:
+    """sha256 of what the plant file says of lines, recipes, assets and statistics: figures depend on it beside the topics."""
+    said = [plant.lines, plant.recipes, plant.assets, plant.statistics]
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+
+
 def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source: Source) -> None:
     """Renders the sheet and puts it in place in one step."""
     zone = ZoneInfo(plant.statistics.time_zone)
@@ -103,6 +126,8 @@ def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source
         ],
         maps=[(each, charts.defect_map(each.cells, each.crowd)) for each in report.maps],
         digest=digest_of(report),
+        verdicts_digest=verdicts_digest_of(report),
+        plant_digest=plant_digest_of(plant),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         software=version("linesight"),
     )

@@ -100,7 +100,7 @@ def test_effectiveness_of_a_tpm_shift() -> None:
         StateChange(783 * MINUTE_NS, LineMode.STOPPED),
     ]
     times = state_times(changes, from_ns=0, to_ns=910 * MINUTE_NS)
-    found = effectiveness(times, planned_stop_ns=0, ideal_cycle_ns=3 * MINUTE_NS, parts=203, good_parts=203)
+    found = effectiveness(times, ideal_cycle_ns=3 * MINUTE_NS, parts=203, good_parts=203)
     assert found.availability_ratio == pytest.approx(0.860, abs=5e-4)
     assert found.performance_ratio == pytest.approx(203 / 261)  # printed 77.7, cut off: 0.7778
     assert found.quality_ratio == 1
