@@ -10,7 +10,7 @@ from processors.chart_baselines import newest_baselines
 from processors.chart_lengths import expected_count, points_between_false_alarms
 from processors.chart_windows import overlapping_windows
 from schemas.alert_rules import ChartRule
-from schemas.chart_settings import Chart, CountedBaseline
+from schemas.chart_settings import Chart, CountedBaseline, NotOk
 from schemas.plant import Plant
 
 FEWEST_EXPECTED = 5.0
@@ -38,8 +38,15 @@ def _note(chart: Chart, plant: Plant) -> dict[str, object]:
         "overlapping_windows": overlapping_windows(chart, plant.statistics),
         "frozen": sorted(frozen),
         "fewest_expected": None if fewest is None else {"subject": fewest, "expected": round(counts[fewest], 2)},
+        "several_stations": _several_stations(chart, plant),
         "alerts": [rule.name for rule in plant.alerts if isinstance(rule, ChartRule) and rule.chart == chart.name],
     }
+
+
+def _several_stations(chart: Chart, plant: Plant) -> bool:
+    """Whether a part is counted NOT_OK or not once at each of several stations: then counts of a line follow no binomial law."""
+    by_part = chart.by == "line" and isinstance(chart.figure, NotOk)
+    return by_part and any(len(line.stations) > 1 for line in plant.lines)
 
 
 def told(note: dict[str, object], *, plant_file: Path) -> str:
@@ -66,6 +73,8 @@ def told(note: dict[str, object], *, plant_file: Path) -> str:
             f"; {fewest['subject']} counts {fewest['expected']:g} a point: below {FEWEST_EXPECTED:g} it finds little but a rise, "
             "a longer window or an EWMA finds more"
         )
+    if note["several_stations"]:
+        said += "; a part counts once at each station of a line: limits hold where stations fail independently, else take `by: station`"
     return said
 
 

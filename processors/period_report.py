@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from processors.quality.association import Association, associations
 from processors.quality.oee import Effectiveness, StateChange, StateTimes, effectiveness, known_from_ns, state_times
+from processors.quality.pane_figures import decided_defects, decided_opportunities, decided_parts
 from processors.quality.pareto import ParetoRow, pareto
 from processors.quality.position_map import Cluster, DefectPosition, cluster, defect_map
 from processors.quality.yields import (
@@ -219,13 +220,14 @@ def _station(
     known_ns = times.running_ns + times.stopped_ns + times.held_ns
     known_since_ns = known_from_ns(states, from_ns=period.from_ns, to_ns=period.to_ns)
     effective = [verdict.verdict for verdict in verdicts if verdict.arrived_at_ns >= known_since_ns]
-    dpmo = defects_per_million(counts.defects, counts.opportunities)
+    defects = decided_defects(counts)
+    dpmo = defects_per_million(defects, decided_opportunities(counts))
     return StationFigures(
         station=station.name,
         line=line,
         counts=counts,
         by_unit=by_unit,
-        defects_per_unit=defects_per_unit(counts.defects, counts.parts),
+        defects_per_unit=defects_per_unit(defects, decided_parts(counts)),
         defects_per_million=dpmo,
         sigma_level=sigma_level(dpmo, shift=USUAL_SHIFT) if dpmo is not None and 0 < dpmo <= 1_000_000 else None,
         times=times,

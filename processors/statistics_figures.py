@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from processors.quality.pane_figures import control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
+from processors.quality.yields import rolled_throughput_ratio
 from processors.silent_stations import EMPTY_REVISION, awaited_kinds, kind_of
 from processors.statistics_counts import added
 from processors.statistics_panes import held_ns
@@ -159,6 +160,7 @@ class Figures:
                 previous=pane.previous,
                 closed=pane.closed,
                 late_parts=pane.late_parts,
+                first_pass=first_pass_yield_ratio(pane.counts),
                 chart=self._chart,
             )
         yield _statistics(
@@ -170,6 +172,7 @@ class Figures:
             previous=_previous(line),
             closed=self._is_closed(key, line),
             late_parts=sum(pane.late_parts for pane in line.panes.values()),
+            first_pass=_rolled(line),
             chart=self._chart,
         )
 
@@ -204,6 +207,14 @@ def _counted(line: _Line) -> set[str]:
     return {station for station, pane in line.panes.items() if pane.revision > EMPTY_REVISION}
 
 
+def _rolled(line: _Line) -> float | None:
+    """The rolled throughput yield over the stations that saw a unit: a unit passes the line that passes each of them. Not the mean over
+    their units, which counts a unit once at each station."""
+    ratios = [first_pass_yield_ratio(pane.counts) for pane in line.panes.values()]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return rolled_throughput_ratio(known) if known else None
+
+
 def _previous(line: _Line) -> PaneCounts | None:
     """The line's sums before the last correction of one of its stations."""
     if not line.corrected:
@@ -226,6 +237,7 @@ def _statistics(
     previous: PaneCounts | None,
     closed: bool,
     late_parts: int,
+    first_pass: float | None,
     chart: PChart,
 ) -> WindowStatistics:
     window = key.window
@@ -239,7 +251,7 @@ def _statistics(
         revision=revision,
         counts=counts,
         closed=closed,
-        first_pass_yield_ratio=first_pass_yield_ratio(counts),
+        first_pass_yield_ratio=first_pass,
         not_ok_ratio=not_ok_ratio(counts),
         dpmo=dpmo(counts),
         p_chart=control_point(counts, chart),

@@ -259,7 +259,7 @@ class Panes:
         )
         record, newest_ns, last_ms = lane.gather(
             records,
-            last_record_at_ms=self._watermark.last_record_at_ns // NS_PER_MS,
+            last_record_at_ms=self._watermark.last_news_at_ns // NS_PER_MS,
             known=self._parts,
             shares=self._shares,
             duplicates=duplicates,

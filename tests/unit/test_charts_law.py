@@ -62,7 +62,7 @@ def expected(log: list[Logged]) -> Expected:
     windows = sql_windows(log)
     for at, (start, bad, decided, defects) in enumerate(windows):
         past = [w for w in windows[: at + 1] if w[0] > start - 100 * LENGTH_NS]
-        found["opens", start] = (float(defects), False, ())  # phase I: no limits
+        found["opens", start] = (float(defects) if decided else None, False, ())  # phase I: no limits
         if decided == 0:
             found["share", start] = found["slow", start] = (None, False, ())
             continue

@@ -184,6 +184,18 @@ def test_laneys_limits_are_those_of_the_baseline() -> None:
     assert not wide.outside
 
 
+def test_a_chart_of_defects_takes_the_parts_that_were_looked_at_whole() -> None:
+    chart = Chart(name="opens", figure=Defects(class_name="open"), chart="u", window_ms=60_000)
+    charts = WindowedCharts(settings=StatisticsSettings(windows_ms=(60_000,), charts=(chart,)))
+    counts = PaneCounts(
+        parts=40, ok=19, not_ok=1, not_decidable=20, defects=4, defects_by_class={"open": 4},
+        undecided_defects_by_class={"open": 2},
+    )  # fmt: skip
+    charts.feed(msgspec.structs.replace(figures(0, level=""), by="", counts=counts))
+    (point,) = charts.due()
+    assert (point.count, point.size, point.value) == (2, 20, 0.1)
+
+
 def test_subjects_that_ended_are_let_go_of_and_a_correction_of_them_is_worked_out_from_the_log() -> None:
     chart = msgspec.structs.replace(SHARE, by="batch")
     settings = StatisticsSettings(windows_ms=(60_000,), by=("batch",), charts=(chart,))
