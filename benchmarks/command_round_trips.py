@@ -31,6 +31,7 @@ from gateways.machine_watch import MachineWatch
 from gateways.opcua_security import secure
 from gateways.opcua_session import OpcUaSession
 from gateways.plc_link import PlcLink
+from gateways.station_link import StationLink, node_fault_gauge
 from gateways.station_nodes import station_nodes
 from ops.local.ports import free_ports
 from schemas.commands import Command
@@ -146,11 +147,12 @@ async def _ours(plc: Plc, folder: Path, count: int) -> list[float]:
         stage=stage,
         writable=[getattr(NODES, role) for role in (*PAYLOAD, "command_sequence")],
     )
+    station = StationLink(station=STATION, stage=stage, gauge=node_fault_gauge(stage))
     departed = DepartedParts()
     interlocks = StationInterlocks(interlocks=Interlocks(), nodes=NODES, began_at_ns=time.time_ns(), departed=departed)
     watch = MachineWatch(nodes=interlocks.nodes)
     mailbox = CommandMailbox(
-        nodes=NODES, link=link, stage=stage, acknowledge_timeout_ms=5000, observe=False,
+        nodes=NODES, link=station, stage=stage, acknowledge_timeout_ms=5000, observe=False,
         interlocks=interlocks, machine=watch, departed=departed,
     )  # fmt: skip
 
@@ -158,6 +160,7 @@ async def _ours(plc: Plc, folder: Path, count: int) -> list[float]:
         """As the gateway does: what the machine says is watched, and which parts have left is known (none)."""
         departed.is_read(session)
         await watch.follow(session)
+        station.stands(session)
         await session.until_lost()
 
     keeping = asyncio.create_task(link.run(follow))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cli.hints import next_command
 from schemas.errors import ConfigurationError
 from schemas.plant import Plc
+
+if TYPE_CHECKING:
+    from gateways.trust_list import TrustList
 
 
 class FileState(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +32,9 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def certificate_states(plc: Plc, plant_file: Path) -> Iterator[FileState]:
-    """Ours, the next one of ours where it is prepared, and the PLC's."""
+    """Ours, the next one of ours where it is prepared, and those that are taken for the PLC."""
     from gateways.certificates import files_of
+    from gateways.trust_list import trust_list
 
     files = files_of(plc, plant_dir=plant_file.resolve().parent)
     create = next_command("certificates", "create", plant=plant_file)
@@ -42,9 +47,25 @@ def certificate_states(plc: Plc, plant_file: Path) -> Iterator[FileState]:
         # an interrupted switch has put the key in place already; the same command finishes it
         key = upcoming.private_key if upcoming.private_key.exists() else files.own.private_key
         yield _state(plc, "our next", upcoming.certificate, key=key, make=rotate, renew=switch)
-    yield _state(
-        plc, "the PLC's", files.server_certificate, key=None, make=trust, renew=f"renew it in the PLC, then {trust}"
-    )
+    renew = f"renew it in the PLC, then {trust}"
+    if files.server_certificate is not None:
+        yield _state(plc, "the PLC's", files.server_certificate, key=None, make=trust, renew=renew)
+    if files.trusted is not None:
+        distrust = next_command("certificates", "distrust", "--plc", plc.name, "--thumbprint", "ITS", plant=plant_file)
+        renew = f"put the PLC's next one beside it ({trust}), or take it out ({distrust})"
+        yield from _trusted(plc, trust_list(plc, files), files.trusted, make=trust, renew=renew)
+
+
+def _trusted(plc: Plc, trusted: TrustList, folder: Path, *, make: str, renew: str) -> Iterator[FileState]:
+    """Those of the folder."""
+    from gateways.trust_list import CERTIFICATES
+
+    states = [
+        _state(plc, "trusted", file, key=None, make=make, renew=renew) for file in trusted.in_folder(CERTIFICATES)
+    ]
+    if not trusted.files:
+        yield FileState(plc=plc.name, role="trusted", path=str(folder), problem=f"no certificate in it: {make}")
+    yield from states
 
 
 def _state(plc: Plc, role: str, path: Path, *, key: Path | None, make: str, renew: str) -> FileState:

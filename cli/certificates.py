@@ -1,4 +1,4 @@
-"""`linesight certificates`: ours for each PLC made, shown and rotated; the PLC's pinned."""
+"""`linesight certificates`: ours for each PLC made, shown and rotated; the PLC's trusted."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ Days = Annotated[int, typer.Option(min=1, max=3650, help="How long the new certi
 TO_THE_PLC = "put it into the PLC's list of trusted clients"
 GIT_S = 5.0
 NOT_IGNORED = 1  # exit code of `git check-ignore`; 128: no checkout
+Thumbprint = Annotated[
+    str | None,
+    typer.Option(help="The thumbprint that the PLC itself displays (SHA-1, hex; spaces and colons may stay)."),
+]
 OnePlc = Annotated[str | None, typer.Option(help="Name of the PLC in the plant file; else all that are encrypted.")]
 
 
@@ -148,36 +152,74 @@ def rotate(
 @app.command("trust")
 def trust(
     plc: Annotated[str, typer.Option(help="Name of the PLC in the plant file.")],
-    thumbprint: Annotated[
-        str | None,
-        typer.Option(help="The thumbprint that the PLC itself displays (SHA-1, hex; spaces and colons may stay)."),
+    thumbprint: Thumbprint = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Takes this certificate, not the one that answers: the PLC's next one, or an authority's."),
     ] = None,
     plant: PlantFile = DEMO_PLANT,
     json: Json = False,
 ) -> None:
-    """Fetches the certificate that answers at the PLC's address, and pins it if its thumbprint is the given one.
+    """Fetches the certificate that answers at the PLC's address, and trusts it if its thumbprint is the given one.
 
-    Without --thumbprint it shows what answered and saves nothing: compare it with what the PLC displays. Exit code 1 where
-    nothing was saved.
+    It is saved beside the others in `trusted_certificates`; without that folder in the plant file it is pinned as
+    `server_certificate`, and the one before is not trusted any more. Without --thumbprint it shows what answered and saves nothing:
+    compare it with what the PLC displays. Exit code 1 where nothing was saved.
     """
     from cli.exits import NotSo
-    from gateways.certificates import files_of, save_certificate, served_certificate
+    from gateways.certificates import files_of, read_certificate, served_certificate
+    from gateways.trust_list import trust_list
 
     expected = None if thumbprint is None else read_thumbprint(thumbprint)
     (chosen,) = _encrypted(load_unfinished_plant(plant), plc)
-    place = files_of(chosen, plant_dir=_dir(plant)).server_certificate
-    der, facts = asyncio.run(served_certificate(chosen))
+    der, facts = asyncio.run(served_certificate(chosen)) if file is None else read_certificate(file)
+    trusted = trust_list(chosen, files_of(chosen, plant_dir=_dir(plant)))
     right = expected == facts.thumbprint
-    if right:
-        save_certificate(place, der)
-    what = f"{facts.subject} answers at {chosen.endpoint}: " + ("trusted, and no other" if right else "not saved")
-    _tell([_done(chosen.name, place, facts, what)], as_json=json)
+    place = trusted.add(der) if right else trusted.place_for(der)
+    where = f"{facts.subject} " + (f"answers at {chosen.endpoint}" if file is None else f"is in {file}")
+    others = "trusted, and no other" if trusted.folder is None else "trusted, as are the others in its folder"
+    _tell([_done(chosen.name, place, facts, f"{where}: {others if right else 'not saved'}")], as_json=json)
     if expected is None:
         raise NotSo(
             "nothing was saved: compare the thumbprint with the one that the PLC displays, then give it with --thumbprint"
         )
     if not right:
-        raise NotSo(f"nothing was saved: expected thumbprint {expected}; somebody else may answer at that address")
+        somebody = "somebody else may answer at that address" if file is None else "it is another certificate"
+        raise NotSo(f"nothing was saved: expected thumbprint {expected}; {somebody}")
+
+
+@app.command("distrust")
+def distrust(
+    plc: Annotated[str, typer.Option(help="Name of the PLC in the plant file.")],
+    thumbprint: Annotated[str, typer.Option(help="Of the certificate, as `show` lists it (SHA-1, hex).")],
+    plant: PlantFile = DEMO_PLANT,
+    json: Json = False,
+) -> None:
+    """Takes a certificate out of the PLC's `trusted_certificates`: no new session with it. A session that stands ends with its gateway.
+
+    Exit code 1 where it is not in that folder.
+    """
+    from cli.exits import NotSo
+    from gateways.certificates import files_of, read_facts
+    from gateways.trust_list import trust_list
+
+    wanted = read_thumbprint(thumbprint)
+    (chosen,) = _encrypted(load_unfinished_plant(plant), plc)
+    trusted = trust_list(chosen, files_of(chosen, plant_dir=_dir(plant)))
+    places = [place for place in trusted.holding(wanted) if place != trusted.pinned]
+    if not places:
+        shown = next_command("certificates", "show", "--plc", plc, plant=plant)
+        raise NotSo(
+            f"nothing was removed: no certificate in `trusted_certificates` of PLC {plc} has thumbprint {wanted}; {shown} lists them"
+        )
+    facts = read_facts(places[0])
+    for place in places:
+        place.unlink()
+    left = len(trusted.files)
+    what = "it stays trusted: `server_certificate` of the plant file pins it"
+    if not trusted.holding(wanted):
+        what = f"not trusted any more; {left or 'none'} left" + ("" if left else ": no session comes to stand")
+    _tell([_done(chosen.name, place, facts, what) for place in places], as_json=json)
 
 
 def _done(names: str, path: Path, facts: CertificateFacts, what: str) -> Done:

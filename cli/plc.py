@@ -85,13 +85,16 @@ def browse(
 
 async def _variables(plc: Plc, plant_file: Path, plant_dir: Path) -> list[Variable]:
     from gateways.opcua_refusals import why_not
-    from gateways.opcua_security import CertificatesUnusable
+    from gateways.opcua_security import CertificatesUnusable, NotTrusted
     from gateways.opcua_session import OpcUaSession, PlcAway
 
+    trust = next_command("certificates", "trust", "--plc", plc.name, plant=plant_file)
     # it logs each fault that we are about to explain
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)
     try:
         session = await OpcUaSession.open(plc, plant_dir=plant_dir, name="linesight-browse")
+    except NotTrusted as error:
+        raise ConfigurationError(f"{error}: compare it with what the PLC displays, and trust it: {trust}") from error
     except CertificatesUnusable as error:
         shown = next_command("certificates", "show", plant=plant_file)
         raise ConfigurationError(f"{error}; {shown} lists what is missing") from error
@@ -99,7 +102,6 @@ async def _variables(plc: Plc, plant_file: Path, plant_dir: Path) -> list[Variab
         found = await why_not(plc, plant_dir=plant_dir)
         if found is None:
             raise
-        trust = next_command("certificates", "trust", "--plc", plc.name, plant=plant_file)
         raise ConfigurationError(
             f"{found}: compare what answers with what the PLC displays, and pin it: {trust}"
         ) from error

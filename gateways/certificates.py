@@ -84,12 +84,18 @@ def write_pair(
     form = serialization.Encoding.PEM if pem else serialization.Encoding.DER
     _write(private_key, dump_private_key_as_pem(key), mode=0o600)
     _write(certificate, made.public_bytes(form), mode=0o644)
-    return _facts(made)
+    return facts_of(made)
 
 
 def read_facts(certificate: Path) -> CertificateFacts:
     """What the file's certificate says. Raises `ConfigurationError` where it is none."""
-    return _facts(_parsed(certificate))
+    return facts_of(_parsed(certificate))
+
+
+def read_certificate(file: Path) -> tuple[bytes, CertificateFacts]:
+    """The file's certificate as DER, and what it says. Raises `ConfigurationError` where it is none."""
+    found = _parsed(file)
+    return found.public_bytes(serialization.Encoding.DER), facts_of(found)
 
 
 def belong_together(certificate: Path, private_key: Path) -> bool:
@@ -148,21 +154,31 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class PlcFiles:
-    """Where the plant file has the certificates of one PLC: ours with its key, and the PLC's."""
+    """Where the plant file has the certificates of one PLC: ours with its key, the PLC's, and the folder of those trusted as well."""
 
     own: Pair
-    server_certificate: Path
+    server_certificate: Path | None
+    trusted: Path | None
 
 
 def files_of(plc: Plc, *, plant_dir: Path) -> PlcFiles:
     """The files of an encrypted PLC. Raises `ConfigurationError` where the plant file names none."""
-    if plc.certificate is None or plc.private_key is None or plc.server_certificate is None:
+    if (
+        plc.certificate is None
+        or plc.private_key is None
+        or (plc.server_certificate or plc.trusted_certificates) is None
+    ):
         raise ConfigurationError(
             f"PLC {plc.name}: expected `certificate`, `private_key` and `server_certificate` in the plant file"
         )
+
+    def place(path: str | None) -> Path | None:
+        return None if path is None else plant_dir / path
+
     return PlcFiles(
         own=Pair(certificate=plant_dir / plc.certificate, private_key=plant_dir / plc.private_key),
-        server_certificate=plant_dir / plc.server_certificate,
+        server_certificate=place(plc.server_certificate),
+        trusted=place(plc.trusted_certificates),
     )
 
 
@@ -192,14 +208,21 @@ async def served_certificate(plc: Plc) -> tuple[bytes, CertificateFacts]:
             f"{endpoint.SecurityPolicyUri.rpartition('#')[2]}/{ua.MessageSecurityMode(endpoint.SecurityMode).name}"
         )
         if endpoint.SecurityPolicyUri == POLICY and endpoint.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt:
-            # a chain may follow: the first is the server's own
-            return _first_of(endpoint.ServerCertificate), _facts(
-                x509.load_der_x509_certificate(_first_of(endpoint.ServerCertificate))
-            )
+            return _shown(endpoint.ServerCertificate or b"", plc)
     raise ConfigurationError(
         f"PLC {plc.name} at {plc.endpoint} offers {', '.join(offered) or 'nothing'}; expected Basic256Sha256/SignAndEncrypt: "
         "switch it on in the PLC"
     )
+
+
+def _shown(chain: bytes, plc: Plc) -> tuple[bytes, CertificateFacts]:
+    own = _first_of(chain)  # the server's own; a chain may follow
+    try:
+        return own, facts_of(x509.load_der_x509_certificate(own))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"PLC {plc.name} at {plc.endpoint} offers encryption and shows no certificate ({error}): give it one in the PLC"
+        ) from error
 
 
 def _first_of(chain: bytes) -> bytes:
@@ -231,7 +254,8 @@ def application_uri_of(certificate: x509.Certificate) -> str:
     return next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), "")
 
 
-def _facts(certificate: x509.Certificate) -> CertificateFacts:
+def facts_of(certificate: x509.Certificate) -> CertificateFacts:
+    """What the certificate says."""
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string(),
         application_uri=application_uri_of(certificate),

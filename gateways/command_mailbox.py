@@ -34,7 +34,7 @@ from gateways.mailbox_contract import (
     sequence_after,
 )
 from gateways.opcua_session import NodeFault, OpcUaSession
-from gateways.plc_link import PlcLink
+from gateways.station_link import StationLink
 from schemas.commands import Command, CommandResult
 from schemas.errors import Transient
 from schemas.plant import PlcNodes
@@ -56,7 +56,7 @@ class CommandMailbox:
         self,
         *,
         nodes: PlcNodes,
-        link: PlcLink,
+        link: StationLink,
         stage: Stage,
         acknowledge_timeout_ms: int,
         observe: bool,
@@ -108,7 +108,7 @@ class CommandMailbox:
         progress = Progress(unknown_past=self._may_be_in_the_mailbox(command))
         if self._observe:
             return result_of(command, progress, CommandOutcome.OBSERVED, detail="the plant file says `observe: true`")
-        why = "the PLC is away"
+        why = "the PLC is away, or a node of the station does not serve"
         while True:
             session = await self._link.session(until_ns=patience_ns(command, progress))
             if session is None:
@@ -118,6 +118,8 @@ class CommandMailbox:
             except Transient as error:
                 why = str(error)
                 self._free = None
+                if isinstance(error, NodeFault):
+                    self._link.doubted.set()
                 progress.last_written_at_ns = (
                     0  # what stands in the mailbox now says whether to write again, not a pause
                 )

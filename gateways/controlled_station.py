@@ -14,6 +14,7 @@ from gateways.opcua_session import OpcUaSession
 from gateways.plc_report import StationReport
 from gateways.publisher import RecordPublisher
 from gateways.selected_recipes import SelectedRecipes
+from gateways.station_link import NODE_FAULT, StationLink
 from gateways.station_metrics import StationMetrics
 from gateways.station_nodes import label_nodes, station_interlocks, station_nodes
 from schemas.plant import ExternalSource, Plant, Plc, PlcNodes
@@ -28,6 +29,8 @@ class ControlledStation:
 
     name: str
     nodes: PlcNodes
+    labels: tuple[str, ...]
+    link: StationLink
     handshake: StationHandshake
     report: StationReport
     arrivals: RingFollower[Arrival]
@@ -116,28 +119,31 @@ def controlled_station(
     plc: Plc, name: str, *, plant: Plant, stage: Stage, publisher: RecordPublisher, metrics: StationMetrics
 ) -> ControlledStation:
     """A station of `plc`, as the plant file describes it."""
-    nodes = station_nodes(plc.nodes, name)
+    nodes, labels = station_nodes(plc.nodes, name), label_nodes(plc, name)
     handshake = StationHandshake(station=name, recipes=[recipe.key for recipe in plant.recipes])
     departed = DepartedParts()
     interlocks = StationInterlocks(
         interlocks=station_interlocks(plant, name), nodes=nodes, began_at_ns=time.time_ns(), departed=departed
     )
+    report = StationReport(
+        station=name, plant=plant, publisher=publisher, stage=stage, handshake=handshake, metrics=metrics
+    )
     return ControlledStation(
         name=name,
         nodes=nodes,
+        labels=tuple(labels.values()),
+        link=StationLink(
+            station=name,
+            stage=stage,
+            gauge=metrics.node_fault,
+            fell=lambda why: report.fault(NODE_FAULT, why, cleared=not why),
+        ),
         needs=_needed_stages(plant, name),
         interlocks=interlocks,
         departed=departed,
         handshake=handshake,
-        report=StationReport(
-            station=name,
-            plant=plant,
-            publisher=publisher,
-            stage=stage,
-            handshake=handshake,
-            metrics=metrics,
-        ),
-        arrivals=RingFollower(ring=arrival_ring(nodes, label_nodes(plc, name)), session_node=nodes.session),
+        report=report,
+        arrivals=RingFollower(ring=arrival_ring(nodes, labels), session_node=nodes.session),
         departures=RingFollower(ring=departure_ring(nodes), session_node=nodes.session),
     )
 

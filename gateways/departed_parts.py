@@ -7,6 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from schemas.patience import wait_at_most
+
 REMEMBERED = 4096
 """Visits: several times the ring of departures of any PLC that we know."""
 
@@ -49,6 +51,10 @@ class DepartedParts:
         self._read_on = session
         self._read.set()
 
+    def is_unread(self) -> None:
+        """The station was not served for a while: what left meanwhile has to be read first, even over the session of before."""
+        self._read_on = None
+
     async def until_read(self, session: object, *, until_ns: int) -> None:
         """Returns when `is_read` was said of `session`, at the latest at `until_ns` (UTC).
 
@@ -57,11 +63,8 @@ class DepartedParts:
         if self._read_on is session:
             return
         self._read.clear()
-        try:
-            async with asyncio.timeout((until_ns - time.time_ns()) / 1e9):
-                await self._read.wait()  # of another session: then this one is lost, as the next call says
-        except TimeoutError:
-            return
+        # of another session: then this one is lost, as the next call says
+        await wait_at_most((until_ns - time.time_ns()) / 1e9, self._read)
 
 
 def _remember(parts: OrderedDict[tuple[str, int], None], part: tuple[str, int]) -> None:

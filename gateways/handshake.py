@@ -80,9 +80,9 @@ class StationHandshake:
             code, text = HandshakeCode.RECIPE_LACKING, f"{recipe}: {recipe_lacks}"
         self._stand_at(code, text, now_s, recipe=recipe)
 
-    def leave(self, *, now_s: float) -> None:
-        """The gateway is about to stop."""
-        self._stand_at(HandshakeCode.STARTING, "the gateway stops", now_s)
+    def leave(self, *, now_s: float, why: str = "the gateway stops") -> None:
+        """The gateway is about to stop, or to stop serving this station."""
+        self._stand_at(HandshakeCode.STARTING, why, now_s)
 
     def triggered(self, count: int, *, live: bool, now_s: float) -> bool:
         """A trigger was seen; True where it came although TriggerReady had been false for a while.

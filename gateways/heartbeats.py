@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from gateways.handshake import StationHandshake
-from gateways.opcua_session import NodeFault, OpcUaSession
+from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from gateways.plc_report import StationReport
-from schemas.errors import Transient
+from schemas.patience import wait_at_most
 from schemas.plant import PlcNodes
 
 STILL_BEATS = 3
@@ -66,17 +66,18 @@ async def exchange_heartbeats(
     handshake: StationHandshake,
     heartbeat_ms: int,
     observe: bool,
+    exchanged: Callable[[], None] = lambda: None,
 ) -> None:
-    """Beats and watches until the session is lost, and shows the handshake at every beat and when it changes.
+    """Beats and watches until the session is lost, and shows the handshake at every beat and when it changes. `exchanged` is called each
+    time that the PLC has taken ours and given its own.
 
     Cancelled, it takes TriggerReady back. Raises what the session raises.
     """
     watch = HeartbeatWatch(lost_after_s=max(STILL_AT_LEAST_S, STILL_BEATS * heartbeat_ms / 1000))
     (own,) = await session.read([nodes.gateway_heartbeat])
     beat = own if isinstance(own, int) else 0
-    if nodes.error_code is not None:
-        shown = await session.read_each([nodes.error_code, nodes.error_text or nodes.error_code])
-        handshake.recall(shown[0].value, shown[1].value if nodes.error_text else "")
+    await recall_fault(session, handshake=handshake, nodes=nodes)
+    begun = False
     text = ErrorText(node=nodes.error_text, report=report)
     heard = {
         role: node
@@ -90,6 +91,10 @@ async def exchange_heartbeats(
                 beat = (beat + 1) % COUNTS
                 values = handshake.values(nodes)
                 told = values.pop(text.node, "")
+                # a heart must not beat beside a TriggerReady that the PLC refuses to have changed
+                if values and not begun:
+                    await session.write(values)
+                    begun = True
                 await session.write({nodes.gateway_heartbeat: beat, **values})
                 await text.show(session, told)
             said = dict(zip(heard, await session.read(list(heard.values())), strict=True))
@@ -99,25 +104,40 @@ async def exchange_heartbeats(
             handshake.reset(said.get("reset_count"))
             if "writes_allowed" in said:
                 report.writes_allowed(said["writes_allowed"])
-            await _first_of(handshake.changed, heartbeat_ms / 1000)
+            exchanged()
+            await wait_at_most(heartbeat_ms / 1000, handshake.changed)
     finally:
         if not observe and not session.lost:
             handshake.leave(now_s=time.monotonic())
-            await _last_words(session, handshake.values(nodes))
+            await last_words(session, handshake=handshake, nodes=nodes)
 
 
-async def _first_of(changed: asyncio.Event, within_s: float) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            await changed.wait()
-    except TimeoutError:
-        pass
+async def recall_fault(session: OpcUaSession, *, handshake: StationHandshake, nodes: PlcNodes) -> None:
+    """Takes over what a former life of this gateway showed the PLC. To be called before anything is written there."""
+    if nodes.error_code is not None:
+        shown = await session.read_each([nodes.error_code, nodes.error_text or nodes.error_code])
+        if shown[0].good:
+            handshake.recall(shown[0].value, shown[1].value if nodes.error_text else "")
 
 
-async def _last_words(session: OpcUaSession, values: dict[str, Any]) -> None:
-    """Written although the gateway is being cancelled; the PLC sees the heartbeat stop in any case."""
+async def last_words(session: OpcUaSession, *, handshake: StationHandshake, nodes: PlcNodes) -> None:
+    """Shows the handshake once more although the gateway is being cancelled, or a node of the station does not serve.
+
+    In one write, and where a node is refused, node by node, so that it keeps no other back. The PLC sees the heartbeat stop in any case.
+    """
+    values = handshake.values(nodes)
     try:
         async with asyncio.timeout(LAST_WORDS_S):
-            await session.write(values)
-    except (Transient, TimeoutError):
+            if not await _is_taken(session, values):
+                for node, value in values.items():
+                    await _is_taken(session, {node: value})
+    except (PlcAway, TimeoutError):
         pass
+
+
+async def _is_taken(session: OpcUaSession, values: Mapping[str, object]) -> bool:
+    try:
+        await session.write(values)
+    except NodeFault:
+        return False  # told already: it is what the station fell for, or the text for people
+    return True

@@ -53,3 +53,35 @@ NODE_TYPES: dict[str, str] = {
     "ack_time_ns": "Int64",
 }
 """By key of `nodes`: the built-in OPC UA type, `[]` for an array (the simulated PLC serves these)."""
+
+_BITS = {
+    "SByte": 8, "Byte": 8, "Int16": 16, "UInt16": 16, "Int32": 32, "UInt32": 32, "Int64": 64, "UInt64": 64, "Float": 24, "Double": 53,
+}  # fmt: skip
+"""How large a whole number is that the type holds exactly."""
+_FRACTIONS = frozenset({"Float", "Double"})
+
+
+def is_of_kind(found: str, expected: str) -> bool:
+    """Whether values of the type `found` can be what `expected` holds: text, switch or number.
+
+    Other types are not judged, nor is what stands in place of one text: a session or a cause may be a number.
+    """
+    return expected == "String" or _kind(found) in (_kind(expected), "")
+
+
+def can_take(found: str, expected: str) -> bool:
+    """Whether a node of the type `found` takes what is written to one of the type `expected`."""
+    found, expected = found.removesuffix("[]"), expected.removesuffix("[]")
+    if _kind(expected) != "number":
+        return found == expected
+    if expected in _FRACTIONS:
+        return found in _FRACTIONS
+    # a code or a visit fits into a Byte, though not for ever; a count does not fit into an Int16
+    return _BITS.get(found, 0) >= (_BITS["Byte"] if expected == "UInt16" else _BITS[expected])
+
+
+def _kind(data_type: str) -> str:
+    name = data_type.removesuffix("[]")
+    if name in _BITS:
+        return "number"
+    return {"String": "text", "Boolean": "switch"}.get(name, "")

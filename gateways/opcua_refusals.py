@@ -7,6 +7,7 @@ from pathlib import Path
 from asyncua import ua
 
 from gateways.certificates import files_of, read_facts, served_certificate
+from gateways.trust_list import trust_list
 from schemas.errors import ServiceAway
 from schemas.plant import Plc
 
@@ -43,22 +44,16 @@ def refusal(error: BaseException, plc: Plc, *, plant_dir: Path) -> str:
 
 
 async def why_not(plc: Plc, *, plant_dir: Path) -> str | None:
-    """Why the encrypted session with a PLC that answers cannot come to stand: it shows another certificate than the pinned one.
+    """Why the encrypted session with a PLC that answers cannot come to stand: it shows a certificate that we do not trust.
 
     None where that is not the reason, or the PLC does not answer. Takes some seconds. Raises `ConfigurationError` where the PLC
     offers no encryption.
     """
     if plc.security == "none":
         return None
-    pinned = files_of(plc, plant_dir=plant_dir).server_certificate
     try:
-        _, served = await served_certificate(plc)
+        shown, _ = await served_certificate(plc)
     except ServiceAway:
         return None
-    expected = read_facts(pinned).thumbprint
-    if served.thumbprint == expected:
-        return None
-    return (
-        f"PLC {plc.name} at {plc.endpoint}: what answers ({served.subject}, thumbprint {served.thumbprint}) does not have the "
-        f"certificate in {pinned} (thumbprint {expected})"
-    )
+    why = trust_list(plc, files_of(plc, plant_dir=plant_dir)).why_not(shown)
+    return f"PLC {plc.name} at {plc.endpoint}: {why}" if why else None

@@ -1,4 +1,4 @@
-"""How a client of a PLC proves who it is, and how it knows the PLC: Basic256Sha256, signed and encrypted, certificates pinned."""
+"""How a client of a PLC proves who it is, and how it knows the PLC: Basic256Sha256, signed and encrypted, certificates that we trust."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.crypto.uacrypto import CertProperties
 
-from gateways.certificates import application_uri_of, files_of, parse_certificate
+from gateways.certificates import PlcFiles, application_uri_of, files_of, parse_certificate, served_certificate
+from gateways.trust_list import trust_list
 from schemas.errors import ConfigurationError
 from schemas.plant import CertificateLogin, PasswordLogin, Plc
 
 
 class CertificatesUnusable(ConfigurationError):
-    """A certificate or key of a PLC is missing or damaged. A person puts the file right; nothing has to be started again."""
+    """A certificate or key of a PLC is missing, damaged or not trusted. A person puts the files right; nothing has to be started again."""
+
+
+class NotTrusted(CertificatesUnusable):
+    """What answers at the PLC's address has a certificate that is not in the plant's trust list."""
 
 
 async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
     """Prepares `client`, not yet connected, for the PLC's security and its login, as the plant file says.
 
-    Raises `CertificatesUnusable`, or `ConfigurationError` where the plant file names no certificates.
+    Raises `CertificatesUnusable`, `ServiceAway` where the PLC is asked which certificate it has and does not answer, or
+    `ConfigurationError` where the plant file names no certificates.
     """
     if plc.security != "none":
         await _encrypt(client, plc, plant_dir)
@@ -40,9 +46,8 @@ async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
 async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
     files = files_of(plc, plant_dir=plant_dir)
     try:
-        certificate, private_key, server_certificate = map(
-            _key_file, (files.own.certificate, files.own.private_key, files.server_certificate)
-        )
+        certificate, private_key = map(_key_file, (files.own.certificate, files.own.private_key))
+        server_certificate = await _plcs(plc, files)
         # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
         client.application_uri = (
             application_uri_of(parse_certificate(certificate.path_or_content)) or client.application_uri
@@ -58,6 +63,21 @@ async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
         raise CertificatesUnusable(
             f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}"
         ) from error
+
+
+async def _plcs(plc: Plc, files: PlcFiles) -> CertProperties:
+    """The certificate for which the session is encrypted: the pinned one, or where there may be several, the one that answers, if it is
+    trusted. Only who has its key can go on."""
+    if files.trusted is None and files.server_certificate is not None:
+        return _key_file(files.server_certificate)
+    try:
+        shown, _ = await served_certificate(plc)
+    except ConfigurationError as error:  # what the PLC offers is a person's to put right, like a file
+        raise CertificatesUnusable(str(error)) from error
+    why = trust_list(plc, files).why_not(shown)
+    if why:
+        raise NotTrusted(f"PLC {plc.name} at {plc.endpoint}: {why}")
+    return CertProperties(shown, extension="der")
 
 
 def _key_file(path: Path) -> CertProperties:

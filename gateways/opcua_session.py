@@ -68,13 +68,15 @@ class Variable(NamedTuple):
 class OpcUaSession:
     """A live session. Nodes are named as in the plant file (`s=...`, `i=...`); the namespace is looked up by its URI.
 
-    All calls raise `PlcAway` or `NodeFault`. Only `writable` nodes can be written, whatever a caller asks.
+    All calls raise `PlcAway` or `NodeFault`. Only `writable` nodes can be written, whatever a caller asks; each with the type that it was
+    found to have before it was written first, or by `types_of`.
     """
 
-    def __init__(self, client: Client, *, plc: Plc, namespace: int) -> None:
+    def __init__(self, client: Client, *, plc: Plc, namespace: int, writable: Collection[str] = ()) -> None:
         self._client = client
         self._plc = plc
         self._namespace = namespace
+        self._writable = frozenset(writable)
         self._types: dict[str, ua.VariantType] = {}
         self._node_ids: dict[str, ua.NodeId] = {}  # by identifier: a sensor gateway asks for thousands a second
         self._lost = asyncio.Event()
@@ -83,9 +85,9 @@ class OpcUaSession:
 
     @classmethod
     async def open(cls, plc: Plc, *, plant_dir: Path, name: str, writable: Collection[str] = ()) -> Self:
-        """Connects and reads the types of the `writable` nodes, within a few seconds.
+        """Connects, within a few seconds. What is wrong with a node is told to who uses it, not here: other stations are served.
 
-        Raises `PlcAway`, `NodeFault`, or `CertificatesUnusable` for files that cannot be used.
+        Raises `PlcAway`, `NodeFault` where the namespace is not there, or `CertificatesUnusable` for files that cannot be used.
         """
         client = Client(plc.endpoint, timeout=REQUEST_TIMEOUT_S)
         client.name = client.description = name
@@ -94,9 +96,9 @@ class OpcUaSession:
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await client.connect()
-                session = cls(client, plc=plc, namespace=await _namespace_index(client, plc))
+                namespace = await _namespace_index(client, plc)
+                session = cls(client, plc=plc, namespace=namespace, writable=writable)
                 client.connection_lost_callback = session._on_connection_lost
-                await session._read_types(writable)
         except NodeFault:
             await _close(client)
             raise
@@ -135,35 +137,40 @@ class OpcUaSession:
 
     async def write(self, values: Mapping[str, Any]) -> None:
         """Writes all nodes in one request, each with its own type. A refused write is a `NodeFault`."""
+        if not values:
+            return  # servers refuse a request for nothing, and the session would count as lost
+        for identifier in values:
+            if identifier not in self._writable:
+                raise ValueError(f"node {identifier} is not among the nodes that this session may write")
+        unknown = [identifier for identifier in values if identifier not in self._types]
+        if unknown:
+            for identifier, found in zip(unknown, await self.types_of(unknown), strict=True):
+                if identifier not in self._types:
+                    raise NodeFault(f"PLC {self._plc.name}, node {identifier}: {found}, expected a built-in type")
         nodes, typed = [], []
         for identifier, value in values.items():
-            kind = self._types.get(identifier)
-            if kind is None:
-                raise ValueError(f"node {identifier} is not among the nodes that this session may write")
             nodes.append(self._node_id(identifier))
             # without timestamps: many PLCs refuse to have them set (BadWriteNotSupported)
-            typed.append(ua.DataValue(self._fitting(identifier, ua.Variant(value, kind))))
+            typed.append(ua.DataValue(self._fitting(identifier, ua.Variant(value, self._types[identifier]))))
         results = await self._asked(self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value))
         for identifier, status in zip(values, results, strict=True):
             if not status.is_good():
                 raise NodeFault(f"PLC {self._plc.name} refused the write to {identifier}: {status.name}")
 
-    async def watch(self, identifiers: Sequence[str], changed: Callable[[str], None]) -> None:
-        """Calls `changed` with the identifier of each node that changed, and once for each at the start.
-
-        It says that there is news, not which: values are read afterwards, so nothing depends on a queue's depth.
-        """
-
-        def told(publication: Publication) -> None:
-            for item in {report.item for report in publication.reports}:
-                changed(identifiers[item])
-
-        interval_ms = self._plc.publishing_interval_ms
-        subscription = await self.subscribe(interval_ms, told)
-        items = [Monitored(item, node, interval_ms, 1) for item, node in enumerate(identifiers)]
-        for identifier, granted in zip(identifiers, await self.monitor(subscription, items), strict=True):
-            if granted.refused:
-                raise NodeFault(f"PLC {self._plc.name}, node {identifier} cannot be watched: {granted.refused}")
+    async def types_of(self, identifiers: Sequence[str]) -> list[str]:
+        """The type of each node as it is now (`UInt16`), read in one request; the status where it has none: `BadNodeIdUnknown`."""
+        nodes = [self._node_id(identifier) for identifier in identifiers]
+        names = []
+        for identifier, found in zip(
+            identifiers,
+            await self._asked(self._client.uaclient.read_attributes(nodes, ua.AttributeIds.DataType)),
+            strict=True,
+        ):
+            self._types.pop(identifier, None)
+            if _is_built_in(found):
+                self._types[identifier] = ua.VariantType(found.Value.Value.Identifier)
+            names.append(_type_name(found, rank=None))
+        return names
 
     async def mirror(self, identifiers: Sequence[str], told: dict[str, Reading]) -> None:
         """Keeps `told` at the newest value of each node, as the PLC publishes them. Nodes that it refuses to watch stay out of it."""
@@ -185,6 +192,10 @@ class OpcUaSession:
     async def monitor(self, subscription: Subscription, items: Sequence[Monitored]) -> list[Granted]:
         """Has the PLC sample `items`; each answer says what was granted, or why the node was refused."""
         return await self._asked(self._subscriptions.monitor(subscription, items))
+
+    async def unmonitor(self, subscription: Subscription, items: Sequence[int]) -> None:
+        """Ends the sampling of `items`, by the PLC's own numbers (`Granted.id`). One that it has forgotten itself is no fault."""
+        await self._asked(self._subscriptions.unmonitor(subscription, items))
 
     async def variables(self) -> list[Variable]:
         """Every variable of the plant file's namespace under `Objects`; a `NodeFault` where the PLC has over `MOST_NODES` nodes."""
@@ -248,23 +259,6 @@ class OpcUaSession:
             ) from error
         return variant
 
-    async def _read_types(self, writable: Collection[str]) -> None:
-        identifiers = list(writable)
-        nodes = [self._node_id(identifier) for identifier in identifiers]
-        if not nodes:
-            return
-        for identifier, found in zip(
-            identifiers, await self._client.uaclient.read_attributes(nodes, ua.AttributeIds.DataType), strict=True
-        ):
-            if not found.StatusCode.is_good():
-                raise NodeFault(f"PLC {self._plc.name}, node {identifier}: {_status(found.StatusCode)}")
-            data_type = found.Value.Value
-            if data_type.NamespaceIndex != 0 or data_type.Identifier not in _BUILT_IN:
-                raise NodeFault(
-                    f"PLC {self._plc.name}, node {identifier}: expected a built-in type, found {data_type.to_string()}"
-                )
-            self._types[identifier] = ua.VariantType(data_type.Identifier)
-
     async def _asked(self, request: Awaitable[_Answer]) -> _Answer:
         try:
             return await request
@@ -292,15 +286,27 @@ async def _namespace_index(client: Client, plc: Plc) -> int:
     return int(served.index(plc.namespace))
 
 
-def _type_name(data_type: ua.DataValue, rank: ua.DataValue) -> str:
+def _type_name(data_type: ua.DataValue, rank: ua.DataValue | None) -> str:
     """`UInt16`, `UInt16[]`; the status where the PLC does not say. Rank 0 is an array of any dimensions, so asyncua serves its lists
     (OPC 10000-3, 5.6.2)."""
     if not data_type.StatusCode.is_good():
         return _status(data_type.StatusCode)
-    kind = data_type.Value.Value
-    built_in = kind.NamespaceIndex == 0 and kind.Identifier in _BUILT_IN
-    name = ua.VariantType(kind.Identifier).name if built_in else kind.to_string()
-    return f"{name}[]" if rank.StatusCode.is_good() and rank.Value.Value >= 0 else name
+    kind = _kind_of(data_type)
+    if kind is None:
+        return "no type"
+    name = ua.VariantType(kind.Identifier).name if _is_built_in(data_type) else kind.to_string()
+    return f"{name}[]" if rank is not None and rank.StatusCode.is_good() and rank.Value.Value >= 0 else name
+
+
+def _is_built_in(data_type: ua.DataValue) -> bool:
+    kind = _kind_of(data_type)
+    return kind is not None and kind.NamespaceIndex == 0 and kind.Identifier in _BUILT_IN
+
+
+def _kind_of(data_type: ua.DataValue) -> ua.NodeId | None:
+    """The node of the type; None where the PLC does not say, or says something else."""
+    found = data_type.Value.Value if data_type.StatusCode.is_good() and data_type.Value is not None else None
+    return found if isinstance(found, ua.NodeId) else None
 
 
 async def _close(client: Client) -> None:

@@ -39,11 +39,12 @@ class Monitored(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """What the server made of it. `refused` is the OPC UA name of its status, empty where it samples."""
+    """What the server made of it. `refused` is the OPC UA name of its status, empty where it samples; `id` is the server's number of it."""
 
     refused: str
     sampling_ms: float
     queue: int
+    id: int = 0
 
 
 class Subscription(NamedTuple):
@@ -103,6 +104,14 @@ class Subscriptions:
             )
             granted += [_granted(result) for result in await self._client.uaclient.create_monitored_items(parameters)]
         return granted
+
+    async def unmonitor(self, subscription: Subscription, ids: Sequence[int]) -> None:
+        """Ends items by the server's numbers; one that the server does not know any more is no fault. Raises what asyncua raises."""
+        for first in range(0, len(ids), ITEMS_PER_REQUEST):
+            parameters = ua.DeleteMonitoredItemsParameters(
+                SubscriptionId=subscription.id, MonitoredItemIds=list(ids[first : first + ITEMS_PER_REQUEST])
+            )
+            await self._client.uaclient.delete_monitored_items(parameters)
 
     def mute(self) -> None:
         """Nobody is told anything any more."""
@@ -186,4 +195,6 @@ def _create_request(item: Monitored, node: ua.NodeId) -> ua.MonitoredItemCreateR
 
 def _granted(result: ua.MonitoredItemCreateResult) -> Granted:
     refused = "" if result.StatusCode.is_good() else str(result.StatusCode.name)
-    return Granted(refused, float(result.RevisedSamplingInterval), int(result.RevisedQueueSize))
+    return Granted(
+        refused, float(result.RevisedSamplingInterval), int(result.RevisedQueueSize), int(result.MonitoredItemId)
+    )

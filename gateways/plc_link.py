@@ -44,7 +44,6 @@ class PlcLink:
         self._came_up = came_up
         self._went_down = went_down
         self._session: OpcUaSession | None = None
-        self._changed = asyncio.Event()
         if plc.security == "none":
             stage.emit(Noticed(what="unencrypted_plc", subject=plc.name, detail="the plant file says `security: none`"))
 
@@ -52,21 +51,6 @@ class PlcLink:
     def up(self) -> bool:
         """Whether a session stands."""
         return self._session is not None and not self._session.lost
-
-    async def session(self, *, until_ns: int) -> OpcUaSession | None:
-        """The session; waits for one until `until_ns` (UTC ns), then None."""
-        while True:
-            if self._session is not None and not self._session.lost:
-                return self._session
-            left_s = (until_ns - time.time_ns()) / 1e9
-            if left_s <= 0:
-                return None
-            changed = self._changed
-            try:
-                async with asyncio.timeout(left_s):
-                    await changed.wait()
-            except TimeoutError:
-                return None
 
     async def run(self, work: Callable[[OpcUaSession], Awaitable[None]]) -> None:
         """Keeps the link and runs `work` on each session until it is lost; ends only by cancellation.
@@ -99,7 +83,7 @@ class PlcLink:
 
     async def _use(self, session: OpcUaSession, work: Callable[[OpcUaSession], Awaitable[None]]) -> str:
         """Runs `work` until it or the session ends; returns why."""
-        self._publish(session)
+        self._session = session
         self._came_up()
         working = asyncio.ensure_future(work(session))
         lost = asyncio.create_task(session.until_lost())
@@ -111,17 +95,11 @@ class PlcLink:
         except Transient as error:
             return str(error)
         finally:
-            self._publish(None)
+            self._session = None
             working.cancel()
             lost.cancel()
             await asyncio.gather(working, lost, return_exceptions=True)
             await session.close()
-
-    def _publish(self, session: OpcUaSession | None) -> None:
-        self._session = session
-        if session is not None:
-            self._changed.set()
-            self._changed = asyncio.Event()
 
 
 def pause_before(attempt: int) -> float:

@@ -21,13 +21,15 @@ from gateways.capture import CameraCapture
 from gateways.framing import Framer, Subject
 from gateways.lifetime import show_ready, together, until_stopped
 from gateways.manifests import ManifestBook, new_session
+from gateways.node_watch import NodeWatch
 from gateways.opcua_session import OpcUaSession
 from gateways.picture_source import CameraSource, Trigger
 from gateways.plc_link import PlcLink
 from gateways.publisher import RecordPublisher
 from gateways.spool import open_spool
+from gateways.station_link import StationLink, node_fault_gauge
 from gateways.station_nodes import station_nodes, stations_of
-from gateways.trigger_times import Moment, TriggerTimes
+from gateways.trigger_times import Moment, TriggerTimes, prompt_within_s
 from schemas.errors import ServiceAway
 from schemas.object_store import open_store
 from schemas.patience import wait_at_most
@@ -69,13 +71,26 @@ class _WatchedCamera:
 
 
 class _WatchedStation:
-    """A station with its cameras and the ring of its arrivals."""
+    """A station with its share of the PLC's link, its cameras and the ring of its arrivals."""
 
-    def __init__(self, *, station: Station, follower: RingFollower[Arrival], cameras: Sequence[_WatchedCamera]) -> None:
+    def __init__(
+        self,
+        *,
+        station: Station,
+        link: StationLink,
+        trigger_count: str,
+        follower: RingFollower[Arrival],
+        cameras: Sequence[_WatchedCamera],
+    ) -> None:
         self.station = station
+        self.link = link
+        self.trigger_count = trigger_count
         self.follower = follower
         self.cameras = cameras
-        self.times = TriggerTimes(taken_for_ms=station.gate_after_ms)
+        self.times = TriggerTimes(
+            taken_for_ms=station.gate_after_ms,
+            prompt_within_s=prompt_within_s(watched.camera for watched in cameras),
+        )
         self.changed = asyncio.Event()
 
 
@@ -96,6 +111,7 @@ class _Gateway:
         self._http = http
         self._session = new_session()
         self._store = open_store(ObjectStoreSettings())
+        self._node_fault = node_fault_gauge(stage)
         self._stations = {plc.name: self._watched(plc) for plc in plant.plcs}
         self._links = {
             plc.name: PlcLink(plc=plc, plant_dir=plant_dir, stage=stage)
@@ -128,7 +144,10 @@ class _Gateway:
         await self._close_books(cameras)
 
     def _is_ready(self) -> bool:
-        return self._publisher.connected and all(link.up for link in self._links.values())
+        """A station whose nodes are wrong keeps no other of its PLC back; it is told of by itself."""
+        return self._publisher.connected and all(
+            link.up and any(watched.link.up for watched in self._stations[name]) for name, link in self._links.items()
+        )
 
     # --- arrivals ----------------------------------------------------------------------------------------------------
 
@@ -139,7 +158,16 @@ class _Gateway:
             nodes = station_nodes(plc.nodes, station.name)
             follower = RingFollower(ring=arrival_ring(nodes), session_node=nodes.session)
             if cameras:
-                watched.append(_WatchedStation(station=station, follower=follower, cameras=cameras))
+                link = StationLink(station=station.name, stage=self._stage, gauge=self._node_fault)
+                watched.append(
+                    _WatchedStation(
+                        station=station,
+                        link=link,
+                        trigger_count=nodes.trigger_count,
+                        follower=follower,
+                        cameras=cameras,
+                    )
+                )
         return watched
 
     def _watched_camera(self, station: Station, camera: Camera) -> _WatchedCamera | None:
@@ -177,11 +205,17 @@ class _Gateway:
         stations = self._stations[plc_name]
         plc = self._plant.plc(plc_name)
         assert plc is not None
-        by_node = {station_nodes(plc.nodes, watched.station.name).trigger_count: watched for watched in stations}
-        await session.watch(list(by_node), lambda node: by_node[node].changed.set())
-        await together(*(self._follow_station(watched, session) for watched in stations))
+        by_node = {watched.trigger_count: watched for watched in stations}
+        watch = NodeWatch(
+            session, publishing_ms=plc.publishing_interval_ms, changed=lambda node: by_node[node].changed.set()
+        )
+        await together(
+            *(watched.link.run(partial(self._follow_station, watched, session, watch)) for watched in stations)
+        )
 
-    async def _follow_station(self, watched: _WatchedStation, session: OpcUaSession) -> None:
+    async def _follow_station(self, watched: _WatchedStation, session: OpcUaSession, watch: NodeWatch) -> None:
+        """Raises `NodeFault` as soon as a node of the station's arrivals does not serve."""
+        await watch.add([watched.trigger_count])
         reconnected = True
         while True:
             watched.changed.clear()
@@ -194,7 +228,9 @@ class _Gateway:
                 triggers = watched.times.of(news, asked=asked, answered=Moment.now(), reconnected=reconnected)
                 self._take(watched, news, triggers)
                 reconnected = False
-            await wait_at_most(LOOK_ANYWAY_S, watched.changed)
+            if not watched.link.up:  # a ring that is torn is a matter of its own: its nodes are there
+                watched.link.stands(session)
+            await wait_at_most(watched.times.look_within_s(LOOK_ANYWAY_S), watched.changed)
 
     def _take(self, watched: _WatchedStation, news: RingNews[Arrival], triggers: Sequence[Trigger]) -> None:
         name = watched.station.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateways.station_link import node_fault_gauge
 from schemas.telemetry import Stage
 
 
@@ -9,6 +10,7 @@ class StationMetrics:
     """Metrics with the label `station`, made once per stage."""
 
     def __init__(self, stage: Stage) -> None:
+        self.node_fault = node_fault_gauge(stage)
         self.writes_allowed = stage.gauge(
             "writes_allowed", "1 where the PLC's bit allows writes, 0 where it forbids them.", "station"
         )

@@ -1,4 +1,4 @@
-"""Faults that are reported: gaps in a camera's sequence (by the inspect stage), a PLC that is away (by its gateway)."""
+"""Faults that are reported: gaps in a camera's sequence (by the inspect stage), a PLC that is away or lacks a node (by its gateway)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.plc_events import PlcFault
 
-HEARTBEAT_FAULTS = frozenset({"heartbeat_lost", "plc_away"})
+HEARTBEAT_FAULTS = frozenset({"heartbeat_lost", "plc_away", "node_fault"})
 
 
 class MissingFrames:
@@ -72,7 +72,7 @@ class MissingFrames:
 
 
 class PlcHeartbeat:
-    """The PLC of a station is away or its heartbeat stands still; cleared when neither is so."""
+    """The PLC of a station is away, its heartbeat stands still or a node of it does not serve; cleared when none is so."""
 
     def __init__(self, rule: PlcHeartbeatRule, *, plant: Plant, stations: frozenset[str]) -> None:
         self._rule = rule

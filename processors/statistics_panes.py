@@ -18,9 +18,9 @@ from typing import NamedTuple
 import msgspec
 
 from processors.open_windows import OpenWindows
-from processors.picture_values import picture_charts
+from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_counts import AnyVerdict, Share, Sums, shares
-from processors.statistics_lane import Counted, Lane, Part, PartKey, is_review
+from processors.statistics_lane import Counted, Lane, Part, PartKey, is_review, was_measured
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.window_values import ChartedWindows, Order, WindowValues
 from processors.windows import Watermark, Window
@@ -107,6 +107,8 @@ class Panes:
         self._by = settings.by
         self._by_shift = "shift" in settings.by
         self._charted = ChartedWindows(picture_charts(settings))
+        self._measures = bool(self._charted.by)
+        self._measures_all = needs_every_view(settings)
         self._plan = WindowPlan(settings)
         self._opportunities = opportunities
         self._complete_from_ns = complete_from_ns
@@ -241,10 +243,13 @@ class Panes:
             self._watermark.record_at(record_at_ms * NS_PER_MS)
 
     def _lane_is_open(self) -> bool:
-        """Whether the windows of the last part are all held and none of them can be late for what arrives within them."""
+        """Whether the windows of the last part are all held and none of them can be late for what arrives within them. Where every part is
+        measured nothing could be gathered."""
         plan = self._plan
-        return plan.known_until_ns > self._watermark.log_at_ns and all(
-            window.start_at_ns >= self._complete_from_ns for window in plan.known
+        return (
+            not self._measures_all
+            and plan.known_until_ns > self._watermark.log_at_ns
+            and all(window.start_at_ns >= self._complete_from_ns for window in plan.known)
         )
 
     def _gathered(self, records: Iterator[Counted], odd: list[tuple[AnyVerdict, Fed]]) -> Counted | None:
@@ -256,6 +261,7 @@ class Panes:
             until_ns=self._plan.known_until_ns,
             grace_ns=self._grace_ns,
             idle_ms=self._idle_ms,
+            measures=self._measures,
         )
         record, newest_ns, last_ms = lane.gather(
             records,
@@ -281,7 +287,8 @@ class Panes:
         shift = self._shift_at(verdict.arrived_at_ns) if self._by_shift else ""
         if verdict.views:
             found = self._all_shares(verdict, shift)
-            return self._alike.setdefault(found, found)
+            # who was measured is like nobody else
+            return found if self._measures and was_measured(found) else self._alike.setdefault(found, found)
         kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, shift, *verdict.labels.items())
         known = self._plain.get(kind)
         if known is None:

@@ -73,8 +73,10 @@ class WindowAssociations:
         """Those of the places that are complete and were not told like this."""
         found = []
         for place, levels in sorted(figures.levels(places).items()):
+            if max(each.revision for each in levels) <= self._told.get(place, -1):
+                continue
             told = associations_of_window(place, levels)
-            if told is not None and told.revision > self._told.get(place, -1):
+            if told is not None:
                 self._note_told(place, told.revision)
                 found.append(told)
         return found

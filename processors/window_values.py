@@ -8,7 +8,9 @@ alike.
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from processors.picture_values import Measured, PictureChart
 from processors.windows import Window
@@ -17,30 +19,48 @@ Order = tuple[int, str, int]
 """Arrival of a part (ns since the epoch), its id and visit."""
 
 
+@dataclass(slots=True)
+class _Charted:
+    """The values of one chart by part, and the first `subgroup` parts in order: kept, for every late part asks what stood before it."""
+
+    subgroup: int
+    values: dict[Order, float] = field(default_factory=dict)
+    first: list[Order] = field(default_factory=list)
+
+    def add(self, order: Order, value: float) -> None:
+        if order not in self.values and (len(self.first) < self.subgroup or order < self.first[-1]):
+            insort(self.first, order)
+            del self.first[self.subgroup :]
+        self.values[order] = value
+
+    def take(self, order: Order) -> None:
+        if self.values.pop(order, None) is not None and order in self.first:
+            self.first = heapq.nsmallest(self.subgroup, self.values)
+
+
 class WindowValues:
     """The values of one window and level; adding a part again replaces what it had."""
 
     def __init__(self, charts: Iterable[PictureChart]) -> None:
-        self._subgroups = {each.chart.name: each.chart.subgroup for each in charts}
-        self._values: dict[str, dict[Order, float]] = {}
+        self._charts = {each.chart.name: _Charted(each.chart.subgroup) for each in charts}
 
     def add(self, order: Order, found: Measured) -> None:
         """Takes the values of a part, as far as this window is charted by them."""
         for name, value in found:
-            if name in self._subgroups:
-                self._values.setdefault(name, {})[order] = value
+            if name in self._charts:
+                self._charts[name].add(order, value)
 
     def take(self, order: Order) -> None:
         """Takes a part out again."""
-        for values in self._values.values():
-            values.pop(order, None)
+        for charted in self._charts.values():
+            charted.take(order)
 
     def first(self) -> dict[str, tuple[float, ...]]:
         """By chart, the values of the first parts; charts without any are left out."""
         return {
-            name: tuple(values[order] for order in heapq.nsmallest(self._subgroups[name], values))
-            for name, values in sorted(self._values.items())
-            if values
+            name: tuple(charted.values[order] for order in charted.first)
+            for name, charted in sorted(self._charts.items())
+            if charted.first
         }
 
 

@@ -77,7 +77,8 @@ class MissingFramesRule(AlertRule, tag_field="type", tag="missing_frames", froze
 
 
 class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=True, kw_only=True):
-    """The PLC's heartbeat stood still or the PLC is away (fault `heartbeat_lost` or `plc_away`)."""
+    """The PLC's heartbeat stood still, the PLC is away, or a node of the station does not serve (fault `heartbeat_lost`, `plc_away` or
+    `node_fault`)."""
 
     @property
     def signals(self) -> tuple[str, ...]:

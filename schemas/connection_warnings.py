@@ -36,7 +36,7 @@ def _source(camera: Camera, place: Place, folder: Path) -> Iterator[Finding]:
 def _security(plc: Plc, place: Place, folder: Path) -> Iterator[Finding]:
     keys = ("certificate", "private_key", "server_certificate")
     if plc.security == "none":
-        unused = [f"`{key}`" for key in keys if getattr(plc, key) is not None]
+        unused = [f"`{key}`" for key in (*keys, "trusted_certificates") if getattr(plc, key) is not None]
         said = f"; {', '.join(unused)} {'are' if len(unused) > 1 else 'is'} not used" if unused else ""
         expected = f"encryption: without it whoever is in that network can read and write what is on the PLC{said}"
         yield (*place, "security"), expected, None
@@ -47,3 +47,6 @@ def _security(plc: Plc, place: Place, folder: Path) -> Iterator[Finding]:
             verb = "trust" if key == "server_certificate" else "create"
             made = f"`certificates {verb}` makes it, and for a simulated line `simulate` does"
             yield (*place, key), f"a file; {folder / file} does not exist yet: {made}", None
+    if plc.trusted_certificates is not None and not (folder / plc.trusted_certificates).is_dir():
+        said = f"a folder; {folder / plc.trusted_certificates} does not exist yet: `certificates trust` makes it"
+        yield (*place, "trusted_certificates"), said, None

@@ -213,7 +213,8 @@ class PartLabel(Section, frozen=True, kw_only=True):
 class Plc(Section, frozen=True, kw_only=True):
     """One PLC, reached over OPC UA. `observe: true` reads everything and writes nothing (commissioning).
 
-    `security: none` is unencrypted and must be said; the default needs `certificate`, `private_key` and `server_certificate`.
+    `security: none` is unencrypted and must be said; the default needs `certificate`, `private_key` and `server_certificate`. The folder
+    `trusted_certificates` holds certificates that are trusted beside or instead of that one: the PLC's next one, or an authority's.
     Without `login` the session is anonymous: the PLC knows the application by its certificate.
     """
 
@@ -224,6 +225,7 @@ class Plc(Section, frozen=True, kw_only=True):
     certificate: str | None = None
     private_key: str | None = None
     server_certificate: str | None = None
+    trusted_certificates: str | None = None
     login: Login | None = None
     observe: bool = False
     publishing_interval_ms: int = 20

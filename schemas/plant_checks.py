@@ -21,6 +21,7 @@ from schemas.receiver_checks import receiver_findings
 from schemas.recipes import KOfN, Recipe
 from schemas.rule_checks import rule_findings
 from schemas.statistics_checks import ALWAYS_BY, statistics_findings
+from schemas.trust_checks import trust_findings
 from schemas.usefulness_checks import idle_rules, late_deadlines
 from schemas.watch_checks import watch_findings
 
@@ -111,6 +112,9 @@ def _machines(plant: Plant) -> Iterator[Finding]:
         if lacks:
             yield ("plcs", i, "endpoint"), f"{lacks}, such as opc.tcp://192.0.2.10:4840", None
         absent = [key for key in ("certificate", "private_key", "server_certificate") if getattr(plc, key) is None]
+        if plc.trusted_certificates is not None:
+            absent = [key for key in absent if key != "server_certificate"]
+            yield from trust_findings(plc, plc.trusted_certificates, ("plcs", i, "trusted_certificates"))
         if plc.security != "none" and absent:
             files = ", ".join(f"`{key}`" for key in absent)
             yield ("plcs", i), f"{files} (files) for security {plc.security}, or `security: none` said openly", None

@@ -75,6 +75,7 @@ class LineStateChanged(Message, tag_field="kind", tag="line_state", frozen=True,
 
 class PlcFault(Message, tag_field="kind", tag="fault", frozen=True, kw_only=True):
     """Something the PLC or its gateway noticed: `code` from a short list: `plc_away`, `heartbeat_lost`,
+    `node_fault` (a node of the station is missing or cannot be used: the station is not served until it is right again),
     `early_trigger` (a part came while TriggerReady was false), `unknown_next_recipe` (the PLC announces what the plant file does not know),
     `writes_forbidden`, `error_text_refused` (the PLC refuses the text of ErrorText),
     and, as moments that are over when they are told (`cleared`), `arrivals_missed` and `departures_missed`: entries that left the

@@ -18,6 +18,7 @@ from asyncua.crypto.truststore import TrustStore
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
 
 from gateways.certificates import Pair, belong_together, read_facts, write_pair
+from gateways.opcua_security import CertificatesUnusable
 from gateways.opcua_session import OpcUaSession, PlcAway
 from ops.local.places import CHECKOUT
 from ops.local.ports import free_ports
@@ -42,12 +43,19 @@ class TrustingPlc:
     def _keep(self, certificate: Path) -> None:
         (self.trusted / f"{len(list(self.trusted.iterdir()))}.der").write_bytes(certificate.read_bytes())
 
+    def made(self, name: str) -> Path:
+        """A certificate of the machine's, with its key."""
+        certificate = self._folder / f"{name}.der"
+        if not certificate.exists():
+            key = certificate.with_suffix(".key")
+            write_pair(certificate, key, name="PLC", application_uri="urn:test:plc", server=True)
+        return certificate
+
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        certificate, key = self._folder / "plc.der", self._folder / "plc.key"
-        self.thumbprint = write_pair(
-            certificate, key, name="PLC", application_uri="urn:test:plc", server=True
-        ).thumbprint
+    async def serving(self, name: str = "plc") -> AsyncIterator[None]:
+        certificate = self.made(name)
+        key = certificate.with_suffix(".key")
+        self.thumbprint = read_facts(certificate).thumbprint
         server = Server()
         await server.init()
         server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}/")
@@ -166,6 +174,49 @@ async def test_a_rotation_never_leaves_the_line_without_a_certificate_that_the_p
         assert await read_value(plc, tmp_path) == 42
         assert await running.read(["s=value"]) == [42]
         await running.close()
+
+
+async def test_a_plc_is_reached_with_its_next_certificate_at_once_where_that_is_trusted_before_it_shows_it(
+    tmp_path: Path,
+) -> None:
+    machine = TrustingPlc(tmp_path / "machine")
+    plant = plant_file(tmp_path, machine.port)
+    plant.write_text(
+        plant.read_text().replace("server_certificate: certs/plc.der", "trusted_certificates: certs/plc-1")
+    )
+    upcoming = machine.made("upcoming")
+    thumbprint = read_facts(upcoming).thumbprint
+    trust = ("trust", "--plc", "plc-1", "--thumbprint")
+    async with machine.serving():
+        former = machine.thumbprint
+        await certificates(plant, "create")
+        await machine.trust(tmp_path / "certs" / "linesight.der")
+        code, _, err = await certificates(plant, "show")
+        assert (code, f"{tmp_path / 'certs' / 'plc-1'}: no certificate in it" in err) == (1, True)
+        assert (await certificates(plant, *trust, former))[0] == 0
+        (plc,) = load_unfinished_plant(plant).plcs
+        assert await read_value(plc, tmp_path) == 42
+        code, _, err = await certificates(plant, *trust, former, "--file", str(upcoming))
+        assert (code, "it is another certificate" in err) == (1, True)
+        assert (await certificates(plant, *trust, thumbprint, "--file", str(upcoming)))[0] == 0
+        assert await read_value(plc, tmp_path) == 42
+    async with machine.serving("upcoming"):
+        assert await read_value(plc, tmp_path) == 42
+        code, out, _ = await certificates(plant, "show", "--json")
+        shown = [(each["role"], each["thumbprint"]) for each in json.loads(out)]
+        assert (code, sorted(shown[1:])) == (0, sorted([("trusted", former), ("trusted", thumbprint)]))
+        code, out, _ = await certificates(plant, "distrust", "--plc", "plc-1", "--thumbprint", former)
+        assert (code, "not trusted any more; 1 left" in out) == (0, True)
+        assert (await certificates(plant, "distrust", "--plc", "plc-1", "--thumbprint", former))[0] == 1
+        assert await read_value(plc, tmp_path) == 42
+    async with machine.serving():
+        told = f"thumbprint {former}) is none of the 1 trusted in {tmp_path / 'certs' / 'plc-1'}"
+        with pytest.raises(CertificatesUnusable, match=re.escape(told)):
+            await read_value(plc, tmp_path)
+        code, _, err = await linesight("plc", "browse", plant)
+        assert (code, told in err, f"and trust it: `linesight certificates trust --plc plc-1 --plant {plant}`" in err) == (
+            2, True, True,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("renames", [0, 1])

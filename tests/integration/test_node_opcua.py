@@ -15,6 +15,7 @@ from plant_floor import RECIPE, STATION, counted, floor_plant, make_topics, runn
 from benchmarks.peers.node_opcua_plc import NodeOpcuaPlc
 from gateways import plc_gateway
 from gateways.certificates import write_pair
+from gateways.opcua_security import CertificatesUnusable
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from ops.local.ports import free_ports
 from schemas.commands import Command
@@ -152,6 +153,13 @@ async def test_who_is_not_trusted_does_not_get_in_and_a_stranger_in_the_plcs_pla
                 await opened(msgspec.structs.replace(plc, **change))
         with pytest.raises(NodeFault, match=r"expected namespace urn:other; it serves .*urn:linesight:station"):
             await opened(msgspec.structs.replace(plc, namespace="urn:other"))
+        (tmp_path / "trusted").mkdir()
+        (tmp_path / "trusted" / "stranger.der").write_bytes((tmp_path / "stranger.der").read_bytes())
+        several = msgspec.structs.replace(plc, server_certificate=None, trusted_certificates="trusted")
+        with pytest.raises(CertificatesUnusable, match="is none of the 1 trusted in"):
+            await opened(several)
+        (tmp_path / "trusted" / "server.der").write_bytes((tmp_path / "server.der").read_bytes())
+        await (await opened(several)).close()
         session = await opened(plc)
         assert await session.read([f"s={STATION}.Line.Mode"]) == ["running"]
         assert await server.ask("sessions") == 1

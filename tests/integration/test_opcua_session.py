@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from plant_floor import STATION, Floor
 
 from gateways import opcua_session, plc_link
+from gateways.node_watch import NodeWatch
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from gateways.plc_link import PlcLink
 from gateways.station_nodes import station_nodes, writable_nodes
@@ -95,6 +96,8 @@ async def test_only_the_nodes_it_was_opened_for_can_be_written_and_each_in_its_t
         session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test", writable=writable_nodes(NODES))
         await session.write({NODES.command_visit: 3, NODES.command_id: "c", NODES.command_valid_until_ns: 2**62})
         assert (floor.value("command_visit"), floor.value("command_id")) == (3, "c")
+        await session.write({})
+        assert not session.lost
         with pytest.raises(ValueError, match="not among the nodes"):
             await session.write({NODES.line_mode: "stopped"})
         with pytest.raises(NodeFault, match="does not fit"):
@@ -106,16 +109,16 @@ async def test_only_the_nodes_it_was_opened_for_can_be_written_and_each_in_its_t
 
 async def test_what_does_not_fit_the_plant_file_is_named(tmp_path: Path) -> None:
     async with Floor() as floor:
-        with pytest.raises(NodeFault, match=r"s=nowhere: BadNodeIdUnknown"):
-            await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test", writable=["s=nowhere"])
         elsewhere = Plc(name="plc-1", endpoint=floor.plc.endpoint, namespace="urn:other", security="none")
         with pytest.raises(NodeFault, match=r"expected namespace urn:other; it serves .*urn:linesight:station"):
             await OpcUaSession.open(elsewhere, plant_dir=tmp_path, name="test")
-        session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")
+        session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test", writable=["s=nowhere"])
+        with pytest.raises(NodeFault, match=r"s=nowhere: BadNodeIdUnknown"):
+            await session.write({"s=nowhere": 1})
         with pytest.raises(NodeFault, match=r"s=gone: BadNodeIdUnknown"):
             await session.read([NODES.trigger_count, "s=gone"])
         with pytest.raises(NodeFault, match=r"s=gone cannot be watched"):
-            await session.watch(["s=gone"], lambda _node: None)
+            await NodeWatch(session, publishing_ms=20, changed=lambda _node: None).add(["s=gone"])
         with pytest.raises(ConfigurationError, match="expected `s=Name` or `i=Number`"):
             await session.read(["what"])
         await session.close()
@@ -143,7 +146,7 @@ async def test_a_hundred_sessions_that_were_closed_are_gone_from_the_plc(tmp_pat
     async with Floor() as floor:
         for _ in range(100):
             session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")
-            await session.watch([NODES.trigger_count], lambda _node: None)
+            await NodeWatch(session, publishing_ms=20, changed=lambda _node: None).add([NODES.trigger_count])
             assert floor.sessions == 1
             await session.close()
         assert floor.sessions == 0
@@ -169,7 +172,7 @@ async def test_after_many_cuts_the_link_stands_again_and_leaves_no_session_behin
 
         async def work(session: OpcUaSession) -> None:
             changed: Callable[[str], None] = lambda _node: None  # noqa: E731
-            await session.watch([NODES.trigger_count], changed)
+            await NodeWatch(session, publishing_ms=20, changed=changed).add([NODES.trigger_count])
             await session.until_lost()
 
         running = asyncio.create_task(link.run(work))

@@ -10,6 +10,7 @@ from asyncua import ua
 from broker import until
 from plant_floor import STATION, Floor
 
+from gateways.node_watch import NodeWatch
 from gateways.opcua_session import NodeFault, OpcUaSession
 from gateways.plc_link import PlcLink
 from gateways.station_nodes import station_nodes
@@ -29,7 +30,7 @@ async def test_a_burst_of_changes_is_news_and_the_last_value_is_what_is_read(tmp
     async with Floor() as floor:
         session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")
         news: list[str] = []
-        await session.watch(LINE, news.append)
+        await NodeWatch(session, publishing_ms=20, changed=news.append).add(LINE)
         await until(lambda: set(news) == set(LINE), "each node once at the start")
         news.clear()
         for number in range(300):
@@ -40,11 +41,27 @@ async def test_a_burst_of_changes_is_news_and_the_last_value_is_what_is_read(tmp
         await session.close()
 
 
+async def test_what_is_watched_anew_is_told_again_and_watched_once(tmp_path: Path) -> None:
+    async with Floor() as floor:
+        session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")
+        news: list[str] = []
+        watch = NodeWatch(session, publishing_ms=20, changed=news.append)
+        for _ in range(3):
+            await watch.add(LINE)
+            await until(lambda: set(news) == set(LINE), "each node once with each time")
+            news.clear()
+        (subscription,) = floor.server._server.iserver.subscription_service.subscriptions.values()
+        assert len(subscription.monitored_item_srv._monitored_items) == len(LINE)
+        await floor.set("line_cause", "news")
+        await until(lambda: news == [NODES.line_cause], "and a change is told once")
+        await session.close()
+
+
 async def test_a_watched_node_that_goes_bad_is_news_and_its_value_is_not_used(tmp_path: Path) -> None:
     async with Floor() as floor:
         session = await OpcUaSession.open(floor.plc, plant_dir=tmp_path, name="test")
         news: list[str] = []
-        await session.watch(LINE, news.append)
+        await NodeWatch(session, publishing_ms=20, changed=news.append).add(LINE)
         await until(lambda: set(news) == set(LINE), "each node once at the start")
         news.clear()
         server = floor.server._server
@@ -63,7 +80,7 @@ async def test_a_subscription_that_the_plc_dropped_without_a_word_is_made_anew(t
         link = PlcLink(plc=floor.plc, plant_dir=tmp_path, stage=Stage("plc_gateway"))
 
         async def work(session: OpcUaSession) -> None:
-            await session.watch([NODES.line_cause], news.append)
+            await NodeWatch(session, publishing_ms=20, changed=news.append).add([NODES.line_cause])
             await session.until_lost()
 
         running = asyncio.create_task(link.run(work))

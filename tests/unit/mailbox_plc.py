@@ -83,6 +83,7 @@ class Plc:
         self.writes = 0
         self.answers = answers
         self.lost = False
+        self.doubted = asyncio.Event()
         self._plan = list(plan)
 
     async def session(self, *, until_ns: int) -> Plc:

@@ -341,3 +341,29 @@ def test_who_charts_a_sliding_length_is_told_how_to_say_so() -> None:
     (finding,) = chart_findings(plant)
     assert finding[0] == ("statistics", "charts", 0, "window_ms")
     assert "for the sliding windows of that length `over: sliding`" in finding[1]
+
+
+def test_by_shift_every_shift_has_a_chart_of_its_own() -> None:
+    chart = Chart(name="own", figure=NotOk(), chart="p", over="shift", by="shift")
+    statistics = StatisticsSettings(shifts=SETTINGS.shifts, by=("shift",), charts=(chart,))
+    assert list(chart_findings(Plant(plant="works", lines=(), recipes=(), statistics=statistics))) == []
+    charts = WindowedCharts(settings=statistics)
+    for start_s, name in ((120, "early"), (300, "late")):
+        charts.feed(
+            WindowStatistics(
+                id=name,
+                scope="station",
+                name="a",
+                line="l",
+                window_ms=180_000,
+                start_at_ns=start_s * S,
+                revision=3,
+                closed=True,
+                kind="shift",
+                shift=name,
+                by="shift",
+                level=name,
+                counts=PaneCounts(parts=9, ok=9),
+            )
+        )
+    assert [each.subject for each in charts.due()] == ["station/a/shift=early", "station/a/shift=late"]

@@ -60,6 +60,17 @@ def test_certificates_that_are_not_there_yet_are_named_with_the_verb_that_makes_
     assert "certificates trust" in told[2]
 
 
+def test_a_folder_of_trusted_certificates_is_wanted_as_a_folder_and_needs_no_pinned_one(plant: Path) -> None:
+    own = "${LINESIGHT_CERTIFICATES:-certificates}/plc-1"
+    changed(plant, f"server_certificate: {own}.der", f"trusted_certificates: {own}")
+    (told,) = warnings(plant)
+    assert told.startswith(
+        f"plcs[0].trusted_certificates: a folder; {plant.parent / 'certificates' / 'plc-1'} does not exist yet"
+    )
+    (plant.parent / "certificates" / "plc-1").mkdir()
+    assert warnings(plant) == []
+
+
 def test_a_plc_without_encryption_is_warned_of_and_so_are_keys_without_use(plant: Path) -> None:
     (told,) = warnings(changed(plant, "    heartbeat_ms: 500", "    heartbeat_ms: 500\n    security: none"))
     assert told.startswith("plcs[0].security: encryption: ")

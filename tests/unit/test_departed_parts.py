@@ -49,3 +49,16 @@ async def test_who_waits_for_departures_that_are_not_read_goes_on_when_the_comma
     async with asyncio.timeout(5):
         await departed.until_read("this one", until_ns=time.time_ns() + 1_000_000)
         await departed.until_read("another session", until_ns=0)
+
+
+async def test_after_a_time_in_which_the_station_was_not_served_departures_are_read_first_in_the_same_session_too() -> (
+    None
+):
+    departed = DepartedParts()
+    departed.is_read("the session")
+    departed.is_unread()
+    waiting = asyncio.create_task(departed.until_read("the session", until_ns=time.time_ns() + 5_000_000_000))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    departed.is_read("the session")
+    await asyncio.wait_for(waiting, 5)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from gateways.node_map import as_yaml, propose
-from gateways.node_types import NODE_TYPES
+from gateways.node_types import NODE_TYPES, can_take, is_of_kind
 from gateways.opcua_session import Variable
 from gateways.station_nodes import station_nodes
 from schemas.plant import PlcNodes
@@ -143,3 +144,43 @@ def test_a_station_whose_name_is_part_of_anothers_gets_none_of_its_nodes() -> No
     variables = [variable(f"s={name}.Line.Mode", name, "Line", "Mode") for name in ("aoi-2",)]
     assert chosen(variables, station="aoi", others=("aoi-2",)) == {}
     assert chosen(variables, station="aoi-2", others=("aoi",)) == {"line_mode": "s=aoi-2.Line.Mode"}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "takes"),
+    [
+        ("String", "String", True),
+        ("Int16", "String", False),
+        ("Boolean", "Boolean", True),
+        ("Byte", "Boolean", False),
+        ("String", "Boolean", False),
+        ("Int32", "UInt32", True),
+        ("Int16", "UInt32", False),
+        ("Byte", "UInt16", True),
+        ("Double", "Int64", False),
+        ("Float", "Double", True),
+        ("Int32", "Double", False),
+        ("BadNodeIdUnknown", "UInt32", False),
+        ("i=290", "Double", False),
+    ],
+)
+def test_what_is_written_fits_the_node_or_the_node_does_not_serve(found: str, expected: str, takes: bool) -> None:
+    assert can_take(found, expected) is takes
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "is_it"),
+    [
+        ("Int32[]", "UInt16[]", True),
+        ("String[]", "UInt16[]", False),
+        ("UInt32", "String", True),
+        ("UInt32[]", "String[]", False),
+        ("Byte", "Boolean", False),
+        ("i=294", "Int64", True),
+        ("BadNodeIdUnknown", "Int64", True),
+    ],
+)
+def test_of_what_is_read_only_another_kind_is_a_fault_and_what_is_not_known_shows_in_its_value(
+    found: str, expected: str, is_it: bool
+) -> None:
+    assert is_of_kind(found, expected) is is_it

@@ -6,9 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from processors.picture_values import needs_every_view, value_of
+from processors.picture_values import PictureChart, needs_every_view, value_of
 from processors.statistics_panes import Panes
+from processors.window_values import WindowValues
 from schemas.chart_settings import Chart, PictureMeasurement
 from schemas.codec import decode_counted, encode
 from schemas.inspections import Defect, Imaging
@@ -18,6 +21,7 @@ from schemas.topics import VERDICTS
 from schemas.verdicts import Verdict, ViewResult
 
 S = 1_000_000_000
+SIZE = PictureMeasurement(measure="area_px")
 IMAGING = Imaging(sharpness_ratio=0.75, level_ratio=1.125, saturated_ratio=0.0, black_ratio=0.25, shift_px=2.5)
 SMALL = Defect(class_name="open", score=0.95, box=(0, 0, 4, 4), area_px=9.0)
 LARGE = Defect(class_name="open", score=0.5, box=(10, 20, 16, 30), area_px=40.0)
@@ -67,7 +71,7 @@ def verdict(number: int, arrived_s: float, *, revision: int = 1, found: tuple[De
     )  # fmt: skip
 
 
-def charted(measure: Any, **more: Any) -> StatisticsSettings:
+def charted(measure: Any) -> StatisticsSettings:
     figure = PictureMeasurement(measure=measure, view="left")
     return StatisticsSettings(
         windows_ms=(60_000,), charts=(Chart(name="m", figure=figure, chart="xbar_r", subgroup=2, window_ms=60_000),)
@@ -106,3 +110,20 @@ def test_a_review_that_takes_the_finding_away_makes_room_for_the_next_part() -> 
     panes.feed(verdict(0, 61, revision=2, found=()), offset=9, record_at_ms=100_001)
     (pane,) = panes.held()
     assert pane.counts.measured == {"m": (2.0, 3.0)}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.floats(0, 1)), max_size=40), st.integers(1, 4))
+def test_the_first_parts_are_those_of_all_that_are_in_the_window(
+    steps: list[tuple[bool, int, float]], subgroup: int
+) -> None:
+    chart = Chart(name="m", figure=SIZE, chart="xbar_r", subgroup=subgroup, window_ms=60_000)
+    held, wanted = WindowValues([PictureChart(chart, SIZE)]), dict[int, float]()
+    for comes, number, value in steps:
+        if comes:
+            held.add((number, "x", 1), (("m", value), ("other", 9.0)))
+            wanted[number] = value
+        else:
+            held.take((number, "x", 1))
+            wanted.pop(number, None)
+        first = tuple(wanted[each] for each in sorted(wanted)[:subgroup])
+        assert held.first() == ({"m": first} if first else {})
