@@ -136,7 +136,7 @@ def _measured(
     subject = points[0].subject
     found = freeze_measurements(
         subject=subject,
-        chart=_measurement_chart(chart),
+        chart=measurement_chart(chart),
         points=[MeasurementPoint(at_ns=each.start_at_ns, values=each.values) for each in points],
         excluded=excluded,
         data=_data(chart),
@@ -162,7 +162,8 @@ def _measured(
     )
 
 
-def _measurement_chart(chart: Chart) -> MeasurementChart:
+def measurement_chart(chart: Chart) -> MeasurementChart:
+    """The chart of single points behind one of measurements."""
     if chart.subgroup == 1:
         return MeasurementChart.INDIVIDUALS
     return MeasurementChart.XBAR_R if chart.chart == "xbar_r" else MeasurementChart.XBAR_S

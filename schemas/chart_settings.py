@@ -154,12 +154,16 @@ class CountedBaseline(Baseline, tag_field="type", tag="counted", frozen=True, kw
 
 
 class MeasuredBaseline(Baseline, tag_field="type", tag="measured", frozen=True, kw_only=True):
-    """Of measurements, in their unit: limits of the means and of the ranges or deviations beside them; `sigma` within subgroups."""
+    """Of measurements, in their unit: limits of the means and of the ranges or deviations beside them; `sigma` within subgroups.
+
+    `outside` is how many of the points lie beyond one of these limits all the same.
+    """
 
     location: Span
     spread: Span
     sigma: float
     subgroup: int
+    outside: int = 0
 
 
 AnyBaseline = CountedBaseline | MeasuredBaseline

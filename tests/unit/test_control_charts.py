@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from cli.baseline_file import add_baselines
+from cli.baseline_points import frozen_of
 from cli.chart_notes import chart_notes, told
 from processors.alert_chart import ChartWatch
 from processors.alert_episodes import Clear, Raise
@@ -20,7 +21,16 @@ from processors.measured_charts import MeasuredCharts
 from processors.windowed_charts import Reworked, WindowedCharts
 from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.chart_checks import chart_findings
-from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, Defects, LeftOut, Measurement, NotOk
+from schemas.chart_settings import (
+    AnyBaseline,
+    Chart,
+    CountedBaseline,
+    Defects,
+    LeftOut,
+    MeasuredBaseline,
+    Measurement,
+    NotOk,
+)
 from schemas.charts import ChartPoint
 from schemas.errors import ConfigurationError
 from schemas.plant import Asset, Channel, Line, Plant
@@ -229,6 +239,39 @@ def test_nothing_is_frozen_without_a_name_a_cause_or_points() -> None:
             frozen(SHARE, points, **{**freeze, **wrong})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected points"):
         frozen(SHARE, [], **freeze)  # type: ignore[arg-type]
+
+
+def test_points_outside_their_own_limits_are_named_before_anybody_signs() -> None:
+    points = charted(SHARE, [sample(m, 22 if m == 7 else 5) for m in range(30)])
+    (found,) = frozen_of(SHARE, points, subject=None, excluded=(), frozen_by="K", frozen_at_ns=60 * MINUTE)
+    assert isinstance(found.baseline, CountedBaseline)
+    assert ([p.start_at_ns // MINUTE for p in found.outside], found.baseline.outside_exact) == ([7], 1)
+    assert found.outside[0].upper is not None
+    cause = LeftOut(start_at_ns=7 * MINUTE, cause="wrong solder")
+    (again,) = frozen_of(SHARE, points, subject=None, excluded=(cause,), frozen_by="K", frozen_at_ns=60 * MINUTE)
+    assert again.outside == []
+
+
+def test_so_are_those_of_measurements_by_their_value_and_by_their_spread() -> None:
+    values = [50.0 + n % 3 for n in range(30)]
+    values[12] = 70.0
+    points = flows(MeasuredCharts(plant=measured_plant(FLOWS)), tuple(values))
+    (found,) = frozen_of(FLOWS, points, subject=None, excluded=(), frozen_by="K", frozen_at_ns=100 * S)
+    assert isinstance(found.baseline, MeasuredBaseline)
+    assert [p.start_at_ns // S for p in found.outside] == [12, 13]  # 13: only its moving range
+    assert found.baseline.outside == 2
+
+
+def test_an_exclusion_that_could_mean_points_of_several_stations_is_refused() -> None:
+    points = charted(SHARE, [sample(m, 5) for m in range(30)])
+    others = [msgspec.structs.replace(each, subject="station/aoi-2") for each in points]
+    cause = LeftOut(start_at_ns=7 * MINUTE, cause="wrong solder")
+    freeze: Any = {"excluded": (cause,), "frozen_by": "K", "frozen_at_ns": 60 * MINUTE}
+    with pytest.raises(ConfigurationError, match="one of station/aoi-1, station/aoi-2: freeze them one by one"):
+        frozen_of(SHARE, [*points, *others], subject=None, **freeze)
+    assert len(frozen_of(SHARE, [*points, *others], subject="station/aoi-2", **freeze)) == 1
+    with pytest.raises(ConfigurationError, match="expected the begin of a point"):
+        frozen_of(SHARE, points, subject=None, **{**freeze, "excluded": (LeftOut(start_at_ns=1, cause="?"),)})
 
 
 def test_laneys_factor_is_frozen_where_the_chart_asks_for_it() -> None:
