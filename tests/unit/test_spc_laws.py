@@ -69,7 +69,6 @@ def test_a_frozen_baseline_survives_writing_and_reading(pairs: list[tuple[int, i
     baseline = frozen([BaselinePoint(start_at_ns=n, count=c, size=s) for n, (c, s) in enumerate(pairs)])
     again = msgspec.json.decode(msgspec.json.encode(baseline), type=AttributeBaseline)
     assert again == baseline
-    assert again.limits() == baseline.limits()
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.floats(0.1, 50), st.floats(-1e3, 1e3))
@@ -184,7 +183,7 @@ def test_a_baseline_names_who_froze_it_and_what_was_left_out() -> None:
         frozen(points, frozen_at_ns=0)
 
 
-def test_a_baseline_of_measurements_starts_the_other_charts() -> None:
+def test_a_baseline_of_measurements_is_of_its_points_in_order_of_time() -> None:
     rng = np.random.default_rng(13)
     points = [
         MeasurementPoint(at_ns=n * HOUR_NS, values=tuple(rng.normal(20, 2, 4).tolist())) for n in reversed(range(50))
@@ -192,10 +191,7 @@ def test_a_baseline_of_measurements_starts_the_other_charts() -> None:
     baseline = frozen_measurements(MeasurementChart.XBAR_S, points)
     assert baseline.limits == xbar_s([point.values for point in reversed(points)])
     assert (baseline.subgroups, baseline.subgroup_size, baseline.from_ns) == (50, 4, 0)
-    assert baseline.sigma_of_means == pytest.approx(1, rel=0.15)
-    assert baseline.ewma().reach == pytest.approx(2.962 * baseline.sigma_of_means / 3)  # sqrt(0.2 / 1.8) = 1/3
-    shifted = baseline.cusum()
-    assert [shifted.add(baseline.limits.location.centre + 2).outside for _ in range(5)] == [False] * 3 + [True] * 2
+    assert baseline.limits.sigma == pytest.approx(2, rel=0.15)
     again = msgspec.json.decode(msgspec.json.encode(baseline), type=MeasurementBaseline)
     assert again == baseline
     with pytest.raises(ValueError, match="one value per point"):
