@@ -82,7 +82,8 @@ class Figures:
         """Takes a pane; one that is not newer than the last of its station and window changes nothing."""
         key = LineWindow.of(pane)
         if key.window.start_at_ns < self._complete_from_ns:
-            self._missing.add(key)
+            if pane.revision > EMPTY_REVISION:  # nobody waits for a window that is not held
+                self._missing.add(key)
             return
         line = self._lines.get(key)
         if line is None:

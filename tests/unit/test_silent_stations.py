@@ -99,6 +99,13 @@ def test_a_station_without_parts_has_no_figures_of_its_own_and_a_line_without_an
     assert {(each.scope, each.name) for each in figures.due()} == {("station", "a"), ("line", "line-1")}
 
 
+def test_an_empty_pane_of_a_window_that_is_not_held_any_more_asks_for_nothing() -> None:
+    figures = Figures(settings=SETTINGS, stations=LINE, complete_from_ns=10**12)
+    for number, pane in enumerate(Partition("b").idle_at(110)):
+        figures.feed(pane, offset=number)
+    assert figures.take_missing() == set()
+
+
 def test_of_a_station_that_never_comes_nobody_waits_longer_than_windows_are_held() -> None:
     figures, partition = Figures(settings=SETTINGS, stations=LINE), Partition("a")
     closed, panes = [], [pane for second in range(100, 400) for pane in partition.read(second + 0.5)]
