@@ -25,11 +25,11 @@ SETTINGS = StatisticsSettings(
 )
 
 
-def verdict(station: str, second: float) -> Verdict:
+def verdict(station: str, second: float, *, revision: int = 1) -> Verdict:
     part = f"{station}-{second}"
     return Verdict(
-        id=verdict_id(station=station, part_id=part, visit=1, revision=1), station=station, line="line-1", part_id=part,
-        visit=1, revision=1, verdict=VerdictValue.OK, action=FailSafe.REJECT, arrived_at_ns=int(second * S),
+        id=verdict_id(station=station, part_id=part, visit=1, revision=revision), station=station, line="line-1", part_id=part,
+        visit=1, revision=revision, verdict=VerdictValue.OK, action=FailSafe.REJECT, arrived_at_ns=int(second * S),
         decided_at_ns=int(second * S), recipe="board@1",
     )  # fmt: skip
 
@@ -113,6 +113,17 @@ def test_of_a_station_that_never_comes_nobody_waits_longer_than_windows_are_held
     assert closed
     assert closed[0].start_at_ns == 100 * S
     assert all(each.counts.parts == 2 for each in closed)
+
+
+def test_reviews_keep_no_window_of_a_paused_line_open() -> None:
+    partition = Partition("a")
+    partition.read(100.5)
+    told = []
+    for second in range(101, 109):  # one every second, for longer than the idle timeout
+        review = verdict("a", 20.5, revision=second)
+        partition.panes.feed(review, offset=second, record_at_ms=second * 1_000)
+        told += partition.idle_at(second)
+    assert [pane.closed for pane in told if pane.start_at_ns == 100 * S and pane.revision > 0] == [True]
 
 
 def test_only_windows_that_something_waits_for_are_told_and_each_once() -> None:

@@ -244,18 +244,6 @@ def test_a_late_verdict_corrects_a_closed_window_and_is_counted() -> None:
     assert panes.due(NOW_NS) == []
 
 
-def test_reviews_keep_no_window_of_a_paused_line_open() -> None:
-    panes = panes_of()
-    panes.feed(verdict(part="1", arrived_s=100.5), offset=0, record_at_ms=100_600)
-    for number in range(8):  # every second, for longer than the idle timeout
-        review = verdict(part="0", arrived_s=20.5, revision=number + 2)
-        panes.feed(review, offset=number + 1, record_at_ms=101_600 + number * 1000)
-        panes.clock_at((101_600 + number * 1000) * S // 1000)
-    told = [pane for pane in panes.due(109 * S) if pane.start_at_ns >= 100 * S]
-    assert told
-    assert all(pane.closed for pane in told if pane.window_ms == min(SETTINGS.windows_ms))
-
-
 def test_stations_whose_clocks_differ_are_each_counted_whole() -> None:
     """One is right, one an hour ahead, one half a minute behind: in one partition, with one watermark."""
     skews_s = {"a": 0.0, "b": 3_600.0, "c": -30.0}
