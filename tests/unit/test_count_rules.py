@@ -36,7 +36,7 @@ def test_a_point_within_its_exact_limits_is_beyond_no_three_sigma() -> None:
         assert point.outside == (not 0 <= count <= 14)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.floats(0.001, 0.999), st.integers(1, 2000), st.floats(1e-6, 1 - 1e-6))
 def test_a_count_lies_no_further_out_than_the_normal_value_that_it_stands_for(
     rate: float, size: int, chance: float
@@ -49,7 +49,7 @@ def test_a_count_lies_no_further_out_than_the_normal_value_that_it_stands_for(
     assert place.far >= abs(score) - 1e-6
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(0.001, 0.999), st.integers(1, 2000))
 def test_more_bad_parts_lie_further_up(rate: float, size: int) -> None:
     places = [share(rate).place(count=count, size=size).near for count in range(0, size + 1, max(1, size // 20))]
