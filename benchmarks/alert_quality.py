@@ -1,47 +1,47 @@
 """How good alerts from the charts are: shifts found and how late, causes found, false alarms in a month of hourly points.
 
-A line of 200 parts an hour with 5 % bad ones, the default of the plant file. The alarm is a point above the p-chart's exact upper limit,
-or the EWMA of the standardised rate above its own; after an alarm the EWMA begins again. A cause is one tool of five that makes parts
-three times as bad, over 300 of them.
+A line of 200 parts an hour with 5 % bad ones. Charts are those of a plant file with their defaults, made by the class that makes them in
+the statistics stage, and alarms are the alerts that the rule of a chart raises with its defaults: above and below, until five points in a
+row are quiet. A cause is one tool of five that makes parts three times as bad, over 300 of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from processors.alert_chart import ChartWatch
+from processors.alert_episodes import Episodes
+from processors.chart_points import Sample
+from processors.chart_series import Series, Subject
 from processors.quality.association import associations_of_counts
 from processors.quality.change_point import CountPoint, change_point
-from processors.spc.attribute_charts import AttributeChart, AttributeLimits
-from processors.spc.ewma import Ewma
-from schemas.statistics_settings import PChart
+from schemas.alert_rules import ChartRule
+from schemas.alerts import AlertState
+from schemas.chart_settings import Chart, ChartKind, CountedBaseline, NotOk
+from schemas.message import NS_PER_S
+from schemas.plant import Line, Plant
 
 PARTS_PER_HOUR = 200
-RATE = PChart().baseline_ratio
+RATE = 0.05
 LOW_RATE = 0.03  # of causes once more: at 300 parts chance hides some of them
 MONTH_HOURS = 30 * 24
 FACTORS = (1.5, 2.0, 3.0)
 SHIFTS = 200
 CAUSES = 20
-CHARTS = 300
+CHARTS = 200
 CAUSE_PARTS = 300
-EWMA_WEIGHT = 0.2
-EWMA_WIDTH = 3.3  # 1,700 normal points between false alarms of both sides
+LOOKED_AT_HOURS = 200
 SEED = 20261124
-
-LIMITS = AttributeLimits(chart=AttributeChart.P, rate=RATE)
-
-
-class Alarms(NamedTuple):
-    """Hours (points, from 0) at which each chart raised an alarm."""
-
-    p_chart: list[int]
-    ewma: list[int]
+HOUR_NS = 3600 * NS_PER_S
+KINDS: tuple[ChartKind, ...] = ("p", "ewma", "cusum")
+SUBJECT = Subject("station/aoi", "line-1")
 
 
 class ShiftsFound(NamedTuple):
-    """Shifts by one factor: how many, found within 30 days, median delay in points, and dated right by the change point."""
+    """Shifts by one factor: how many, found within 200 hours, median delay in points, and dated right by the change point."""
 
     factor: float
     shifts: int
@@ -50,20 +50,41 @@ class ShiftsFound(NamedTuple):
     dated: int
 
 
-def alarms(counts: list[int]) -> Alarms:
-    """Runs both charts over hourly counts of bad parts."""
-    chart = Ewma(target=0, sigma=1, weight=EWMA_WEIGHT, width=EWMA_WIDTH)
-    sigma = LIMITS.sigma(PARTS_PER_HOUR)
-    upper = LIMITS.exact_limits(PARTS_PER_HOUR).upper
-    found = Alarms([], [])
+def alarms(kind: ChartKind, counts: Sequence[int]) -> list[int]:
+    """The hours (points, from 0) at which an alert is raised by a chart of hourly counts of bad parts."""
+    chart = Chart(name="share", figure=NotOk(), chart=kind, window_ms=3_600_000)
+    series = Series(chart=chart, subject=SUBJECT, length_ns=HOUR_NS, baselines=[_baseline(chart)])
+    rule = ChartRule(name="control", chart=chart.name)
+    watch = ChartWatch(rule, plant=PLANT, stations=frozenset())
+    episodes = Episodes([rule])
+    raised = []
     for hour, count in enumerate(counts):
-        if count > upper:
-            found.p_chart.append(hour)
-        point = chart.add((count / PARTS_PER_HOUR - RATE) / sigma)
-        if point.value > point.upper:
-            found.ewma.append(hour)
-            chart.restart()
-    return found
+        series.put(Sample(hour * HOUR_NS, (hour + 1) * HOUR_NS, hour + 1, count, PARTS_PER_HOUR))
+        for point in series.due():
+            findings = watch.see(point, at_ns=point.end_at_ns, now_ns=point.end_at_ns)
+            raised += [hour for alert in episodes.apply(findings) if alert.state is AlertState.RAISED]
+    return raised
+
+
+PLANT = Plant(plant="works", lines=(Line(name="line-1", stations=()),), recipes=())
+
+
+def _baseline(chart: Chart) -> CountedBaseline:
+    return CountedBaseline(
+        chart=chart.name,
+        settings=chart,
+        subject=SUBJECT.name,
+        points=100,
+        from_ns=0,
+        to_ns=0,
+        data="the rate that is simulated",
+        frozen_by="benchmark",
+        frozen_at_ns=0,
+        applies_from_ns=0,
+        rate=RATE,
+        counted=round(100 * PARTS_PER_HOUR * RATE),
+        looked_at=100.0 * PARTS_PER_HOUR,
+    )
 
 
 def shifts_found() -> list[ShiftsFound]:
@@ -75,10 +96,10 @@ def shifts_found() -> list[ShiftsFound]:
         delays, dated = [], 0
         for _ in range(count):
             quiet = int(rng.integers(10, 101))
-            rates = [RATE] * quiet + [RATE * factor] * MONTH_HOURS
+            rates = [RATE] * quiet + [RATE * factor] * LOOKED_AT_HOURS
             counts = rng.binomial(np.full(len(rates), PARTS_PER_HOUR), rates).tolist()
-            raised = alarms(counts)
-            after = [hour - quiet + 1 for hour in (*raised.p_chart, *raised.ewma) if hour >= quiet]
+            raised = [hour for kind in KINDS[:2] for hour in alarms(kind, counts)]
+            after = [hour - quiet + 1 for hour in raised if hour >= quiet]
             if not after:
                 continue
             delays.append(min(after))
@@ -108,8 +129,8 @@ def causes_found(rate: float) -> tuple[int, int]:
     return first, others
 
 
-def false_alarms_per_chart() -> tuple[float, float]:
-    """Mean number of alarms of the p-chart and of the EWMA in 30 days of hourly points in control, over 300 charts of each."""
+def false_alarms_per_chart(kind: ChartKind) -> float:
+    """Mean number of alerts that a chart raises in 30 days of hourly points in control, over 200 charts."""
     rng = np.random.default_rng(SEED)
-    found = [alarms(rng.binomial(PARTS_PER_HOUR, RATE, MONTH_HOURS).tolist()) for _ in range(CHARTS)]
-    return sum(len(each.p_chart) for each in found) / CHARTS, sum(len(each.ewma) for each in found) / CHARTS
+    months = [rng.binomial(PARTS_PER_HOUR, RATE, MONTH_HOURS).tolist() for _ in range(CHARTS)]
+    return sum(len(alarms(kind, counts)) for counts in months) / CHARTS

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.spc.attribute_charts import AttributeLimits
-from processors.spc.run_rules import RunRule, RunRules
+from processors.spc.run_rules import Place, RunRule, RunRules
 
 Values = npt.NDArray[np.float64]
 Draw = Callable[[int], Values]
@@ -53,7 +53,7 @@ def run_rules(rules: tuple[RunRule, ...], *, runs: int, seed: int) -> float:
         watched = RunRules(rules)
         for score in iter(rng.standard_normal, None):
             points += 1
-            if watched.add(score):
+            if watched.add(Place.of_score(score)):
                 break
     return points / runs
 

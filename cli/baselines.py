@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -12,7 +14,9 @@ from cli.options import DEMO_PLANT, Json, PlantFile, print_json
 from cli.producing import Sender
 from cli.services import find_kafka
 from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, LeftOut
+from schemas.charts import ChartPoint
 from schemas.errors import ConfigurationError
+from schemas.message import NS_PER_S
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
 from schemas.plant_shape import nearest
@@ -52,7 +56,7 @@ def freeze(
     The record is added to a file that belongs beside the plant file, under version control; the audit topic has it too.
     """
     from cli.baseline_file import add_baselines
-    from cli.baseline_points import frozen_from_topic
+    from cli.baseline_points import frozen_of, points_of
     from cli.report_period import moment_ns
     from processors.period_report import Period
 
@@ -63,26 +67,28 @@ def freeze(
     if not period.from_ns < period.to_ns <= now_ns:
         raise ConfigurationError("expected --from before --to, and both in the past: a baseline looks back")
     kafka = find_kafka()
-    found = frozen_from_topic(
-        description,
-        kafka,
+    found = frozen_of(
         asked,
-        period=period,
+        points_of(description, kafka, asked, period),
         subject=subject,
         excluded=[_left_out(text, description) for text in exclude or ()],
         frozen_by=by,
         frozen_at_ns=now_ns,
     )
+    baselines = [each.baseline for each in found]
     file = out or plant.resolve().parent / "baselines" / f"{chart}.yaml"
     if not dry_run:
-        add_baselines(file, found)
+        add_baselines(file, baselines)
         with Sender(plant=description, kafka=kafka) as sender:
-            sender.send([(AUDIT, by, _audit(each)) for each in found])
+            sender.send([(AUDIT, by, _audit(each)) for each in baselines])
     if json:
-        print_json({"file": str(file), "written": not dry_run, "baselines": found})
+        outside = {each.baseline.subject: each.outside for each in found}
+        print_json({"file": str(file), "written": not dry_run, "baselines": baselines, "outside": outside})
         return
     for each in found:
-        print(_told(each))
+        print(_told(each.baseline))
+        for point in each.outside:
+            print(f"  {_outside(point, description)}")
     if not dry_run:
         print(f"{file}: written; name it under `statistics.baseline_files` and start the stages anew")
 
@@ -127,6 +133,21 @@ def _told(baseline: AnyBaseline) -> str:
         found = f"rate {baseline.rate:.6g} ({counts}), {kind}, {baseline.outside_exact} points outside exact limits"
     else:
         place = baseline.location
-        found = f"centre {place.centre:.6g}, limits {place.lower:.6g} to {place.upper:.6g}, sigma {baseline.sigma:.6g}"
+        found = (
+            f"centre {place.centre:.6g}, limits {place.lower:.6g} to {place.upper:.6g}, sigma {baseline.sigma:.6g}, "
+            f"{baseline.outside} points outside"
+        )
     left_out = f", {len(baseline.excluded)} left out" if baseline.excluded else ""
     return f"{baseline.chart} of {baseline.subject}: {found}, from {baseline.points} points{left_out}; record {digest(baseline)}"
+
+
+def _outside(point: ChartPoint, plant: Plant) -> str:
+    """A point to look at, and how it is left out where a cause is found."""
+    zone = ZoneInfo(plant.statistics.time_zone)
+    at = datetime.fromtimestamp(point.start_at_ns / NS_PER_S, UTC).astimezone(zone).replace(tzinfo=None)
+    said = f"{point.value:.6g}" + (f" ({point.count} of {point.size})" if not point.values else "")
+    limits = f"limits {point.lower:.6g} to {point.upper:.6g}"
+    if not point.outside and point.spread is not None:
+        said = f"spread {point.spread.value:.6g}"
+        limits = f"limits {point.spread.lower:.6g} to {point.spread.upper:.6g}"
+    return f"outside: {said}, {limits}; with a cause: --exclude {at.isoformat()}=CAUSE"

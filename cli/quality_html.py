@@ -7,11 +7,13 @@ import hashlib
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import cv2
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy.stats import norm
 
 from cli import chart_drawing, charts
 from cli.report_source import Source, read_source
@@ -22,8 +24,13 @@ from processors.spc.run_rules import RunRule
 from schemas.message import NS_PER_S
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
+from schemas.statistics_settings import PChart
 
 NS_PER_HOUR = 3600 * NS_PER_S
+FROM_VERDICTS = ("rolled_throughput", "pareto", "maps", "associations", "corrections", "challenges", "changes")
+"""Parts of a report that follow from verdicts and the plant file, beside the stations' figures."""
+FROM_STATES = ("times", "effective_parts", "effectiveness", "availability_ratio")
+"""Figures of a station that follow from its line's states, too."""
 
 
 def write_period(
@@ -70,6 +77,24 @@ def digest_of(report: PeriodReport) -> str:
     return hashlib.sha256(msgspec.json.encode(plain(report), order="deterministic")).hexdigest()
 
 
+def verdicts_digest_of(report: PeriodReport) -> str:
+    """sha256 of the figures that follow from verdicts alone, which are kept longest: line states, alerts and readings are gone before."""
+    figures: dict[str, Any] = {name: plain(getattr(report, name)) for name in FROM_VERDICTS}
+    stations = [plain(each) for each in report.stations]
+    figures["stations"] = [
+        {name: value for name, value in each.items() if name not in FROM_STATES}
+        for each in stations
+        if isinstance(each, dict)
+    ]
+    return hashlib.sha256(msgspec.json.encode(figures, order="deterministic")).hexdigest()
+
+
+def plant_digest_of(plant: Plant) -> str:
+    """sha256 of what the plant file says of lines, recipes, assets and statistics: figures depend on it beside the topics."""
+    said = [plant.lines, plant.recipes, plant.assets, plant.statistics]
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+
+
 def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source: Source) -> None:
     """Renders the sheet and puts it in place in one step."""
     zone = ZoneInfo(plant.statistics.time_zone)
@@ -86,7 +111,7 @@ def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source
         report=report,
         source=source,
         chart=chart,
-        false_alarm=_points_between_false_alarms(chart.run_rules),
+        false_alarm=_points_between_false_alarms(chart),
         clock=clock,
         ratio=_ratio,
         hours=lambda ns: f"{ns / NS_PER_HOUR:.2f} h",
@@ -101,6 +126,8 @@ def write_quality_html(path: Path, *, plant: Plant, report: PeriodReport, source
         ],
         maps=[(each, charts.defect_map(each.cells, each.crowd)) for each in report.maps],
         digest=digest_of(report),
+        verdicts_digest=verdicts_digest_of(report),
+        plant_digest=plant_digest_of(plant),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         software=version("linesight"),
     )
@@ -114,13 +141,12 @@ def _is_marked(point: MarkedPoint) -> bool:
     return point.outside or bool(point.rules)
 
 
-def _points_between_false_alarms(names: tuple[str, ...]) -> str:
-    rules = [RunRule(name) for name in names]
-    if not rules:
-        return "none"
-    if ORDER_RULES & set(rules):
+def _points_between_false_alarms(chart: PChart) -> str:
+    """Of the limits and the run rules together, as points are marked; counts are wrong no more often than normal points."""
+    rules = {RunRule.BEYOND_3_SIGMA, *(RunRule(name) for name in chart.run_rules)}
+    if ORDER_RULES & rules:
         return "see docs/statistics.md"
-    return f"{run_rule_length(rules, shift=0):.1f}"
+    return f"{run_rule_length(rules, shift=0, width=float(norm.isf((1 - chart.confidence) / 2))):.1f}"
 
 
 def _ratio(value: float | None) -> str:

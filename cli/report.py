@@ -26,9 +26,9 @@ def command(
 ) -> None:
     """Writes one self-contained HTML file: yield, effectiveness, Pareto, control charts, maps, alerts, open actions, revised verdicts.
 
-    Made from the topics alone, so it can be made again.
+    Made from the topics and the plant file, so it can be made again.
     """
-    from cli.quality_html import digest_of, plain, write_period
+    from cli.quality_html import digest_of, plain, plant_digest_of, verdicts_digest_of, write_period
     from cli.report_period import moment_ns, period_of_shift
     from processors.period_report import Period
 
@@ -47,6 +47,16 @@ def command(
         out, plant=description, plant_dir=plant.resolve().parent, kafka=find_kafka(), period=period
     )
     if json:
-        print_json({"file": str(out), "digest": f"sha256:{digest_of(report)}", "report": plain(report)})
-    else:
-        print(f"{out}: {len(source.verdicts)} verdicts, figures sha256:{digest_of(report)}")
+        told = {
+            "file": str(out),
+            "digest": f"sha256:{digest_of(report)}",
+            "verdicts_digest": f"sha256:{verdicts_digest_of(report)}",
+            "plant_digest": f"sha256:{plant_digest_of(description)}",
+            "not_kept": sorted(source.not_kept),
+            "report": plain(report),
+        }
+        print_json(told)
+        return
+    print(f"{out}: {len(source.verdicts)} verdicts, figures sha256:{digest_of(report)}")
+    if source.not_kept:
+        print(f"not kept any more for the whole period, and left out: {', '.join(sorted(source.not_kept))}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cli.following import Follower, Seen
+from cli.report_states import states_of
 from processors.period_report import Period
 from processors.quality.oee import StateChange
 from processors.report_capability import wanted_channels
@@ -17,7 +18,6 @@ from schemas.inspections import ModelUse
 from schemas.message import NS_PER_MS
 from schemas.notifications import ResponseKind
 from schemas.plant import Plant
-from schemas.plc_events import LineStateChanged
 from schemas.sensors import SensorReading
 from schemas.settings import KafkaSettings
 from schemas.topics import (
@@ -35,8 +35,6 @@ from schemas.verdicts import Verdict
 
 CLOCK_MARGIN_MS = 15 * 60_000
 """By how much the clocks of a broker and of a producer may differ."""
-STATES_BACK_MS = 24 * 3_600_000
-"""How far back a line's state is looked for that it was in when the period began."""
 ALERTS_BACK_MS = 7 * 24 * 3_600_000
 """An alert that was raised earlier and is open still is not found."""
 
@@ -52,11 +50,13 @@ class Offsets:
 
 @dataclass(slots=True)
 class Source:
-    """The messages of a period. `offsets` by topic and partition; `models` by name, version and digest; `readings` None where
-    retention has removed some; `acknowledged_by` by episode."""
+    """The messages of a period. `offsets` by topic and partition; `models` by name, version and digest; `acknowledged_by` by episode.
+
+    `not_kept` names the topics of which retention has removed a part of the period: what would be made of them is empty, or None.
+    """
 
     verdicts: list[Verdict] = field(default_factory=list)
-    states: dict[str, list[StateChange]] = field(default_factory=dict)
+    states: Mapping[str, list[StateChange]] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
     open_alerts: list[Alert] = field(default_factory=list)
     acknowledged_by: dict[str, str] = field(default_factory=dict)
@@ -65,6 +65,28 @@ class Source:
     readings: list[SensorReading] | None = field(default_factory=list)
     models: set[ModelUse] = field(default_factory=set)
     offsets: dict[tuple[str, int], Offsets] = field(default_factory=dict)
+    not_kept: set[str] = field(default_factory=set)
+
+    def keeps(self, *topics: str) -> bool:
+        """Whether nothing of the period is missing on these topics."""
+        return self.not_kept.isdisjoint(topics)
+
+    def forget_offsets(self, topic: Topic) -> None:
+        """As if the topic had not been read."""
+        self.offsets = {place: offsets for place, offsets in self.offsets.items() if place[0] != topic.name}
+
+    def drop_halves(self) -> None:
+        """Of what is kept in part only nothing is shown: it would be signed as whole."""
+        if not self.keeps(PLC_EVENTS.name):
+            self.states = {}
+        if not self.keeps(ALERTS.name):
+            self.alerts, self.open_alerts = [], []
+        if not self.keeps(CHARTS.name):
+            self.points = []
+        if not self.keeps(SENSORS.name):
+            self.readings = None
+        if not self.keeps(COMMANDS.name, COMMAND_RESULTS.name):
+            self.open_commands = []
 
 
 def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
@@ -76,7 +98,10 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
     from_ms = period.from_ns // NS_PER_MS - CLOCK_MARGIN_MS
 
     def read(topic: Topic, *, back_ms: int = 0) -> Iterator[Any]:
+        source.forget_offsets(topic)  # read once more, from further back
         with Follower(plant=plant, settings=kafka, topics=(topic,), from_ms=from_ms - back_ms) as follower:
+            if not follower.keeps_from(period.from_ns // NS_PER_MS):
+                source.not_kept.add(topic.name)
             for seen in follower.drain():
                 _note(source, seen)
                 if seen.message is not None:
@@ -88,9 +113,8 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
         if period.holds(verdict.arrived_at_ns):
             source.verdicts.append(verdict)
             source.models.update(verdict.models)
-    for event in read(PLC_EVENTS, back_ms=STATES_BACK_MS):
-        if isinstance(event, LineStateChanged) and event.occurred_at_ns < period.to_ns:
-            source.states.setdefault(event.station, []).append(StateChange(event.occurred_at_ns, event.mode))
+    with_plc = [station.name for station in plant.stations if station.plc is not None]
+    source.states = states_of(lambda back_ms: read(PLC_EVENTS, back_ms=back_ms), stations=with_plc, period=period)
     _take_alerts(source, read(ALERTS, back_ms=ALERTS_BACK_MS), period)
     for response in read(ALERT_RESPONSES, back_ms=ALERTS_BACK_MS):
         if response.kind is ResponseKind.ACKNOWLEDGED and response.at_ns < period.to_ns:
@@ -98,14 +122,13 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
     if plant.statistics.charts:
         source.points = [point for point in read(CHARTS) if period.holds(point.start_at_ns)]
     if wanted := wanted_channels(plant):
-        with Follower(plant=plant, settings=kafka, topics=(SENSORS,)) as follower:
-            follower.require_from(period.from_ns // NS_PER_MS)
         source.readings = [
             each for each in read(SENSORS) if period.holds(each.measured_at_ns) and (each.asset, each.channel) in wanted
         ]
     answered = {result.id for result in read(COMMAND_RESULTS)}
     commands = {each.id: each for each in read(COMMANDS) if period.holds(each.issued_at_ns)}
     source.open_commands = [each for each in commands.values() if each.id not in answered]
+    source.drop_halves()
     return source
 
 

@@ -34,6 +34,12 @@ def digest(baseline: AnyBaseline) -> str:
     return hashlib.sha256(msgspec.json.encode(baseline, order="deterministic")).hexdigest()[:DIGEST_CHARACTERS]
 
 
+def newest_baselines(chart: Chart, baselines: Iterable[AnyBaseline]) -> dict[str, AnyBaseline]:
+    """The record of each subject of the chart that holds now."""
+    mine = sorted((each for each in baselines if each.chart == chart.name), key=lambda each: each.applies_from_ns)
+    return {each.subject: each for each in mine}
+
+
 def attribute_chart(chart: Chart) -> AttributeChart:
     """The attribute chart behind one of counts; an EWMA or CUSUM stands on that of the rate."""
     match chart.chart:
@@ -105,6 +111,7 @@ def _counted(
     )
     return CountedBaseline(
         chart=chart.name,
+        settings=chart,
         subject=subject,
         points=found.points,
         from_ns=found.from_ns,
@@ -129,7 +136,7 @@ def _measured(
     subject = points[0].subject
     found = freeze_measurements(
         subject=subject,
-        chart=_measurement_chart(chart),
+        chart=measurement_chart(chart),
         points=[MeasurementPoint(at_ns=each.start_at_ns, values=each.values) for each in points],
         excluded=excluded,
         data=_data(chart),
@@ -138,6 +145,7 @@ def _measured(
     )
     return MeasuredBaseline(
         chart=chart.name,
+        settings=chart,
         subject=subject,
         points=found.subgroups,
         from_ns=found.from_ns,
@@ -154,7 +162,8 @@ def _measured(
     )
 
 
-def _measurement_chart(chart: Chart) -> MeasurementChart:
+def measurement_chart(chart: Chart) -> MeasurementChart:
+    """The chart of single points behind one of measurements."""
     if chart.subgroup == 1:
         return MeasurementChart.INDIVIDUALS
     return MeasurementChart.XBAR_R if chart.chart == "xbar_r" else MeasurementChart.XBAR_S

@@ -1,38 +1,79 @@
 """How often a chart of the plant file is wrong: points on average between false alarms, said before it is switched on.
 
-Of independent, normal points (`processors.spc.run_length`, `run_rule_lengths`). Counts are not normal: exact limits of small subgroups
-are wrong less often than this, never more often. The rules about the order of neighbours are simulated (docs/statistics.md).
+Of independent points: normal values (`processors.spc.run_length`, `run_rule_lengths`), or once a baseline of counts is frozen counts at its
+rate in subgroups of its mean size. Exact limits and run rules of counts are met by chance no more often than those of normal values, and
+on small subgroups far more seldom. The rules about the order of neighbours are simulated (docs/statistics.md).
 """
 
 from __future__ import annotations
 
 from scipy.stats import norm
 
+from processors.chart_baselines import count_limits
 from processors.chart_points import chosen_rules
-from processors.spc.run_length import cusum_run_length, ewma_run_length, shewhart_run_length
-from processors.spc.run_rule_lengths import ORDER_RULES, run_rule_length
+from processors.spc.run_length import (
+    attribute_run_length,
+    cusum_run_length,
+    ewma_count_run_length,
+    ewma_run_length,
+    shewhart_run_length,
+)
+from processors.spc.run_rule_lengths import ORDER_RULES, count_run_rule_length, run_rule_length
 from processors.spc.run_rules import NELSON, RunRule
-from schemas.chart_settings import Chart
+from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, is_counted
 
 SIMULATED_NELSON = 74.0
 """Nelson's eight rules: simulated, `benchmarks/statistics.py`."""
 THREE_SIGMA = 0.9973
+MANY = 400.0
+"""An expected count from which on it is as good as normal, and its chain would be long."""
 
 
-def points_between_false_alarms(chart: Chart) -> float | None:
+def points_between_false_alarms(chart: Chart, baseline: AnyBaseline | None = None) -> float | None:
     """In control; None where a combination of rules was neither worked out nor simulated.
 
-    Of charts of measurements the location chart alone: the spread chart beside it is wrong as often again.
+    Of charts of measurements the location chart alone: the spread chart beside it is wrong as often again. A CUSUM of counts is taken as
+    one of normal values.
     """
+    if isinstance(baseline, CountedBaseline) and baseline.sigma_z is None and expected_count(baseline) <= MANY:
+        return _of_counts(chart, baseline)
+    return _of_normal_values(chart)
+
+
+def expected_count(baseline: CountedBaseline) -> float:
+    """Bad parts or defects in a point of the baseline, on average."""
+    return baseline.counted / baseline.points
+
+
+def _of_counts(chart: Chart, baseline: CountedBaseline) -> float | None:
+    limits, size = count_limits(chart, baseline), max(1, round(baseline.looked_at / baseline.points))
+    if limits.sigma(size) <= 0:
+        return None  # none was ever bad, or all were: any other count is a signal
+    match chart.chart:
+        case "ewma":
+            return ewma_count_run_length(
+                limits, size=size, rate=limits.rate, weight=chart.weight, width=chart.width_sigma
+            )
+        case "cusum":
+            return _of_normal_values(chart)
+    rules = {RunRule.BEYOND_3_SIGMA, *chosen_rules(chart)}
+    if rules == {RunRule.BEYOND_3_SIGMA}:
+        return attribute_run_length(limits, size=size, rate=limits.rate)
+    if rules & ORDER_RULES:
+        return None
+    return count_run_rule_length(rules, limits, size=size, rate=limits.rate)
+
+
+def _of_normal_values(chart: Chart) -> float | None:
     if chart.chart == "ewma":
         return ewma_run_length(weight=chart.weight, width=chart.width_sigma, shift=0.0)
     if chart.chart == "cusum":
         return cusum_run_length(reference=chart.reference_sigma, interval=chart.interval_sigma, shift=0.0)
+    confidence = chart.confidence if is_counted(chart) else THREE_SIGMA
     rules = {RunRule.BEYOND_3_SIGMA, *chosen_rules(chart)}
+    width = 3.0 if confidence == THREE_SIGMA else float(norm.isf((1 - confidence) / 2))
     if rules == {RunRule.BEYOND_3_SIGMA}:
-        return shewhart_run_length(width=float(norm.isf((1 - chart.confidence) / 2)), shift=0.0)
-    if round(chart.confidence, 4) != THREE_SIGMA:
-        return None
-    if rules == set(NELSON):
+        return shewhart_run_length(width=width, shift=0.0)
+    if rules == set(NELSON) and width == 3.0:
         return SIMULATED_NELSON
-    return None if rules & ORDER_RULES else run_rule_length(rules, shift=0.0)
+    return None if rules & ORDER_RULES else run_rule_length(rules, shift=0.0, width=width)

@@ -12,7 +12,7 @@ from processors.chart_baselines import attribute_chart, count_limits
 from processors.spc.attribute_charts import AttributeLimits
 from processors.spc.cusum import Cusum
 from processors.spc.ewma import Ewma
-from processors.spc.run_rules import LONGEST_WINDOW, NELSON, WESTERN_ELECTRIC, RunRule, RunRules
+from processors.spc.run_rules import LONGEST_WINDOW, NELSON, WESTERN_ELECTRIC, Place, RunRule, RunRules
 from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, MeasuredBaseline, Span, is_counted
 from schemas.charts import ChartPoint, CusumSums, SpreadPoint
 
@@ -108,7 +108,7 @@ def _counted(chart: Chart, baseline: CountedBaseline | None, samples: Sequence[S
         lower=point.lower,
         upper=point.upper,
         outside=point.outside,
-        rules=_rules(chart, [_score(limits, s.counted, s.size) for s in samples[-LONGEST_WINDOW:]])
+        rules=_rules(chart, [_place(limits, s.counted, s.size) for s in samples[-LONGEST_WINDOW:]])
         if chart.rules
         else (),
     )
@@ -125,15 +125,15 @@ def _measured(chart: Chart, baseline: MeasuredBaseline | None, samples: Sequence
         return _ewma(chart, centre, sigma, [float(np.mean(sample.values)) for sample in samples])
     if chart.chart == "cusum":
         return _cusum(chart, centre, sigma, [float(np.mean(sample.values)) for sample in samples])
-    place = baseline.location
-    scores = [(float(np.mean(s.values)) - centre) / sigma for s in samples[-LONGEST_WINDOW:]] if sigma > 0 else []
+    location = baseline.location
+    places = [_measured_place(location, sigma, s.values) for s in samples[-LONGEST_WINDOW:]] if sigma > 0 else []
     return Plotted(
         value=mean,
-        centre=place.centre,
-        lower=place.lower,
-        upper=place.upper,
-        outside=not place.lower <= mean <= place.upper,
-        rules=_rules(chart, scores),
+        centre=location.centre,
+        lower=location.lower,
+        upper=location.upper,
+        outside=not location.lower <= mean <= location.upper,
+        rules=_rules(chart, places),
         spread=None if width is None else _spread(width, baseline.spread),
     )
 
@@ -182,11 +182,17 @@ def _cusum(chart: Chart, target: float, sigma: float, values: Sequence[float]) -
     )
 
 
-def _rules(chart: Chart, scores: Sequence[float]) -> tuple[str, ...]:
-    if not scores:
+def _measured_place(location: Span, sigma: float, values: Sequence[float]) -> Place:
+    mean = float(np.mean(values))
+    score = (mean - location.centre) / sigma
+    return Place(score, abs(score), not location.lower <= mean <= location.upper)
+
+
+def _rules(chart: Chart, places: Sequence[Place]) -> tuple[str, ...]:
+    if not places:
         return ()
     rules = RunRules(chosen_rules(chart))
-    *_, met = [rules.add(score) for score in scores]
+    *_, met = [rules.add(place) for place in places]
     return tuple(rule.value for rule in met)
 
 
@@ -197,5 +203,5 @@ def _standardised(limits: AttributeLimits, sample: Sample) -> float:
 
 
 @lru_cache(maxsize=8192)
-def _score(limits: AttributeLimits, count: int, size: int) -> float:
-    return limits.score(count=count, size=size)
+def _place(limits: AttributeLimits, count: int, size: int) -> Place:
+    return limits.place(count=count, size=size)

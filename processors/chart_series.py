@@ -33,6 +33,12 @@ def memory_ns(chart: Chart, length_ns: int) -> int:
     return min(MEMORY_SAMPLES * length_ns, max(length_ns, LONGEST_MEMORY_NS)) if follows_from_others else length_ns
 
 
+def longest_memory_ns(chart: Chart, baselines: Iterable[AnyBaseline], length_ns: int) -> int:
+    """The longest memory that points of the chart have or had: those under an earlier record follow from others as it says."""
+    frozen = (each.settings for each in baselines if each.chart == chart.name)
+    return max(memory_ns(each, length_ns) for each in (chart, *frozen))
+
+
 def held_ns(length_ns: int) -> int:
     """How far back samples are held: so that each of the newest 100 can be revised, with everything that it follows from."""
     return 2 * min(MEMORY_SAMPLES * length_ns, max(length_ns, LONGEST_MEMORY_NS))
@@ -66,7 +72,8 @@ class Series:
         self._baselines = [(each, digest(each)) for each in sorted(mine, key=lambda each: each.applies_from_ns)]
         self._chart = chart
         self._subject = subject
-        self._memory_ns = memory_ns(chart, length_ns)
+        self._length_ns = length_ns
+        self._memory_ns = longest_memory_ns(chart, mine, length_ns)
         self._held_ns = held_ns(length_ns)
         self._step_ns = step_ns
         self._whole_from_ns = whole_from_ns
@@ -146,19 +153,22 @@ class Series:
 
     def _point(self, start_at_ns: int) -> ChartPoint:
         baseline, name = self._baseline_at(start_at_ns)
-        oldest_ns = max(start_at_ns - self._memory_ns + 1, baseline.applies_from_ns if baseline else 0)
+        chart = self._chart if baseline is None else baseline.settings
+        oldest_ns = start_at_ns - memory_ns(chart, self._length_ns) + 1
+        oldest_ns = max(oldest_ns, baseline.applies_from_ns if baseline else 0)
         samples = [self._samples[at] for at in self._starts_between(oldest_ns, start_at_ns, aligned_with=start_at_ns)]
-        return self._told_as(plot(self._chart, baseline, samples), samples, baseline, name)
+        return self._told_as(plot(chart, baseline, samples), samples, baseline, name)
 
     def _told_as(
         self, plotted: Plotted, samples: Sequence[Sample], baseline: AnyBaseline | None, name: str
     ) -> ChartPoint:
         sample, subject = samples[-1], self._subject
+        chart = self._chart if baseline is None else baseline.settings
         revision = max(each.revision for each in samples)
         return ChartPoint(
             id=f"{self._chart.name}/{subject.name}/{sample.start_at_ns}/{revision}/{name}",
             chart=self._chart.name,
-            kind=self._chart.chart,
+            kind=chart.chart,
             subject=subject.name,
             line=subject.line,
             start_at_ns=sample.start_at_ns,

@@ -1,4 +1,4 @@
-"""Which partitions are idle: nothing came of them for a while. What comes is no idleness, however old it is.
+"""Which partitions are idle: nothing came of them for a while. A part that comes is no idleness, however old it is; a review is.
 
 Their windows close by the clock then. Judged by the age of the last record instead, a backlog after a pause would be idle while it is
 read: all of it would count as late, and windows be forgotten before their parts come.

@@ -1,7 +1,7 @@
 """What a quality manager signs for a period: yield, effectiveness, Pareto, control charts, maps, associations, corrections.
 
-Everything is worked out from the messages of the topics alone, so the same period always gives the same figures: the newest revision
-of each part that arrived in the period counts, whenever it was made.
+Everything is worked out from the messages of the topics and the plant file (baseline, opportunities, cycles, recipes). The same period with
+the same plant file always gives the same figures: the newest revision of each part that arrived in it counts, whenever it was made.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from processors.quality.association import Association, associations
-from processors.quality.oee import Effectiveness, StateChange, StateTimes, effectiveness, state_times
+from processors.quality.oee import Effectiveness, StateChange, StateTimes, effectiveness, known_from_ns, state_times
+from processors.quality.pane_figures import decided_defects, decided_opportunities, decided_parts
 from processors.quality.pareto import ParetoRow, pareto
 from processors.quality.position_map import Cluster, DefectPosition, cluster, defect_map
 from processors.quality.yields import (
@@ -34,6 +35,7 @@ from processors.statistics_counts import Contribution, Sums
 from schemas.charts import ChartPoint
 from schemas.message import NS_PER_MS
 from schemas.plant import Line, Plant, Station
+from schemas.reasons import VerdictValue
 from schemas.sensors import SensorReading
 from schemas.statistics import PaneCounts
 from schemas.verdicts import Verdict
@@ -88,7 +90,10 @@ class Map(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationFigures:
-    """One station over the period. Ratios are None where nothing was counted, or `ideal_cycle_ms` is not in the plant file."""
+    """One station over the period. Ratios are None where nothing was counted, or `ideal_cycle_ms` is not in the plant file.
+
+    `effective_parts` are those that arrived while the line's state was known: `effectiveness` is of them.
+    """
 
     station: str
     line: str
@@ -98,6 +103,7 @@ class StationFigures:
     defects_per_million: float | None
     sigma_level: float | None
     times: StateTimes
+    effective_parts: int
     effectiveness: Effectiveness | None
     availability_ratio: float | None
     points: list[MarkedPoint]
@@ -212,32 +218,31 @@ def _station(
     counts = sums.counts()
     times = state_times(states, from_ns=period.from_ns, to_ns=period.to_ns)
     known_ns = times.running_ns + times.stopped_ns + times.held_ns
-    dpmo = defects_per_million(counts.defects, counts.opportunities)
+    known_since_ns = known_from_ns(states, from_ns=period.from_ns, to_ns=period.to_ns)
+    effective = [verdict.verdict for verdict in verdicts if verdict.arrived_at_ns >= known_since_ns]
+    defects = decided_defects(counts)
+    dpmo = defects_per_million(defects, decided_opportunities(counts))
     return StationFigures(
         station=station.name,
         line=line,
         counts=counts,
         by_unit=by_unit,
-        defects_per_unit=defects_per_unit(counts.defects, counts.parts),
+        defects_per_unit=defects_per_unit(defects, decided_parts(counts)),
         defects_per_million=dpmo,
         sigma_level=sigma_level(dpmo, shift=USUAL_SHIFT) if dpmo is not None and 0 < dpmo <= 1_000_000 else None,
         times=times,
-        effectiveness=_effectiveness(station, times, counts),
+        effective_parts=len(effective),
+        effectiveness=_effectiveness(station, times, effective),
         availability_ratio=times.running_ns / known_ns if known_ns else None,
         points=marked_points(verdicts, period_ns=(period.from_ns, period.to_ns), statistics=plant.statistics),
     )
 
 
-def _effectiveness(station: Station, times: StateTimes, counts: PaneCounts) -> Effectiveness | None:
+def _effectiveness(station: Station, times: StateTimes, parts: Sequence[VerdictValue]) -> Effectiveness | None:
     if station.ideal_cycle_ms is None:
         return None
-    return effectiveness(
-        times,
-        planned_stop_ns=0,
-        ideal_cycle_ns=station.ideal_cycle_ms * NS_PER_MS,
-        parts=counts.parts,
-        good_parts=counts.ok,
-    )
+    good = sum(part is VerdictValue.OK for part in parts)
+    return effectiveness(times, ideal_cycle_ns=station.ideal_cycle_ms * NS_PER_MS, parts=len(parts), good_parts=good)
 
 
 def _correction(revisions: Mapping[int, Verdict]) -> Correction:

@@ -50,7 +50,7 @@ def marked_points(
     for start_at_ns, (decided, not_ok) in sorted(counts.items()):
         point = limits.point(count=not_ok, size=decided)
         assert point is not None, "a window is here because a part was decided in it"
-        met = rules.add(limits.score(count=not_ok, size=decided))
+        met = rules.add(limits.place(count=not_ok, size=decided))
         points.append(
             MarkedPoint(start_at_ns, length_ms, decided, not_ok, *point, tuple(rule.value for rule in met))
         )  # fmt: skip

@@ -132,6 +132,8 @@ class Sums:
     first_pass_ok: int = 0
     opportunities: int = 0
     defects_by_class: Counter[str] = field(default_factory=Counter)
+    undecided_defects_by_class: Counter[str] = field(default_factory=Counter)
+    undecided_opportunities: int = 0
 
     def add(self, part: Contribution, *, times: int = 1) -> None:
         """Counts a part in, or as many alike as `times` says."""
@@ -155,6 +157,9 @@ class Sums:
             self.not_ok += sign
         else:
             self.not_decidable += sign
+            self.undecided_opportunities += sign * opportunities
+            for class_name, number in defects_by_class:
+                self.undecided_defects_by_class[class_name] += sign * number
         for class_name, number in defects_by_class:
             self.defects_by_class[class_name] += sign * number
 
@@ -169,15 +174,19 @@ class Sums:
             first_pass_ok=self.first_pass_ok,
             defects=self.defects_by_class.total(),
             opportunities=self.opportunities,
-            defects_by_class={name: n for name, n in sorted(self.defects_by_class.items()) if n},
+            defects_by_class=_told(self.defects_by_class),
+            undecided_defects_by_class=_told(self.undecided_defects_by_class),
+            undecided_opportunities=self.undecided_opportunities,
         )
 
 
 def added(counts: list[PaneCounts]) -> PaneCounts:
     """The sum of panes."""
     classes: Counter[str] = Counter()
+    undecided: Counter[str] = Counter()
     for pane in counts:
         classes.update(pane.defects_by_class)
+        undecided.update(pane.undecided_defects_by_class)
     return PaneCounts(
         parts=sum(pane.parts for pane in counts),
         ok=sum(pane.ok for pane in counts),
@@ -188,4 +197,10 @@ def added(counts: list[PaneCounts]) -> PaneCounts:
         defects=sum(pane.defects for pane in counts),
         opportunities=sum(pane.opportunities for pane in counts),
         defects_by_class=dict(sorted(classes.items())),
+        undecided_defects_by_class=dict(sorted(undecided.items())),
+        undecided_opportunities=sum(pane.undecided_opportunities for pane in counts),
     )
+
+
+def _told(classes: Counter[str]) -> dict[str, int]:
+    return {name: number for name, number in sorted(classes.items()) if number}

@@ -1,22 +1,29 @@
 """The figures of stations and lines over each window, from the panes of one partition.
 
-A pane replaces an earlier one of its station and window; a line's sums are those of its stations' newest panes. A station's
-figures carry the revision of its pane, a line's the offset after the last pane that changed it: the same revision always has
-the same content. Windows that are not held any more are named by `missing` and put together anew from the log by the caller.
+A pane replaces an earlier one of its station and window; a line's sums are those of its stations' newest panes. A station's figures carry
+the revision of its pane, a line's the offset after the last pane that changed it: the same revision always has the same content. Windows
+that are not held any more are named by `missing` and put together anew from the log by the caller.
+
+Where something follows from a line's closed window (`silent_stations.awaited_kinds`) it closes when each station of the line has a closed
+pane, an empty one perhaps; at the latest when the window is held no more, two of the longest windows later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from processors.quality.pane_figures import control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
+from processors.quality.yields import rolled_throughput_ratio
+from processors.silent_stations import EMPTY_REVISION, awaited_kinds, kind_of
 from processors.statistics_counts import added
 from processors.statistics_panes import held_ns
 from processors.windows import Window
 from schemas.statistics import Pane, PaneCounts, WindowStatistics
 from schemas.statistics_settings import PChart, StatisticsSettings
+
+NOBODY: Mapping[str, frozenset[str]] = {}
 
 
 class PlaceWindow(NamedTuple):
@@ -45,14 +52,24 @@ class LineWindow(NamedTuple):
 class _Line:
     panes: dict[str, Pane] = field(default_factory=dict)
     changed_by: int = -1
+    waits: bool = False  # for the stations of the line of which there is no pane yet
     corrected: str = ""  # the station whose pane was corrected last
 
 
 class Figures:
     """The figures of one partition of `panes`. Feed it records in order; ask for what is `due`."""
 
-    def __init__(self, *, settings: StatisticsSettings, complete_from_ns: int = 0) -> None:
-        """Panes of windows that begin at `complete_from_ns` or later will be fed without a gap."""
+    def __init__(
+        self,
+        *,
+        settings: StatisticsSettings,
+        complete_from_ns: int = 0,
+        stations: Mapping[str, frozenset[str]] = NOBODY,
+    ) -> None:
+        """Panes of windows that begin at `complete_from_ns` or later will be fed without a gap. `stations` are those of each line that are
+        waited for; of a line that is not there nobody is."""
+        self._stations = stations
+        self._awaited = awaited_kinds(settings)
         self._chart = settings.p_chart
         self._held_ns = held_ns(settings)
         self._complete_from_ns = complete_from_ns
@@ -65,9 +82,13 @@ class Figures:
         """Takes a pane; one that is not newer than the last of its station and window changes nothing."""
         key = LineWindow.of(pane)
         if key.window.start_at_ns < self._complete_from_ns:
-            self._missing.add(key)
+            if pane.revision > EMPTY_REVISION:  # nobody waits for a window that is not held
+                self._missing.add(key)
             return
-        line = self._lines.setdefault(key, _Line())
+        line = self._lines.get(key)
+        if line is None:
+            waits = not key.by and kind_of(key.window) in self._awaited
+            line = self._lines[key] = _Line(waits=waits and key.line in self._stations)
         known = line.panes.get(pane.station)
         if known is not None and pane.revision <= known.revision:
             return
@@ -75,14 +96,18 @@ class Figures:
             line.corrected = pane.station
         line.panes[pane.station] = pane
         line.changed_by = offset
-        self._changed.setdefault(key, set()).add(pane.station)
+        changed = self._changed.setdefault(key, set())
+        if pane.revision > EMPTY_REVISION:
+            changed.add(pane.station)
         self._newest_end_at_ns = max(self._newest_end_at_ns, key.window.end_at_ns)
 
     def due(self) -> list[WindowStatistics]:
         """The figures that changed since they were told last, as they are now."""
+        horizon_ns = self._horizon_ns()
+        self._stop_waiting(horizon_ns)
         told = [figures for key in sorted(self._changed) for figures in self._figures(key, self._changed[key])]
         self._changed.clear()
-        self._forget()
+        self._forget(horizon_ns)
         return told
 
     def take_missing(self) -> set[LineWindow]:
@@ -101,7 +126,7 @@ class Figures:
             figures
             for key in sorted(keys)
             if key in self._lines
-            for figures in self._figures(key, set(self._lines[key].panes))
+            for figures in self._figures(key, _counted(self._lines[key]))
         ]
 
     def levels(self, wanted: Collection[PlaceWindow]) -> dict[PlaceWindow, list[WindowStatistics]]:
@@ -124,6 +149,8 @@ class Figures:
 
     def _figures(self, key: LineWindow, stations: set[str]) -> Iterator[WindowStatistics]:
         line = self._lines[key]
+        if not _counted(line):
+            return  # so far nobody had a part
         for pane in (line.panes[station] for station in sorted(stations)):
             yield _statistics(
                 scope="station",
@@ -134,6 +161,7 @@ class Figures:
                 previous=pane.previous,
                 closed=pane.closed,
                 late_parts=pane.late_parts,
+                first_pass=first_pass_yield_ratio(pane.counts),
                 chart=self._chart,
             )
         yield _statistics(
@@ -143,17 +171,49 @@ class Figures:
             revision=line.changed_by + 1,
             counts=added([pane.counts for pane in line.panes.values()]),
             previous=_previous(line),
-            closed=all(pane.closed for pane in line.panes.values()),
+            closed=self._is_closed(key, line),
             late_parts=sum(pane.late_parts for pane in line.panes.values()),
+            first_pass=_rolled(line),
             chart=self._chart,
         )
 
-    def _forget(self) -> None:
+    def _is_closed(self, key: LineWindow, line: _Line) -> bool:
+        if not all(pane.closed for pane in line.panes.values()):
+            return False
+        return not line.waits or self._stations[key.line] <= line.panes.keys()
+
+    def _horizon_ns(self) -> int | None:
+        """The moment before which windows are held no more; None while it is too soon to forget: that scans everything held."""
         horizon_ns = self._newest_end_at_ns - self._held_ns
-        if horizon_ns - self._complete_from_ns < self._held_ns // 4:
-            return  # forgetting scans everything held: do it now and then
+        return None if horizon_ns - self._complete_from_ns < self._held_ns // 4 else horizon_ns
+
+    def _stop_waiting(self, horizon_ns: int | None) -> None:
+        """What is about to be forgotten and still waits for a station is told closed: a point with what there is, rather than none."""
+        if horizon_ns is None:
+            return
+        for key, line in self._lines.items():
+            if line.waits and key.window.start_at_ns < horizon_ns and not self._is_closed(key, line):
+                line.waits = False
+                self._changed.setdefault(key, set())
+
+    def _forget(self, horizon_ns: int | None) -> None:
+        if horizon_ns is None:
+            return
         self._complete_from_ns = horizon_ns
         self._lines = {key: line for key, line in self._lines.items() if key.window.start_at_ns >= horizon_ns}
+
+
+def _counted(line: _Line) -> set[str]:
+    """The stations that had a part."""
+    return {station for station, pane in line.panes.items() if pane.revision > EMPTY_REVISION}
+
+
+def _rolled(line: _Line) -> float | None:
+    """The rolled throughput yield over the stations that saw a unit: a unit passes the line that passes each of them. Not the mean over
+    their units, which counts a unit once at each station."""
+    ratios = [first_pass_yield_ratio(pane.counts) for pane in line.panes.values()]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return rolled_throughput_ratio(known) if known else None
 
 
 def _previous(line: _Line) -> PaneCounts | None:
@@ -178,6 +238,7 @@ def _statistics(
     previous: PaneCounts | None,
     closed: bool,
     late_parts: int,
+    first_pass: float | None,
     chart: PChart,
 ) -> WindowStatistics:
     window = key.window
@@ -191,7 +252,7 @@ def _statistics(
         revision=revision,
         counts=counts,
         closed=closed,
-        first_pass_yield_ratio=first_pass_yield_ratio(counts),
+        first_pass_yield_ratio=first_pass,
         not_ok_ratio=not_ok_ratio(counts),
         dpmo=dpmo(counts),
         p_chart=control_point(counts, chart),

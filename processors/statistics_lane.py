@@ -20,6 +20,11 @@ Counted = tuple[AnyVerdict, int, int]
 """A verdict, its offset and its record's time, ms since the epoch."""
 
 
+def is_review(verdict: AnyVerdict) -> bool:
+    """Whether the verdict says something else of a part that was judged before: nothing happened on the line then."""
+    return verdict.revision > 1
+
+
 class Part(NamedTuple):
     """A part on one visit as it was counted."""
 
@@ -82,6 +87,7 @@ class Lane:
                 or not last_ms <= at_ms < last_ms + idle_ms
                 or event_ns > at_ms * NS_PER_MS + grace_ns
                 or verdict.challenge
+                or verdict.revision > 1
             ):
                 return record, newest_ns, last_ms
             station, visit = verdict.station, verdict.visit

@@ -20,7 +20,7 @@ import msgspec
 from processors.open_windows import OpenWindows
 from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_counts import AnyVerdict, Share, Sums, shares
-from processors.statistics_lane import Counted, Lane, Part, PartKey, was_measured
+from processors.statistics_lane import Counted, Lane, Part, PartKey, is_review, was_measured
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.window_values import ChartedWindows, Order, WindowValues
 from processors.windows import Watermark, Window
@@ -138,13 +138,18 @@ class Panes:
         return len(self._panes)
 
     @property
+    def watermark_ns(self) -> int:
+        """How far the partition's event time has come, ns; 0 before the first record."""
+        return self._watermark.at_ns
+
+    @property
     def urgent(self) -> bool:
         """Whether something other than an update of an open window is due: a window closed, or corrected when closed."""
         return bool(self._must_tell or self._missing)
 
     def feed(self, verdict: AnyVerdict, *, offset: int, record_at_ms: int) -> Fed:
         """Counts a verdict; a duplicate and a revision that was overtaken change nothing."""
-        self._watermark.record_at(record_at_ms * NS_PER_MS)
+        self._at(verdict, record_at_ms)
         fed = Fed.CHALLENGE if verdict.challenge else self._count(verdict, offset)
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
@@ -165,7 +170,7 @@ class Panes:
 
     def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
         """Lets a verdict move the watermark without counting it."""
-        self._watermark.record_at(record_at_ms * NS_PER_MS)
+        self._at(verdict, record_at_ms)
         self._watermark.event_at(verdict.arrived_at_ns)
         self._close()
 
@@ -207,9 +212,9 @@ class Panes:
         """The panes of those windows as they are now, of all parts and of every level."""
         return [self._pane(key) for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]
 
-    def pane(self, key: StationWindow) -> Pane | None:
-        """The pane of a station's window as it is now; None where nothing was counted."""
-        return self._pane(key) if key in self._panes else None
+    def __contains__(self, key: object) -> bool:
+        """Whether a part was counted in a station's window that is held."""
+        return key in self._panes
 
     def _is_time(self, key: StationWindow, now_ns: int) -> bool:
         return now_ns - self._panes[key].told_at_ns >= retell_after_ns(key.window)
@@ -230,6 +235,12 @@ class Panes:
             self._parts[key] = part
         late = self._watermark.late(Window.containing(part.arrived_at_ns, self._shortest_ms))
         return Fed.LATE if late else Fed.COUNTED
+
+    def _at(self, verdict: AnyVerdict, record_at_ms: int) -> None:
+        if is_review(verdict):
+            self._watermark.review_at(record_at_ms * NS_PER_MS)
+        else:
+            self._watermark.record_at(record_at_ms * NS_PER_MS)
 
     def _lane_is_open(self) -> bool:
         """Whether the windows of the last part are all held and none of them can be late for what arrives within them. Where every part is
@@ -254,7 +265,7 @@ class Panes:
         )
         record, newest_ns, last_ms = lane.gather(
             records,
-            last_record_at_ms=self._watermark.last_record_at_ns // NS_PER_MS,
+            last_record_at_ms=self._watermark.last_news_at_ns // NS_PER_MS,
             known=self._parts,
             shares=self._shares,
             duplicates=duplicates,

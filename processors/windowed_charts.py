@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from processors.chart_points import Sample, plotted_mean, plotted_value
-from processors.chart_series import Series, Subject, held_ns, memory_ns
+from processors.chart_series import Series, Subject, held_ns, longest_memory_ns
 from processors.chart_windows import ChartWindows, length_ms, step_ns
+from processors.quality.pane_figures import decided_defects, decided_parts
 from schemas.chart_settings import Chart, Defects, is_counted, is_windowed
 from schemas.charts import ChartPoint
 from schemas.message import NS_PER_MS
@@ -146,7 +147,7 @@ class Reworked:
         self._missing = missing
         self._step_ns = {chart.name: step_ns(chart) for chart in settings.charts}
         self._memory_ns = {
-            chart.name: memory_ns(chart, length_ms(chart, settings) * NS_PER_MS)
+            chart.name: longest_memory_ns(chart, settings.baselines, length_ms(chart, settings) * NS_PER_MS)
             for chart in settings.charts
             if is_windowed(chart)
         }
@@ -218,9 +219,8 @@ def _sample(chart: Chart, figures: WindowStatistics) -> Sample:
 
 
 def _count_of(chart: Chart, counts: PaneCounts) -> tuple[int, int]:
-    """What is counted, and in how many parts."""
+    """What is counted, and in how many decided parts."""
+    decided = decided_parts(counts)
     if not isinstance(chart.figure, Defects):
-        return counts.not_ok, counts.ok + counts.not_ok
-    if chart.figure.class_name is None:
-        return counts.defects, counts.parts
-    return counts.defects_by_class.get(chart.figure.class_name, 0), counts.parts
+        return counts.not_ok, decided
+    return decided_defects(counts, chart.figure.class_name), decided

@@ -42,8 +42,8 @@ class Watermark:
     """How far the event time of one partition has come.
 
     It follows the newest event, never ahead of the record's own time by more than the grace (a clock that runs ahead would
-    close every window). When nothing arrives for the idle timeout, it follows the clock at that distance, so that the last
-    window before a pause closes too.
+    close every window). When nothing happens for the idle timeout, it follows the clock at that distance, so that the last
+    window before a pause closes too; reviews may come meanwhile.
     """
 
     def __init__(self, *, grace_ms: int, idle_timeout_ms: int) -> None:
@@ -51,7 +51,8 @@ class Watermark:
         self._idle_ns = idle_timeout_ms * NS_PER_MS
         self._from_log_ns = 0
         self._from_clock_ns = 0
-        self._last_record_at_ns: int | None = None
+        self._last_record_at_ns = 0
+        self._last_news_at_ns: int | None = None  # of a record that was no review
 
     @property
     def at_ns(self) -> int:
@@ -64,30 +65,31 @@ class Watermark:
         return self._from_log_ns
 
     @property
-    def last_record_at_ns(self) -> int:
-        """The newest time of a record, ns; 0 before the first."""
-        return self._last_record_at_ns or 0
-
-    def passed(self, window: Window) -> bool:
-        """Whether the window is complete: its end and the grace lie behind the watermark."""
-        return window.end_at_ns + self._grace_ns <= self.at_ns
+    def last_news_at_ns(self) -> int:
+        """The newest time of a record that was no review, ns; 0 before the first."""
+        return self._last_news_at_ns or 0
 
     def late(self, window: Window) -> bool:
-        """Whether a record that comes now is too late for the window; like `passed`, but by the log alone."""
+        """Whether a record that comes now is too late for the window: its end and the grace lie behind the watermark by the log alone."""
         return window.end_at_ns + self._grace_ns <= self._from_log_ns
 
     def record_at(self, record_at_ns: int) -> None:
         """A record comes whose own time is `record_at_ns`: call before asking whether it is `late`."""
-        if self._last_record_at_ns is not None and record_at_ns - self._last_record_at_ns >= self._idle_ns:
+        self.review_at(record_at_ns)
+        self._last_news_at_ns = max(self.last_news_at_ns, record_at_ns)
+
+    def review_at(self, record_at_ns: int) -> None:
+        """A record comes that says something else of an event long gone: nothing new happened, and the partition is as idle as without."""
+        if self._last_news_at_ns is not None and record_at_ns - self._last_news_at_ns >= self._idle_ns:
             self._from_log_ns = max(self._from_log_ns, record_at_ns - self._idle_ns)
-        self._last_record_at_ns = max(self._last_record_at_ns or 0, record_at_ns)
+        self._last_record_at_ns = max(self._last_record_at_ns, record_at_ns)
 
     def event_at(self, event_at_ns: int) -> None:
         """The event of the record that came last happened at `event_at_ns`."""
-        ceiling_ns = (self._last_record_at_ns or 0) + self._grace_ns
-        self._from_log_ns = max(self._from_log_ns, min(event_at_ns, ceiling_ns))
+        self._from_log_ns = max(self._from_log_ns, min(event_at_ns, self._last_record_at_ns + self._grace_ns))
 
     def clock_at(self, now_ns: int) -> None:
-        """Time passes without records."""
-        if self._last_record_at_ns is not None and now_ns - self._last_record_at_ns >= self._idle_ns:
+        """Time passes without news."""
+        last_ns = self._last_record_at_ns if self._last_news_at_ns is None else self._last_news_at_ns
+        if last_ns and now_ns - last_ns >= self._idle_ns:
             self._from_clock_ns = max(self._from_clock_ns, now_ns - self._idle_ns)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from schemas.chart_settings import (
     DEFECT_KINDS,
@@ -33,6 +35,20 @@ KINDS = {
     PictureMeasurement: MEASUREMENT_KINDS,
 }
 
+EFFECTIVE = {
+    "confidence": ("p", "np", "u", "c", "p_laney", "u_laney"),
+    "weight": ("ewma",),
+    "width_sigma": ("ewma",),
+    "reference_sigma": ("cusum",),
+    "interval_sigma": ("cusum",),
+}
+"""Keys that draw the limits of some charts, and of which."""
+DEFAULTS = {each.name: each.default for each in msgspec.structs.fields(Chart) if each.name in EFFECTIVE}
+POINT_KEYS = ("over", "window_ms", "by", "subgroup")
+"""Keys that say what a point of a chart is, beside its figure."""
+LIMIT_KEYS = ("chart", "rules", *EFFECTIVE)
+"""Keys that say when one signals."""
+
 
 def chart_findings(plant: Plant) -> Iterator[Finding]:
     """Everything in `statistics.charts` and `statistics.baselines` that cannot work."""
@@ -44,8 +60,9 @@ def chart_findings(plant: Plant) -> Iterator[Finding]:
         charts[chart.name] = chart
         yield from _chart(chart, where)
         yield from _windowed(chart, plant, where) if is_windowed(chart) else _measured(chart, plant, where)
+    newest = _newest(plant.statistics.baselines)
     for index, baseline in enumerate(plant.statistics.baselines):
-        yield from _baseline(baseline, charts, ("statistics", "baselines", index))
+        yield from _baseline(baseline, charts, ("statistics", "baselines", index), is_newest=baseline in newest)
 
 
 def _chart(chart: Chart, where: Place) -> Iterator[Finding]:
@@ -59,6 +76,10 @@ def _chart(chart: Chart, where: Place) -> Iterator[Finding]:
         yield (*where, "weight"), f"a number above 0 and at most 1, not {chart.weight}", None
     if chart.confidence in (0, 1):
         yield (*where, "confidence"), "a number between 0 and 1, neither of them", None
+    for key, drawn in EFFECTIVE.items():
+        if getattr(chart, key) != DEFAULTS[key] and chart.chart not in drawn:
+            charts = ", ".join(f"`{kind}`" for kind in drawn)
+            yield (*where, key), f"no `{key}`: it is one of {charts}, and changes nothing on `{chart.chart}`", None
     if not is_counted(chart):
         yield from _subgroup(chart, where)
 
@@ -154,7 +175,15 @@ def _measured(chart: Chart, plant: Plant, where: Place) -> Iterator[Finding]:
         yield (*where, "by"), "no `by`: a chart of measurements is of one channel", None
 
 
-def _baseline(baseline: AnyBaseline, charts: dict[str, Chart], where: Place) -> Iterator[Finding]:
+def _newest(baselines: Iterable[AnyBaseline]) -> list[AnyBaseline]:
+    """Of each chart and subject the record that holds now."""
+    found: dict[tuple[str, str], AnyBaseline] = {}
+    for each in sorted(baselines, key=lambda each: each.applies_from_ns):
+        found[each.chart, each.subject] = each
+    return list(found.values())
+
+
+def _baseline(baseline: AnyBaseline, charts: dict[str, Chart], where: Place, *, is_newest: bool) -> Iterator[Finding]:
     chart = charts.get(baseline.chart)
     if chart is None:
         guess = nearest(baseline.chart, charts)
@@ -163,6 +192,8 @@ def _baseline(baseline: AnyBaseline, charts: dict[str, Chart], where: Place) -> 
         yield (*where, "type"), f"`{'counted' if is_counted(chart) else 'measured'}`: chart `{chart.name}` is", None
     elif isinstance(baseline, MeasuredBaseline) and baseline.subgroup != chart.subgroup:
         yield (*where, "subgroup"), f"the subgroup of the chart ({chart.subgroup}): freeze it anew", None
+    else:
+        yield from _frozen_settings(baseline.settings, chart, (*where, "settings"), is_newest=is_newest)
     if not baseline.frozen_by.strip():
         yield (*where, "frozen_by"), "who froze the baseline", None
     if baseline.applies_from_ns < baseline.to_ns:
@@ -171,3 +202,28 @@ def _baseline(baseline: AnyBaseline, charts: dict[str, Chart], where: Place) -> 
         yield (*where, "sigma"), "a number above 0: values that never differ have no limits", None
     if isinstance(baseline, CountedBaseline) and isinstance(chart and chart.figure, NotOk) and baseline.rate > 1:
         yield (*where, "rate"), f"a share of parts from 0 to 1, not {baseline.rate}", None
+
+
+def _frozen_settings(frozen: Chart, chart: Chart, where: Place, *, is_newest: bool) -> Iterator[Finding]:
+    """What was signed is what is drawn: a chart that says otherwise now is another one, or waits for a new record."""
+    if _figure(frozen) != _figure(chart):
+        yield (*where, "figure"), "the figure of the chart: give a chart of another figure another name", None
+    for key in POINT_KEYS:
+        signed, said = getattr(frozen, key), getattr(chart, key)
+        if signed != said:
+            yield (*where, key), f"that of the chart (`{said}`): give a chart of other points another name", None
+    for key in LIMIT_KEYS if is_newest else ():
+        signed, said = getattr(frozen, key), getattr(chart, key)
+        if signed != said:
+            expected = f"that of the chart (`{_told(said)}`), not `{_told(signed)}`: freeze anew, or set the chart's `{key}` back"
+            yield (*where, key), expected, None
+
+
+def _figure(chart: Chart) -> object:
+    """What is charted; a specification draws no limits."""
+    figure = chart.figure
+    return msgspec.structs.replace(figure, specification=None) if isinstance(figure, PictureMeasurement) else figure
+
+
+def _told(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

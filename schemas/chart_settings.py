@@ -81,7 +81,10 @@ class Chart(Section, frozen=True, kw_only=True):
     Readings (`measurement`) have a point for every `subgroup` readings that follow each other; measurements from pictures (`picture`)
     one for each window, of the first `subgroup` parts that have a value. `rules` are run rules, `western_electric` and `nelson` stand
     for theirs; a point beyond a limit is a signal always. `weight` and `width_sigma` are an EWMA's, `reference_sigma` and
-    `interval_sigma` a CUSUM's. Without a frozen baseline a chart is in phase I: points, no limits.
+    `interval_sigma` a CUSUM's, `confidence` that of the exact limits of counts; limits of measurements are three standard deviations.
+    Without a frozen baseline a chart is in phase I: points, no limits.
+
+    By default a chart of counts, an EWMA or a CUSUM is wrong less than once in 720 points, a month of hours (docs/statistics.md).
     """
 
     name: str
@@ -92,11 +95,11 @@ class Chart(Section, frozen=True, kw_only=True):
     by: str = "station"
     subgroup: int = 1
     rules: tuple[RuleName, ...] = ()
-    confidence: float = 0.9973
+    confidence: float = 0.999
     weight: float = 0.2
-    width_sigma: float = 2.962
+    width_sigma: float = 3.3
     reference_sigma: float = 0.5
-    interval_sigma: float = 5.0
+    interval_sigma: float = 6.0
 
 
 class LeftOut(Section, frozen=True, kw_only=True):
@@ -118,11 +121,13 @@ class Baseline(Section, frozen=True, kw_only=True):
     """A frozen baseline: what phase I found and a person signed. Nothing changes one; a later record of the same chart and subject
     replaces it for points from its `applies_from_ns` on.
 
+    `settings` is the chart as it stood in the plant file: its limits are those, whatever the plant file says later.
     `subject` is whose points they are (`station/aoi-1`). `points` were used, from `from_ns` to `to_ns` (begin of the last), read from
     `data`. Times are ns since the epoch, UTC.
     """
 
     chart: str
+    settings: Chart
     subject: str
     points: int
     from_ns: int
@@ -149,12 +154,16 @@ class CountedBaseline(Baseline, tag_field="type", tag="counted", frozen=True, kw
 
 
 class MeasuredBaseline(Baseline, tag_field="type", tag="measured", frozen=True, kw_only=True):
-    """Of measurements, in their unit: limits of the means and of the ranges or deviations beside them; `sigma` within subgroups."""
+    """Of measurements, in their unit: limits of the means and of the ranges or deviations beside them; `sigma` within subgroups.
+
+    `outside` is how many of the points lie beyond one of these limits all the same.
+    """
 
     location: Span
     spread: Span
     sigma: float
     subgroup: int
+    outside: int = 0
 
 
 AnyBaseline = CountedBaseline | MeasuredBaseline

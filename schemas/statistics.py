@@ -10,7 +10,8 @@ class PaneCounts(Value, frozen=True, kw_only=True):
 
     `units` counts distinct parts on their first visit. `defects_by_class` counts defects, not parts. `measured` is not a sum: of each
     chart of measurements from pictures that has a point for this window, the values of the first `subgroup` parts that have one, in
-    order of arrival (ties: by part and visit); a line has none.
+    order of arrival (ties: by part and visit); a line has none. `undecided_defects_by_class` and `undecided_opportunities` are the share of
+    parts that were not decidable: nobody looked at all of such a part, so rates of defects (u, c, DPU, DPMO) leave it out.
     """
 
     parts: int = 0
@@ -23,6 +24,8 @@ class PaneCounts(Value, frozen=True, kw_only=True):
     opportunities: int = 0
     defects_by_class: dict[str, int] = {}
     measured: dict[str, tuple[float, ...]] = {}
+    undecided_defects_by_class: dict[str, int] = {}
+    undecided_opportunities: int = 0
 
 
 class Pane(Message, frozen=True, kw_only=True):
@@ -72,7 +75,8 @@ class WindowStatistics(Message, frozen=True, kw_only=True):
     The highest `revision` holds; revisions are not consecutive. `closed` says that no part is expected any more, yet a late
     verdict or a review still makes a higher revision.
     `scope` is `station` or `line`. Ratios are in [0, 1] and None where nothing was counted.
-    DPMO is defects per million opportunities. `late_parts`, `previous`, `kind`, `shift`, `by` and `level` are as in `Pane`.
+    A line's `first_pass_yield_ratio` is the product of those of its stations. DPMO is defects per million opportunities, of parts that
+    were decided. `late_parts`, `previous`, `kind`, `shift`, `by` and `level` are as in `Pane`.
     """
 
     scope: str

@@ -17,7 +17,9 @@ from typing import Any
 
 from processors.idle_partitions import IdlePartitions
 from processors.picture_values import needs_every_view, picture_charts
+from processors.silent_stations import SilentStations
 from processors.statistics_figures import Figures, LineWindow, PlaceWindow
+from processors.statistics_lane import is_review
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
 from processors.window_associations import WindowAssociations
@@ -36,6 +38,7 @@ from schemas.topics import ASSOCIATIONS, CHARTS, PANES, STATISTICS, VERDICTS, To
 from topologies.batches import Batch, Decoded
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
+from topologies.partitioner import partition_of
 
 BATCH_MS = 250
 TICK_MS = 50
@@ -71,8 +74,10 @@ class Statistics:
         self._settings = plant.statistics
         self._with_views = "camera" in plant.statistics.by or needs_every_view(plant.statistics)
         self._measured = bool(picture_charts(plant.statistics))
+        self._stations = {line.name: frozenset(each.name for each in line.stations) for line in plant.lines}
         self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
         self._panes: dict[int, Panes] = {}
+        self._silent: dict[int, SilentStations] = {}
         self._figures: dict[int, Figures] = {}
         self._charts: dict[int, WindowedCharts] = {}
         self._associations: dict[int, WindowAssociations] = {}
@@ -108,6 +113,7 @@ class Statistics:
             panes = await history.committed(PANES, partitions)
             for number in sorted(partitions):
                 self._panes[number] = await self._restored_panes(history, number, verdicts.get(number, 0))
+                self._silent[number] = SilentStations(settings=self._settings, lines=self._lines_of(number))
                 self._figures[number] = await self._restored_figures(history, number, panes.get(number, 0))
                 self._charts[number] = await self._restored_charts(history, number)
                 self._associations[number] = await self._restored_associations(history, number)
@@ -141,6 +147,7 @@ class Statistics:
             return  # nothing is ours yet
         for number in self._idle.idle(self._panes, now_ns=now_ns):
             self._panes[number].clock_at(now_ns)
+            self._silent[number].clock_at(now_ns)
         urgent = any(panes.urgent for panes in self._panes.values())
         if urgent or now_ns - self._last_flush_ns >= BATCH_MS * NS_PER_MS:
             await self._flush(now_ns)
@@ -155,13 +162,15 @@ class Statistics:
         await self._sent()
         for number in partitions:
             self._panes.pop(number, None)
+            self._silent.pop(number, None)
             self._figures.pop(number, None)
             self._charts.pop(number, None)
             self._associations.pop(number, None)
             self._idle.forget(number)
 
     def _count(self, batch: Batch) -> None:
-        self._idle.took(batch.partition)
+        if not all(is_review(record.message) for record in batch.records):
+            self._idle.took(batch.partition)
         for verdict, fed in self._panes[batch.partition].feed_all(self._young_enough(batch.records)):
             if fed is Fed.LATE:
                 self._stage.emit(Noticed(what="late", subject=verdict.id))
@@ -188,6 +197,7 @@ class Statistics:
         for number, panes in self._panes.items():
             if missing := panes.take_missing():
                 told += await self._recounted(number, missing)
+            told += self._silent[number].due(panes.watermark_ns, counted=panes)
         figures: list[WindowStatistics] = []
         points: list[ChartPoint] = []
         compared: list[Associations] = []
@@ -254,11 +264,12 @@ class Statistics:
 
     async def _restored_figures(self, history: History, number: int, committed: int) -> Figures:
         if committed == 0:
-            return Figures(settings=self._settings)
+            return Figures(settings=self._settings, stations=self._stations)
         from_ms = await start_of_memory_ms(
             history, PANES, number, committed=committed, held_ms=held_ns(self._settings) // NS_PER_MS
         )
-        figures = Figures(settings=self._settings, complete_from_ns=from_ms * NS_PER_MS)
+        whole_from_ns = from_ms * NS_PER_MS
+        figures = Figures(settings=self._settings, complete_from_ns=whole_from_ns, stations=self._stations)
         async for found in history.since(PANES, number, from_ms=from_ms, until_offset=committed):
             figures.feed(found.message, offset=found.offset)
         figures.settle()
@@ -308,6 +319,7 @@ class Statistics:
 
     async def _reworked(self, number: int, missing: dict[SeriesKey, dict[int, WindowStatistics]]) -> list[ChartPoint]:
         reworked = Reworked(settings=self._settings, missing=missing)
+        await self._sent()  # figures of the flush before may still be on their way, and they are read back here
         async with self._history() as history:
             end = await history.end(STATISTICS, number)
             async for found in history.since(
@@ -338,6 +350,12 @@ class Statistics:
             associations.recall(found.message)
         associations.resume(figures)
         return associations
+
+    def _lines_of(self, number: int) -> dict[str, str]:
+        """The stations whose verdicts lie in a partition, and the line of each."""
+        lines = {station: line for line, stations in self._stations.items() for station in sorted(stations)}
+        partitions = self._plant.kafka.partitions
+        return {station: line for station, line in lines.items() if partition_of(station, partitions) == number}
 
     def _opportunities_of(self, recipe: str) -> int:
         """Of a recipe that is not in the plant file (any more) nothing is known: such parts count no opportunities."""

@@ -53,13 +53,20 @@ def state_times(changes: Sequence[StateChange], *, from_ns: int, to_ns: int) -> 
     )
 
 
-def effectiveness(
-    times: StateTimes, *, planned_stop_ns: int, ideal_cycle_ns: int, parts: int, good_parts: int
-) -> Effectiveness:
-    """OEE of a window; `planned_stop_ns` (breaks, no order) is no planned time. Raises ValueError for what cannot be."""
-    if not 0 <= good_parts <= parts or planned_stop_ns < 0 or ideal_cycle_ns <= 0:
-        raise ValueError("expected 0 <= good parts <= parts, a planned stop >= 0 and an ideal cycle > 0")
-    planned_ns = times.running_ns + times.stopped_ns + times.held_ns - planned_stop_ns
+def known_from_ns(changes: Sequence[StateChange], *, from_ns: int, to_ns: int) -> int:
+    """The moment of [from_ns, to_ns) from which on the state is known; `to_ns` where it never is."""
+    first_ns = min((change.at_ns for change in changes), default=to_ns)
+    return min(max(first_ns, from_ns), to_ns)
+
+
+def effectiveness(times: StateTimes, *, ideal_cycle_ns: int, parts: int, good_parts: int) -> Effectiveness:
+    """OEE of a window: `parts` and `good_parts` are those that arrived while the state was known, as the times are of that time only.
+
+    Raises ValueError for what cannot be.
+    """
+    if not 0 <= good_parts <= parts or ideal_cycle_ns <= 0:
+        raise ValueError("expected 0 <= good parts <= parts and an ideal cycle > 0")
+    planned_ns = times.running_ns + times.stopped_ns + times.held_ns
     availability = times.running_ns / planned_ns if planned_ns > 0 else None
     performance = ideal_cycle_ns * parts / times.running_ns if times.running_ns else None
     quality = good_parts / parts if parts else None

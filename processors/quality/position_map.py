@@ -60,25 +60,17 @@ def defect_map(defects: Iterable[DefectPosition]) -> npt.NDArray[np.int64]:
     return counts
 
 
-def cluster(counts: npt.NDArray[np.int64], chances: npt.NDArray[np.float64] | None = None) -> Cluster | None:
+def cluster(counts: npt.NDArray[np.int64]) -> Cluster | None:
     """The place that crowds most on a map of `defect_map`; None for fewer than 5 defects, or where no place holds more than its share.
 
-    `chances` float64 [32, 32]: how likely a defect is in each cell while nothing is wrong (where joints are, or last month's map);
-    None: alike everywhere.
-    Raises ValueError for another shape, or chances that are not positive somewhere defects lie.
+    A defect counts as likely in each cell as in any other: where joints are, defects crowd by nature. Raises ValueError for another shape.
     """
-    even = np.full((CELLS, CELLS), 1.0) if chances is None else chances
-    if (
-        counts.shape != (CELLS, CELLS)
-        or even.shape != (CELLS, CELLS)
-        or (even < 0).any()
-        or (even[counts > 0] <= 0).any()
-    ):
-        raise ValueError(f"expected maps of {CELLS} x {CELLS} cells with a chance > 0 wherever a defect lies")
+    if counts.shape != (CELLS, CELLS):
+        raise ValueError(f"expected a map of {CELLS} x {CELLS} cells, got {counts.shape}")
     total = int(counts.sum())
     if total < FEWEST_DEFECTS:
         return None
-    share = even / even.sum()
+    share = np.full((CELLS, CELLS), 1 / CELLS**2)
     rng = np.random.default_rng(SEED)
     random_maps = rng.multinomial(total, share.ravel(), size=RANDOM_MAPS).reshape(-1, CELLS, CELLS)
     corners, share_corners, random_corners = (_corner_sums(maps) for maps in (counts[None], share[None], random_maps))

@@ -1,7 +1,7 @@
 """Yield from the visits of units: first pass, rolled throughput, rework, and defects per unit and opportunity as a sigma level.
 
-First pass yield by unit: ISO 22400-2. Rolled throughput yield: the product of the stations' first pass yields; throughput yield from
-defects, exp(-DPU): M. Harry (iSixSigma, "How can I determine if my rolled throughput yield is acceptable?").
+First pass yield by unit: ISO 22400-2. Rolled throughput yield: the product of the stations' first pass yields (M. Harry; iSixSigma, "How
+can I determine if my rolled throughput yield is acceptable?").
 """
 
 from __future__ import annotations
@@ -52,11 +52,6 @@ def station_yields(visits: Iterable[Visit]) -> list[StationYield]:
 def rolled_throughput_ratio(first_pass_ratios: Sequence[float]) -> float:
     """Share of units that pass every station at first, if stations fail independently; 1 without stations."""
     return math.prod(first_pass_ratios)
-
-
-def throughput_from_defects_ratio(defects_per_unit: float) -> float:
-    """Share of units without a defect, if defects fall on units at random: exp(-DPU)."""
-    return math.exp(-defects_per_unit)
 
 
 def defects_per_unit(defects: int, units: int) -> float | None:

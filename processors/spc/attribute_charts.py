@@ -16,6 +16,7 @@ from typing import NamedTuple
 from scipy.stats import binom, norm, poisson
 
 from processors.spc.count_limits import CountLimits, binomial_limits, poisson_limits
+from processors.spc.run_rules import Place
 
 CONFIDENCE = 0.9973002039367398  # what three standard deviations of a normal statistic hold
 HIGHEST_SCORE = 8.0  # of a count so rare that its probability is 0 in float64
@@ -110,17 +111,31 @@ class AttributeLimits:
         variance = self.rate * (1 - self.rate) if self.chart.law is Law.BINOMIAL else self.rate
         return math.sqrt(variance / size)
 
-    def score(self, *, count: int, size: float) -> float:
-        """The count as a standard normal value, for run rules: z of P(X < count) + P(X = count) / 2 (mid-P, Lancaster 1961).
+    def place(self, *, count: int, size: float) -> Place:
+        """Where the count of a point lies, for run rules. Raises ValueError as `point`, and where nothing was looked at.
 
-        With `sigma_z`: (rate of the point - rate) / (sigma sigma_z). Cut at +-8.
+        A count x stands for the normal values between z of P(X < x) and z of P(X <= x). `near` is the end of that span towards the centre:
+        as with the exact limits a count lies beyond two standard deviations only if one so far or further is no likelier than a normal
+        value there, so that patterns are met by chance no more often than by normal values (docs/statistics.md). With `sigma_z`: (rate of
+        the point - rate) / (sigma sigma_z). Cut at +-8.
         """
+        point = self.point(count=count, size=size)
+        if point is None:
+            raise ValueError("expected at least one part or unit, got none")
         if self.sigma_z is not None:
             spread = self.sigma(size) * self.sigma_z
-            score = (count / size - self.rate) / spread if spread else 0.0
-        else:
-            law = binom(int(size), self.rate) if self.chart.law is Law.BINOMIAL else poisson(self.rate * size)
-            half = law.pmf(count) / 2
-            below, above = law.cdf(count) - half, law.sf(count) + half
-            score = float(norm.ppf(below) if below < above else norm.isf(above))
-        return min(max(score, -HIGHEST_SCORE), HIGHEST_SCORE)
+            score = _cut((count / size - self.rate) / spread if spread else 0.0)
+            return Place(score, abs(score), point.outside)
+        law = binom(int(size), self.rate) if self.chart.law is Law.BINOMIAL else poisson(self.rate * size)
+        low = _normal(below=float(law.cdf(count - 1)), above=float(law.sf(count - 1)))
+        high = _normal(below=float(law.cdf(count)), above=float(law.sf(count)))
+        return Place(max(low, min(high, 0.0)), max(abs(low), abs(high)), point.outside)
+
+
+def _normal(*, below: float, above: float) -> float:
+    """The normal value with so much below and above it; from the smaller one, which float64 holds to the last digit."""
+    return _cut(float(norm.ppf(below) if below < above else norm.isf(above)))
+
+
+def _cut(score: float) -> float:
+    return min(max(score, -HIGHEST_SCORE), HIGHEST_SCORE)

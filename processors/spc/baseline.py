@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from processors.spc.attribute_charts import AttributeChart, AttributeLimits
+from processors.spc.attribute_charts import AttributeChart
 from processors.spc.dispersion import Dispersion, phase_one
 
 
@@ -53,10 +53,6 @@ class AttributeBaseline(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     frozen_by: str
     frozen_at_ns: int
-
-    def limits(self) -> AttributeLimits:
-        """The chart for phase II."""
-        return AttributeLimits(chart=self.chart, rate=self.rate, confidence=self.confidence, sigma_z=self.sigma_z)
 
 
 def checked_exclusions(

@@ -63,7 +63,3 @@ class Cusum:
             outside=max(upper, lower) > self.interval * self.sigma,
         )
         return self._point
-
-    def restart(self) -> None:
-        """Both sums back to 0, after somebody looked at a signal."""
-        self._point = AT_REST

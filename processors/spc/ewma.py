@@ -47,7 +47,3 @@ class Ewma:
         self.value += self.weight * (value - self.value)
         lower, upper = self.target - self.reach, self.target + self.reach
         return ChartPoint(self.value, self.target, lower, upper, not lower <= self.value <= upper)
-
-    def restart(self) -> None:
-        """Back to the target, after somebody looked at a signal."""
-        self.value = self.target

@@ -1,4 +1,4 @@
-"""Frozen baselines of measurements: limits of X-bar/R, X-bar/S or I-MR charts, and the target and spread of an EWMA or CUSUM.
+"""Frozen baselines of measurements: limits of X-bar/R, X-bar/S or I-MR charts; an EWMA or CUSUM takes centre and sigma of them.
 
 As `baseline`: phase I finds them, a person freezes them, phase II never moves them.
 """
@@ -11,8 +11,6 @@ from enum import StrEnum
 import msgspec
 
 from processors.spc.baseline import Exclusion, checked_exclusions
-from processors.spc.cusum import Cusum
-from processors.spc.ewma import Ewma
 from processors.spc.measurement_charts import MeasurementLimits, individuals, xbar_r, xbar_s
 
 
@@ -45,19 +43,6 @@ class MeasurementBaseline(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     frozen_by: str
     frozen_at_ns: int
-
-    def ewma(self) -> Ewma:
-        """An EWMA of the subgroups' means against this baseline."""
-        return Ewma(target=self.limits.location.centre, sigma=self.sigma_of_means)
-
-    def cusum(self) -> Cusum:
-        """A CUSUM of the subgroups' means against this baseline."""
-        return Cusum(target=self.limits.location.centre, sigma=self.sigma_of_means)
-
-    @property
-    def sigma_of_means(self) -> float:
-        """Standard deviation of a subgroup's mean."""
-        return float(self.limits.sigma / self.subgroup_size**0.5)
 
 
 def freeze_measurements(

@@ -22,10 +22,6 @@ class Limits(NamedTuple):
     lower: float
     upper: float
 
-    def outside(self, value: float) -> bool:
-        """Whether a point lies beyond a limit; what is no number does."""
-        return not self.lower <= value <= self.upper
-
 
 class MeasurementLimits(NamedTuple):
     """Limits of the location chart, of the spread chart beside it, and the standard deviation within subgroups.

@@ -2,8 +2,8 @@
 
 Principal components of the baseline's covariance; T2 = sum t^2 / l over the retained ones, Q = sum t^2 over the rest. T2 sees a shift
 along what usually varies, Q one that breaks the usual relation of the channels. Limits for a new row: T2 <= k (m + 1) (m - 1) /
-(m^2 - m k) F(k, m - k) (NIST/SEMATECH e-Handbook 6.5.4.3.4; Ryan 2000, chapter 9); Q by J. E. Jackson, G. S. Mudholkar, "Control
-Procedures for Residuals Associated with Principal Component Analysis", Technometrics 21, 1979.
+(m^2 - m k) F(k, m - k) (NIST/SEMATECH e-Handbook 6.5.4.3.4; Ryan 2000, chapter 9); Q by Pearson's three-moment chi-square (J. P.
+Imhof, "Computing the Distribution of Quadratic Forms in Normal Variables", Biometrika 48, 1961, which finds it close in the upper tail).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import chi2
 from scipy.stats import f as f_distribution
-from scipy.stats import norm
 
 RETAINED_RATIO = 0.9  # of the baseline's variance
 FALSE_ALARM_RATIO = 0.0027  # of both limits together, each half
@@ -99,11 +99,14 @@ class MultivariateModel:
 
 
 def _q_limit(variances: Rows) -> float:
-    """Jackson and Mudholkar's limit from the variances of the components that were not retained; 0 where there is no residual."""
+    """The limit of a sum of squares of normal values with these variances, those of the components that were not retained; 0 where there
+    is no residual.
+
+    A chi-square with the first three moments of the sum: one large variance beside many small ones, as an asset's channels have them,
+    leaves the limit of Jackson and Mudholkar (h0 < 0) and of two moments alone (G. E. P. Box 1954) far off.
+    """
     one, two, three = (float(np.sum(variances**power)) for power in (1, 2, 3))
     if two <= 0:
         return 0.0
-    h = 1 - 2 * one * three / (3 * two * two)
-    z = float(norm.isf(FALSE_ALARM_RATIO / 2))
-    inner = z * math.sqrt(2 * two * h * h) / one + 1 + two * h * (h - 1) / (one * one)
-    return float(one * inner ** (1 / h))
+    freedom = two**3 / three**2
+    return float(one + math.sqrt(two / freedom) * (chi2.isf(FALSE_ALARM_RATIO / 2, freedom) - freedom))

@@ -61,6 +61,8 @@ COUNTS = PaneCounts(
     opportunities=72_000,
     defects_by_class={"open": 9, "short": 8},
     measured={"open-size": (14.5, 9.25)},
+    undecided_defects_by_class={"open": 1},
+    undecided_opportunities=4,
 )
 
 EXAMPLES: dict[str, tuple[Topic, Message]] = {

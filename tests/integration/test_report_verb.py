@@ -19,8 +19,9 @@ from schemas.notifications import AlertResponse, ResponseKind
 from schemas.plant_file import load_plant
 from schemas.plc_events import LineMode, LineStateChanged
 from schemas.reasons import FailSafe, VerdictValue
+from schemas.sensors import SensorReading
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERT_RESPONSES, ALERTS, COMMAND_RESULTS, COMMANDS, PANES, PLC_EVENTS, VERDICTS
+from schemas.topics import ALERT_RESPONSES, ALERTS, COMMAND_RESULTS, COMMANDS, PANES, PLC_EVENTS, SENSORS, VERDICTS
 from schemas.verdicts import Verdict, verdict_id
 from topologies.topic_admin import ensure_topics
 
@@ -31,6 +32,10 @@ lines: [{{ name: line-1, stations: [{{ name: cut, ideal_cycle_ms: 500,
   cameras: [{{ name: top, views: [top], source: {{ type: external }} }}] }}] }}]
 recipes: [{{ name: board, views: [{{ name: top }}], inspection: {{ type: golden }}, classes: [{{ name: open }}] }}]
 kafka: {{ partitions: 2 }}
+"""
+
+ASSET = """
+assets: [{ name: pump, line: line-1, channels: [{ name: flow, unit: l/s, specification: { low: 47, high: 53 } }] }]
 """
 
 
@@ -72,6 +77,48 @@ async def test_a_period_of_which_verdicts_are_gone_is_neither_reported_nor_count
         assert isinstance(result.exception, ConfigurationError), result.output
         assert "is not kept on verdicts any more" in str(result.exception)
     assert not (tmp_path / "half.html").exists()
+
+
+async def test_what_retention_has_removed_is_said_on_the_sheet_and_verdicts_keep_their_digest(
+    kafka: str, unique_prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    settings, file = KafkaSettings(), tmp_path / "plant.yaml"
+    file.write_text(PLANT_FILE.format(name=unique_prefix) + ASSET, encoding="utf-8")
+    plant = load_plant(file)
+    topics = (VERDICTS, PLC_EVENTS, ALERTS, ALERT_RESPONSES, COMMANDS, COMMAND_RESULTS, SENSORS)
+    await ensure_topics(plant, kafka=settings, topics=topics)
+    now_ns = time.time_ns()
+    await publish(settings, plant, VERDICTS, [verdict(n, at_ns=now_ns, value=VerdictValue.OK) for n in range(4)])
+    state = LineStateChanged(id="s", station="cut", mode=LineMode.RUNNING, cause="", occurred_at_ns=now_ns - 60 * S)
+    await publish(settings, plant, PLC_EVENTS, [("cut", state)])
+    reading = SensorReading(
+        id="r", asset="pump", channel="flow", session="s", sequence=1, measured_at_ns=now_ns, unit="l/s", value=50.0
+    )
+    await publish(settings, plant, SENSORS, [("pump", reading)])
+
+    def made(name: str) -> dict[str, Any]:
+        moments = ["--from", _utc(now_ns // S - 60), "--to", _utc(now_ns // S + 1)]
+        out = ["--out", str(tmp_path / name), "--json"]
+        result = CliRunner().invoke(app, ["report", "--plant", str(file), *moments, *out])
+        assert result.exit_code == 0, result.output
+        told: dict[str, Any] = json.loads(result.stdout)
+        return told
+
+    whole = made("whole.html")
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:  # as retention does
+        cut = {TopicPartition(topic.on(unique_prefix), n): -1 for topic in (SENSORS, PLC_EVENTS) for n in range(2)}
+        admin.delete_records(cut)
+    finally:
+        admin.close()
+    later = made("later.html")
+    assert (whole["not_kept"], later["not_kept"]) == ([], ["plc-events", "sensors"])
+    assert whole["digest"] != later["digest"]
+    assert whole["verdicts_digest"] == later["verdicts_digest"]
+    text = (tmp_path / "later.html").read_text(encoding="utf-8")
+    assert "Not kept any more: topic plc-events" in text
+    assert "readings of this period are not kept any more" in text
 
 
 def _utc(at_s: int) -> str:

@@ -67,6 +67,17 @@ def test_both_limits_together_signal_about_as_often_as_stated() -> None:
     assert 25 <= outside <= 95  # 54 expected
 
 
+@pytest.mark.parametrize("residual", [[1.0] + [0.05] * 20, [1.0] + [0.02] * 60, [1.0, 0.5, 0.1, 0.01], [1.0] * 5])
+def test_the_limit_of_the_residual_is_that_of_its_distribution(residual: list[float]) -> None:
+    """One component that carries most of the variance, and a residual of one large and many small ones: 22 channels and more."""
+    rng = np.random.default_rng(3)
+    scales = np.sqrt([100.0, *residual])
+    model = MultivariateModel.fit(rng.normal(0, 1, (20_000, len(scales))) * scales, retained_ratio=0.9)
+    assert model.retained == 1
+    q = (rng.normal(0, 1, (200_000, len(residual))) ** 2) @ np.array(residual)
+    assert np.mean(q > model.q_limit) == pytest.approx(0.00135, rel=0.4)
+
+
 def test_a_broken_relation_is_seen_by_the_residual_alone() -> None:
     rng = np.random.default_rng(3)
     load = rng.normal(0, 1, 500)

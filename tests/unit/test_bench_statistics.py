@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks import alert_quality, simulated_run_lengths
@@ -27,7 +28,17 @@ def test_simulated_run_lengths_are_those_of_theory() -> None:
 
 def test_a_quiet_line_and_a_bad_one_raise_what_they_should() -> None:
     expected = round(alert_quality.PARTS_PER_HOUR * alert_quality.RATE)
-    assert alert_quality.alarms([expected] * 100) == ([], [])
-    p_chart, ewma = alert_quality.alarms([expected] * 10 + [3 * expected] * 2)
-    assert (p_chart, ewma[:1]) == ([10, 11], [10])
-    assert alert_quality.alarms([0] * 100) == ([], [])  # better than the baseline is no alarm
+    for kind in alert_quality.KINDS:
+        assert alert_quality.alarms(kind, [expected] * 100) == []
+        assert alert_quality.alarms(kind, [expected] * 10 + [3 * expected] * 4) in (
+            [10],
+            [11],
+        )  # one alert until it is over
+        assert alert_quality.alarms(kind, [expected] * 10 + [0] * 10)[0] in (10, 11, 12)  # too good is a change, too
+
+
+def test_a_chart_by_default_raises_at_most_one_false_alarm_in_a_month_of_hours() -> None:
+    rng = np.random.default_rng(5)
+    months = [rng.binomial(200, 0.05, alert_quality.MONTH_HOURS).tolist() for _ in range(8)]
+    for kind in ("p", "ewma"):
+        assert sum(len(alert_quality.alarms(kind, month)) for month in months) <= 8

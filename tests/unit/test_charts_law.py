@@ -16,24 +16,22 @@ from schemas.statistics_settings import StatisticsSettings
 W = 2
 RATE = 0.2
 FROZEN_S = 140
+SHARE = Chart(name="share", figure=NotOk(), chart="p", window_ms=W * 1_000, rules=("eight_on_one_side",))
+SLOW = Chart(name="slow", figure=NotOk(), chart="ewma", window_ms=W * 1_000, by="line")
 BASELINE = CountedBaseline(
-    chart="share", subject="station/a", points=30, from_ns=0, to_ns=90 * S, data="made up", frozen_by="M. Keller",
-    frozen_at_ns=FROZEN_S * S, applies_from_ns=FROZEN_S * S, rate=RATE, counted=60, looked_at=300,
+    chart="share", settings=SHARE, subject="station/a", points=30, from_ns=0, to_ns=90 * S, data="made up",
+    frozen_by="M. Keller", frozen_at_ns=FROZEN_S * S, applies_from_ns=FROZEN_S * S, rate=RATE, counted=60, looked_at=300,
 )  # fmt: skip
 SETTINGS = StatisticsSettings(
     windows_ms=(W * 1_000,),
     grace_ms=1_000,
     idle_timeout_ms=3_000,
-    charts=(
-        Chart(name="share", figure=NotOk(), chart="p", window_ms=W * 1_000, rules=("eight_on_one_side",)),
-        Chart(name="slow", figure=NotOk(), chart="ewma", window_ms=W * 1_000, by="line"),
-        Chart(name="opens", figure=Defects(class_name="open"), chart="c", window_ms=W * 1_000),
-    ),
+    charts=(SHARE, SLOW, Chart(name="opens", figure=Defects(class_name="open"), chart="c", window_ms=W * 1_000)),
     baselines=(
         BASELINE,
         CountedBaseline(
-            chart="slow", subject="line/l", points=30, from_ns=0, to_ns=0, data="made up", frozen_by="M. Keller",
-            frozen_at_ns=0, applies_from_ns=0, rate=RATE, counted=60, looked_at=300,
+            chart="slow", settings=SLOW, subject="line/l", points=30, from_ns=0, to_ns=0, data="made up",
+            frozen_by="M. Keller", frozen_at_ns=0, applies_from_ns=0, rate=RATE, counted=60, looked_at=300,
         ),
     ),
 )  # fmt: skip
@@ -64,23 +62,24 @@ def expected(log: list[Logged]) -> Expected:
     windows = sql_windows(log)
     for at, (start, bad, decided, defects) in enumerate(windows):
         past = [w for w in windows[: at + 1] if w[0] > start - 100 * LENGTH_NS]
-        found["opens", start] = (float(defects), False, ())  # phase I: no limits
+        found["opens", start] = (float(defects) if decided else None, False, ())  # phase I: no limits
         if decided == 0:
             found["share", start] = found["slow", start] = (None, False, ())
             continue
         outside, rules = False, ()
         if start >= FROZEN_S * S:
-            tail = (1 - 0.9973) / 2
+            tail = (1 - 0.999) / 2
             outside = not binom.ppf(tail, decided, RATE) <= bad <= binom.isf(tail, decided, RATE)
             since = [w for w in past if w[0] >= FROZEN_S * S and w[2] > 0][-8:]
-            sides = {binom.cdf(b - 1, n, RATE) + binom.pmf(b, n, RATE) / 2 > 0.5 for _, b, n, _ in since}
-            rules = ("eight_on_one_side",) if len(since) == 8 and len(sides) == 1 else ()
+            above = [binom.cdf(b - 1, n, RATE) > 0.5 for _, b, n, _ in since]
+            below = [binom.cdf(b, n, RATE) < 0.5 for _, b, n, _ in since]
+            rules = ("eight_on_one_side",) if len(since) == 8 and (all(above) or all(below)) else ()
         found["share", start] = (bad / decided, outside, rules)
         z = 0.0
         for _, b, n, _ in past:
             if n:
                 z = 0.2 * (b / n - RATE) / (RATE * (1 - RATE) / n) ** 0.5 + 0.8 * z
-        found["slow", start] = (z, abs(z) > 2.962 * (0.2 / 1.8) ** 0.5, ())
+        found["slow", start] = (z, abs(z) > 3.3 * (0.2 / 1.8) ** 0.5, ())
     return found
 
 

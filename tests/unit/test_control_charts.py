@@ -2,66 +2,49 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hand_made_charts import (
+    FLOW,
+    FLOWS,
+    MINUTE,
+    SHARE,
+    S,
+    baseline,
+    charted,
+    flows,
+    measured_plant,
+    reading,
+    sample,
+    series,
+)
 
-from cli.baseline_file import add_baselines
-from cli.chart_notes import chart_notes, told
 from processors.alert_chart import ChartWatch
 from processors.alert_episodes import Clear, Raise
-from processors.chart_baselines import digest, frozen
-from processors.chart_lengths import points_between_false_alarms
-from processors.chart_points import Sample
-from processors.chart_series import Series, Subject
+from processors.chart_baselines import frozen
 from processors.measured_charts import MeasuredCharts
 from processors.windowed_charts import Reworked, WindowedCharts
 from schemas.alert_rules import ChartRule, DefectRateRule
-from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, Defects, LeftOut, Measurement, NotOk
+from schemas.chart_settings import (
+    Chart,
+    CountedBaseline,
+    Defects,
+    NotOk,
+)
 from schemas.charts import ChartPoint
-from schemas.errors import ConfigurationError
-from schemas.plant import Asset, Channel, Line, Plant
+from schemas.plant import Line, Plant
 from schemas.rule_checks import rule_findings
-from schemas.sensors import SensorReading
 from schemas.statistics import PaneCounts, WindowStatistics
 from schemas.statistics_settings import StatisticsSettings
-
-S = 1_000_000_000
-MINUTE = 60 * S
-SHARE = Chart(name="share", figure=NotOk(), chart="p", window_ms=60_000)
-SUBJECT = Subject("station/aoi-1", "line-1")
 
 # NIST/SEMATECH e-Handbook 6.3.3.1: defects on 25 wafers; c-bar 16, limits 4 and 28.
 WAFERS = (16, 14, 28, 16, 12, 20, 10, 12, 10, 17, 19, 17, 14, 16, 15, 13, 14, 16, 11, 20, 11, 19, 16, 31, 13)
 
 
-def series(chart: Chart, *baselines: AnyBaseline) -> Series:
-    return Series(chart=chart, subject=SUBJECT, length_ns=MINUTE, baselines=baselines)
-
-
-def sample(minute: int, counted: int, size: int = 50, revision: int = 0) -> Sample:
-    return Sample(minute * MINUTE, (minute + 1) * MINUTE, revision or minute + 1, counted, size)
-
-
-def baseline(chart: str = "share", *, from_minute: int = 0, rate: float = 0.1, sigma_z: float | None = None) -> Any:
-    return CountedBaseline(
-        chart=chart, subject=SUBJECT.name, points=30, from_ns=0, to_ns=0, data="made up", frozen_by="M. Keller",
-        frozen_at_ns=from_minute * MINUTE, applies_from_ns=from_minute * MINUTE, rate=rate, counted=150,
-        looked_at=1500, sigma_z=sigma_z,
-    )  # fmt: skip
-
-
-def charted(chart: Chart, samples: list[Sample], *baselines: AnyBaseline) -> list[ChartPoint]:
-    found = series(chart, *baselines)
-    for each in samples:
-        found.put(each)
-    return found.due()
-
-
 def test_the_wafers_of_the_handbook_come_out_of_phase_one_as_they_are_printed() -> None:
-    chart = Chart(name="wafers", figure=Defects(), chart="c", window_ms=60_000)
+    chart = Chart(name="wafers", figure=Defects(), chart="c", window_ms=60_000, confidence=0.9973)
     phase_one = charted(chart, [sample(m, count, 1) for m, count in enumerate(WAFERS)])
     assert {(p.phase, p.centre, p.lower, p.outside) for p in phase_one} == {(1, None, None, False)}
     record = frozen(chart, phase_one, excluded=(), frozen_by="M. Keller", frozen_at_ns=25 * MINUTE)
@@ -75,7 +58,9 @@ def test_the_wafers_of_the_handbook_come_out_of_phase_one_as_they_are_printed() 
 
 def test_a_baseline_applies_from_its_freezing_on_and_rules_do_not_reach_across_it() -> None:
     chart = msgspec.structs.replace(SHARE, rules=("eight_on_one_side",))
-    points = charted(chart, [sample(m, 2) for m in range(20)], baseline(), baseline(from_minute=10, rate=0.12))
+    points = charted(
+        chart, [sample(m, 2) for m in range(20)], baseline(chart), baseline(chart, from_minute=10, rate=0.12)
+    )
     met = [p.start_at_ns // MINUTE for p in points if p.rules]
     assert met == [7, 8, 9, 17, 18, 19]
     assert [p.centre for p in points] == [0.1] * 10 + [0.12] * 10
@@ -84,7 +69,7 @@ def test_a_baseline_applies_from_its_freezing_on_and_rules_do_not_reach_across_i
 
 def test_a_late_part_revises_its_point_and_those_that_follow_from_it_and_says_what_stood_before() -> None:
     chart = Chart(name="slow", figure=NotOk(), chart="ewma", window_ms=60_000)
-    held = series(chart, baseline("slow"))
+    held = series(chart, baseline(chart))
     for minute in range(5):
         held.put(sample(minute, 5))
     assert [p.revision for p in held.due()] == [1, 2, 3, 4, 5]
@@ -110,7 +95,7 @@ def test_a_thousand_million_parts_are_charted(kind: Any) -> None:
     normal, bad = charted(
         chart,
         [sample(0, 10**8, 10**9), sample(1, 101_000_000, 10**9)],
-        baseline(sigma_z=1.0 if "laney" in kind else None),
+        baseline(chart, sigma_z=1.0 if "laney" in kind else None),
     )
     assert (normal.signals, bad.signals) == (False, True)
 
@@ -120,6 +105,18 @@ def test_laneys_limits_are_those_of_the_baseline() -> None:
     (wide,) = charted(SHARE, [sample(1, 90, 500)], baseline(sigma_z=2.5))
     assert exact.outside
     assert not wide.outside
+
+
+def test_a_chart_of_defects_takes_the_parts_that_were_looked_at_whole() -> None:
+    chart = Chart(name="opens", figure=Defects(class_name="open"), chart="u", window_ms=60_000)
+    charts = WindowedCharts(settings=StatisticsSettings(windows_ms=(60_000,), charts=(chart,)))
+    counts = PaneCounts(
+        parts=40, ok=19, not_ok=1, not_decidable=20, defects=4, defects_by_class={"open": 4},
+        undecided_defects_by_class={"open": 2},
+    )  # fmt: skip
+    charts.feed(msgspec.structs.replace(figures(0, level=""), by="", counts=counts))
+    (point,) = charts.due()
+    assert (point.count, point.size, point.value) == (2, 20, 0.1)
 
 
 def test_subjects_that_ended_are_let_go_of_and_a_correction_of_them_is_worked_out_from_the_log() -> None:
@@ -145,61 +142,6 @@ def figures(minute: int, *, level: str, not_ok: int = 1, revision: int = 0) -> W
         start_at_ns=minute * MINUTE, revision=revision or minute + 1, closed=True, by="batch", level=level,
         counts=PaneCounts(parts=20, ok=20 - not_ok, not_ok=not_ok),
     )  # fmt: skip
-
-
-def test_nothing_is_frozen_without_a_name_a_cause_or_points() -> None:
-    points = charted(SHARE, [sample(m, m % 5) for m in range(30)])
-    freeze = {"excluded": (), "frozen_by": "M. Keller", "frozen_at_ns": 60 * MINUTE}
-    for wrong in ({"frozen_by": " "}, {"excluded": (LeftOut(start_at_ns=MINUTE, cause=" "),)}):
-        with pytest.raises(ValueError, match="expected"):
-            frozen(SHARE, points, **{**freeze, **wrong})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="expected points"):
-        frozen(SHARE, [], **freeze)  # type: ignore[arg-type]
-
-
-def test_laneys_factor_is_frozen_where_the_chart_asks_for_it() -> None:
-    points = charted(SHARE, [sample(m, m % 5) for m in range(30)])
-    asked = msgspec.structs.replace(SHARE, chart="p_laney")
-    records = [
-        frozen(chart, points, excluded=(), frozen_by="M. Keller", frozen_at_ns=60 * MINUTE) for chart in (SHARE, asked)
-    ]
-    assert [isinstance(r, CountedBaseline) and r.sigma_z is not None for r in records] == [False, True]
-
-
-def test_a_file_of_baselines_is_added_to_and_read_back_as_it_was(tmp_path: Path) -> None:
-    file, first, second = tmp_path / "baselines" / "share.yaml", baseline(), baseline(from_minute=9)
-    add_baselines(file, [first])
-    before = file.read_text(encoding="utf-8")
-    add_baselines(file, [second])
-    text = file.read_text(encoding="utf-8")
-    assert text.startswith(before)
-    assert digest(first) in text
-    data = msgspec.yaml.decode(text)
-    assert msgspec.convert(data["baselines"], tuple[CountedBaseline, ...]) == (first, second)
-    file.write_text("plant: demo\n", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="expected a file with the one key"):
-        add_baselines(file, [second])
-    assert file.read_text(encoding="utf-8") == "plant: demo\n"
-
-
-@pytest.mark.parametrize(
-    ("settings", "points"),
-    [
-        ({}, 370.4),
-        ({"rules": ("western_electric",)}, 91.75),
-        ({"rules": ("two_of_three_beyond_2_sigma",)}, 225.4),
-        ({"rules": ("nelson",)}, 74),
-        ({"chart": "ewma"}, 500),
-        ({"chart": "cusum"}, 465),
-    ],
-)
-def test_the_points_between_false_alarms_are_the_published_ones(settings: dict[str, Any], points: float) -> None:
-    found = points_between_false_alarms(msgspec.structs.replace(SHARE, **settings))
-    assert found == pytest.approx(points, rel=0.003)
-
-
-def test_a_combination_that_was_neither_worked_out_nor_simulated_is_not_guessed() -> None:
-    assert points_between_false_alarms(msgspec.structs.replace(SHARE, rules=("six_rising_or_falling",))) is None
 
 
 # --- alerts ----------------------------------------------------------------------------------------------------------
@@ -246,37 +188,6 @@ def test_the_alert_names_the_counts_the_limits_and_the_point() -> None:
 
 
 # --- measurements ----------------------------------------------------------------------------------------------------
-
-# NIST/SEMATECH e-Handbook 6.3.2.2: flow rates; centre 50.81, limits 45.8159 and 55.8041 by the moving range.
-FLOW = (49.6, 47.6, 49.9, 51.3, 47.8, 51.2, 52.6, 52.4, 53.6, 52.1)
-
-
-def measured_plant(*charts: Chart, baselines: tuple[AnyBaseline, ...] = ()) -> Plant:
-    channel = Channel(name="flow", unit="l/s", sample_ms=1_000)
-    return Plant(
-        plant="works",
-        lines=(Line(name="line-1", stations=()),),
-        recipes=(),
-        assets=(Asset(name="pump", line="line-1", channels=(channel,)),),
-        statistics=StatisticsSettings(charts=charts, baselines=baselines),
-    )
-
-
-def reading(sequence: int, value: float, *, session: str = "s", at_s: int | None = None) -> SensorReading:
-    return SensorReading(
-        id=f"pump/flow/{session}/{sequence}", asset="pump", channel="flow", session=session, sequence=sequence,
-        measured_at_ns=(sequence if at_s is None else at_s) * S, unit="l/s", value=value,
-    )  # fmt: skip
-
-
-FLOWS = Chart(name="flow", figure=Measurement(asset="pump", channel="flow"), chart="i_mr")
-
-
-def flows(charts: MeasuredCharts, values: tuple[float, ...], *, first: int = 0) -> list[ChartPoint]:
-    found = []
-    for number, value in enumerate(values, first):
-        found += charts.take(reading(number, value), offset=number)
-    return found
 
 
 def test_the_flow_rates_of_the_handbook_come_out_of_phase_one_as_they_are_printed() -> None:
@@ -326,22 +237,6 @@ def test_after_a_restart_readings_of_a_clock_that_is_behind_still_make_points() 
     whole = flows(MeasuredCharts(plant=measured_plant(chart)), (50.0, 51.0, 52.0, 53.0))
     again = flows(MeasuredCharts(plant=measured_plant(chart), whole_from_ns=900_000 * S), (50.0, 51.0, 52.0, 53.0))
     assert again == whole
-
-
-def test_check_says_how_often_a_chart_is_wrong_and_which_rule_raises_nothing_yet() -> None:
-    plant = measured_plant(FLOWS)
-    plant = msgspec.structs.replace(plant, alerts=(ChartRule(name="control", chart="flow"),))
-    (note,) = chart_notes(plant)
-    assert note["points_between_false_alarms"] == pytest.approx(370.4, rel=0.001)
-    said = told(note, plant_file=Path("plants/mine.yaml"))
-    assert "a false alarm every 370 points; phase I" in said
-    assert (
-        "raises nothing until one is: `linesight baselines freeze --chart flow --from TIME --to TIME --by NAME --plant plants/mine.yaml`"
-        in said
-    )
-    record = frozen(FLOWS, flows(MeasuredCharts(plant=plant), FLOW), excluded=(), frozen_by="K", frozen_at_ns=100 * S)
-    frozen_plant = msgspec.structs.replace(plant, statistics=measured_plant(FLOWS, baselines=(record,)).statistics)
-    assert told(chart_notes(frozen_plant)[0], plant_file=Path("x")).endswith("phase II for asset/pump/flow")
 
 
 def test_a_chart_of_measurements_stops_no_line_and_one_of_verdicts_is_the_same_signal_as_their_rate() -> None:

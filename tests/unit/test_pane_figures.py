@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.quality.pane_figures import control_point, dpmo, first_pass_yield_ratio, not_ok_ratio
+from processors.quality.pane_figures import (
+    control_point,
+    decided_defects,
+    decided_opportunities,
+    decided_parts,
+    dpmo,
+    first_pass_yield_ratio,
+    not_ok_ratio,
+)
 from processors.spc.count_limits import binomial_limits
+from processors.statistics_counts import Contribution, Sums, added
+from schemas.reasons import VerdictValue
 from schemas.statistics import PaneCounts
 from schemas.statistics_settings import PChart
 
@@ -90,6 +100,22 @@ def test_yield_and_dpmo_by_hand() -> None:
     assert first_pass_yield_ratio(counts) == 0.92
     assert not_ok_ratio(counts) == pytest.approx(10 / 108)
     assert dpmo(counts) == pytest.approx(22222.22, abs=0.01)
+
+
+def test_a_dead_camera_lowers_no_rate_of_defects() -> None:
+    def counted(undecided: int) -> PaneCounts:
+        sums = Sums()
+        for number in range(20 + undecided):
+            value = VerdictValue.NOT_DECIDABLE if number >= 20 else VerdictValue.OK if number else VerdictValue.NOT_OK
+            sums.add(Contribution(value, True, 5, (("open", 2),) if number in (0, 20) else ()))
+        return sums.counts()
+
+    whole, blind = counted(0), counted(20)
+    assert (blind.parts, blind.defects, blind.opportunities) == (40, 4, 200)
+    assert (decided_parts(blind), decided_defects(blind), decided_defects(blind, "open")) == (20, 2, 2)
+    assert dpmo(blind) == dpmo(whole) == 2 / 100 * 1_000_000
+    twice = added([blind, blind])
+    assert (decided_defects(twice), decided_opportunities(twice)) == (4, 200)
 
 
 def test_a_thousand_million_parts_have_limits_and_a_window_without_parts_has_no_ratios() -> None:

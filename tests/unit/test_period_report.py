@@ -11,16 +11,17 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from cli.quality_html import digest_of, write_quality_html
+from cli.quality_html import digest_of, plant_digest_of, verdicts_digest_of, write_quality_html
 from cli.report_period import moment_ns, period_of_shift
 from cli.report_source import Source
+from cli.report_states import states_of
 from processors.period_report import Period, PeriodReport, period_report
-from processors.quality.oee import StateChange
+from processors.quality.oee import StateChange, state_times
 from processors.spc.run_rules import RunRule
 from schemas.errors import ConfigurationError
 from schemas.inspections import Defect
 from schemas.plant import Camera, ExternalSource, Line, Plant, Station
-from schemas.plc_events import LineMode
+from schemas.plc_events import LineMode, LineStateChanged, PlcEvent
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.recipes import DefectClass, GoldenInspection, Recipe, View
 from schemas.statistics_settings import PChart, RunRuleName, Shift, StatisticsSettings
@@ -140,9 +141,57 @@ def test_effectiveness_needs_the_cycle_and_says_what_is_not_known() -> None:
     assert (cut.times.running_ns, cut.times.stopped_ns, cut.times.unknown_ns) == (1_500 * S, 1_500 * S, 600 * S)
     assert cut.effectiveness is not None
     assert cut.effectiveness.availability_ratio == 0.5
-    assert cut.effectiveness.performance_ratio == pytest.approx(1_010 / 1_500)
+    # of 101 parts one arrived while the state was known; the others are in no ratio, as their time is in none
+    assert (cut.counts.parts, cut.effective_parts) == (101, 1)
+    assert cut.effectiveness.performance_ratio == pytest.approx(10 / 1_500)
     assert coat.effectiveness is None
     assert coat.availability_ratio is None
+
+
+def test_a_line_that_runs_for_days_is_known_to_run_however_long_ago_it_began() -> None:
+    day_ns, asked = 24 * 3600 * S, []
+    running = LineStateChanged(id="1", station="cut", mode=LineMode.RUNNING, cause="", occurred_at_ns=2 * day_ns)
+    stopped = LineStateChanged(
+        id="2", station="cut", mode=LineMode.STOPPED, cause="", occurred_at_ns=5 * day_ns + 7 * 3600 * S
+    )
+    period = Period(5 * day_ns, 5 * day_ns + 8 * 3600 * S)
+
+    def read(back_ms: int) -> list[PlcEvent]:
+        asked.append(back_ms)
+        return [each for each in (running, stopped) if each.occurred_at_ns >= period.from_ns - back_ms * 1_000_000]
+
+    states = states_of(read, stations=["cut"], period=period)["cut"]
+    times = state_times(states, from_ns=period.from_ns, to_ns=period.to_ns)
+    assert (times.running_ns, times.stopped_ns, times.unknown_ns) == (7 * 3600 * S, 3600 * S, 0)
+    assert len(asked) == 2
+    states_of(read, stations=["cut", "coat"], period=period)  # of coat nothing was ever told
+    assert len(asked) == 5
+
+
+def test_the_digest_of_verdicts_stays_when_line_states_are_gone() -> None:
+    states = {"cut": [StateChange(900 * S, LineMode.RUNNING)]}
+    known, gone = report_on(DAY, states), report_on(DAY)
+    assert digest_of(known) != digest_of(gone)
+    assert verdicts_digest_of(known) == verdicts_digest_of(gone)
+    assert verdicts_digest_of(report_on(DAY[1:])) != verdicts_digest_of(gone)
+
+
+def test_the_digest_of_the_plant_file_is_that_of_what_figures_depend_on() -> None:
+    other = msgspec.structs.replace(PLANT, statistics=StatisticsSettings(windows_ms=(60_000,)))
+    assert plant_digest_of(other) != plant_digest_of(PLANT)
+    assert plant_digest_of(msgspec.structs.replace(PLANT, plant="elsewhere")) == plant_digest_of(PLANT)
+
+
+def test_what_is_not_kept_any_more_is_said_and_not_taken_for_nothing(tmp_path: Path) -> None:
+    topics = {"plc-events", "alerts", "alert-responses", "commands", "command-results", "charts"}
+    write_quality_html(tmp_path / "q.html", plant=PLANT, report=report_on(DAY), source=Source(not_kept=topics))
+    text = (tmp_path / "q.html").read_text(encoding="utf-8")
+    for topic in ("plc-events", "alerts", "charts"):
+        assert f"Not kept any more: topic {topic}" in text
+    assert "Topic commands is not kept any more for the whole period: what was open cannot be said" in text
+    assert "<li>Nothing.</li>" not in text
+    assert verdicts_digest_of(report_on(DAY)) in text
+    assert plant_digest_of(PLANT) in text
 
 
 def test_points_beyond_a_limit_and_run_rules_are_marked() -> None:

@@ -14,7 +14,7 @@ from processors.quality.capability import Specification, capability
 from processors.quality.change_point import CountPoint, Event, change_point, changed_then
 from processors.quality.oee import StateChange, state_times
 from processors.quality.pareto import pareto
-from processors.quality.position_map import CELLS, DefectPosition, cluster, defect_map
+from processors.quality.position_map import DefectPosition, cluster, defect_map
 from processors.quality.yields import Visit, station_yields
 from schemas.plc_events import LineMode
 from schemas.reasons import VerdictValue
@@ -208,17 +208,6 @@ def test_scattered_defects_and_one_bad_part_are_no_cluster() -> None:
     assert cluster(defect_map(one_part)) is None
     with pytest.raises(ValueError, match="shares of the part"):
         defect_map([DefectPosition("p", 1.2, 0.5)])
-
-
-def test_a_crowd_where_defects_are_expected_is_none() -> None:
-    chances = np.full((CELLS, CELLS), 0.01)
-    chances[10, 10] = 50.0  # the one joint
-    joints = [DefectPosition(f"p{n}", 10.5 / CELLS, 10.5 / CELLS) for n in range(30)]
-    found = cluster(defect_map(joints), chances)
-    assert found is None or found.p_value > 0.05
-    everywhere = cluster(defect_map(joints))
-    assert everywhere is not None
-    assert everywhere.p_value == 0.001
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from(LineMode)), max_size=10), st.integers(0, 50))

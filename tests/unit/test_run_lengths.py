@@ -14,7 +14,7 @@ from processors.spc.run_length import (
     upper_cusum_run_length,
 )
 from processors.spc.run_rule_lengths import run_rule_length
-from processors.spc.run_rules import NELSON, WESTERN_ELECTRIC, RunRule, RunRules
+from processors.spc.run_rules import NELSON, WESTERN_ELECTRIC, Place, RunRule, RunRules
 
 SHIFTS = (0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5)
 
@@ -104,7 +104,6 @@ def test_exact_limits_signal_no_more_often_than_stated() -> None:
 )
 def test_a_rule_fires_at_the_point_that_completes_it_and_not_before(rule: RunRule, points: list[float]) -> None:
     rules = RunRules([rule])
-    assert [rules.add(point) for point in points[:-1]] == [()] * (len(points) - 1)
-    assert rules.add(points[-1]) == (rule,)
-    rules.restart()
-    assert RunRules([rule]).add(0.0) == ()
+    assert [rules.add(Place.of_score(point)) for point in points[:-1]] == [()] * (len(points) - 1)
+    assert rules.add(Place.of_score(points[-1])) == (rule,)
+    assert RunRules([rule]).add(Place.of_score(0.0)) == ()

@@ -8,9 +8,9 @@ import random
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, poisson
+from scipy.stats import poisson
 
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
 from processors.spc.baseline import AttributeBaseline, BaselinePoint, Exclusion, freeze
@@ -69,7 +69,6 @@ def test_a_frozen_baseline_survives_writing_and_reading(pairs: list[tuple[int, i
     baseline = frozen([BaselinePoint(start_at_ns=n, count=c, size=s) for n, (c, s) in enumerate(pairs)])
     again = msgspec.json.decode(msgspec.json.encode(baseline), type=AttributeBaseline)
     assert again == baseline
-    assert again.limits() == baseline.limits()
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.floats(0.1, 50), st.floats(-1e3, 1e3))
@@ -79,15 +78,6 @@ def test_limits_of_measurements_move_and_stretch_with_the_unit(
     before, after = individuals(values), individuals([offset + scale * value for value in values])
     assert after.sigma == pytest.approx(scale * before.sigma, abs=1e-6)
     assert after.location.upper == pytest.approx(offset + scale * before.location.upper, abs=1e-6)
-
-
-@settings(max_examples=30)
-@given(st.floats(0.001, 0.999), st.integers(1, 2000))
-def test_scores_of_counts_rise_with_the_count_and_are_about_zero_in_the_middle(rate: float, size: int) -> None:
-    limits = AttributeLimits(chart=AttributeChart.P, rate=rate)
-    scores = [limits.score(count=count, size=size) for count in range(0, size + 1, max(1, size // 20))]
-    assert scores == sorted(scores)
-    assert abs(limits.score(count=int(binom.median(size, rate)), size=size)) < 1.0
 
 
 def test_homogeneous_counts_get_exact_limits_and_wandering_ones_laneys() -> None:
@@ -193,7 +183,7 @@ def test_a_baseline_names_who_froze_it_and_what_was_left_out() -> None:
         frozen(points, frozen_at_ns=0)
 
 
-def test_a_baseline_of_measurements_starts_the_other_charts() -> None:
+def test_a_baseline_of_measurements_is_of_its_points_in_order_of_time() -> None:
     rng = np.random.default_rng(13)
     points = [
         MeasurementPoint(at_ns=n * HOUR_NS, values=tuple(rng.normal(20, 2, 4).tolist())) for n in reversed(range(50))
@@ -201,10 +191,7 @@ def test_a_baseline_of_measurements_starts_the_other_charts() -> None:
     baseline = frozen_measurements(MeasurementChart.XBAR_S, points)
     assert baseline.limits == xbar_s([point.values for point in reversed(points)])
     assert (baseline.subgroups, baseline.subgroup_size, baseline.from_ns) == (50, 4, 0)
-    assert baseline.sigma_of_means == pytest.approx(1, rel=0.15)
-    assert baseline.ewma().reach == pytest.approx(2.962 * baseline.sigma_of_means / 3)  # sqrt(0.2 / 1.8) = 1/3
-    shifted = baseline.cusum()
-    assert [shifted.add(baseline.limits.location.centre + 2).outside for _ in range(5)] == [False] * 3 + [True] * 2
+    assert baseline.limits.sigma == pytest.approx(2, rel=0.15)
     again = msgspec.json.decode(msgspec.json.encode(baseline), type=MeasurementBaseline)
     assert again == baseline
     with pytest.raises(ValueError, match="one value per point"):

@@ -9,7 +9,7 @@ from processors.spc.control_constants import control_constants
 from processors.spc.cusum import Cusum
 from processors.spc.dispersion import phase_one
 from processors.spc.ewma import Ewma
-from processors.spc.measurement_charts import individuals, xbar_r
+from processors.spc.measurement_charts import individuals, xbar_r, xbar_s
 
 # NIST/SEMATECH e-Handbook 6.3.2.4, EWMA: data and the 20 values as printed.
 NIST_EWMA = (
@@ -68,6 +68,20 @@ HARD_BAKE = (
     (1.6399, 1.5243, 1.5705, 1.5563, 1.5530),
     (1.5797, 1.3663, 1.6240, 1.3732, 1.6887),
 )
+# Montgomery, 2nd edition, pp. 206-213: inside diameters of piston rings, thousandths of a mm above 74 (the 25 trial samples of the data set
+# `pistonrings` of the R package qcc; sample 21 differs in later editions).
+PISTON_RINGS = (
+    (30, 2, 19, -8, 8), (-5, -8, 1, 11, 4), (-12, 24, 21, 5, 2), (2, -4, -7, 15, 9), (-8, 7, 15, -11, 14),
+    (9, -6, -3, -15, -7), (-5, 6, -6, 0, 5), (-15, 3, -7, 15, -12), (8, -5, 9, 5, 4), (-2, 0, -10, 7, -5),
+    (-6, -2, -6, -5, -10), (4, 0, 7, 0, -4), (-17, 2, -2, -3, 12), (6, -33, -6, 0, -16), (12, 14, -2, -1, 7),
+    (0, -16, 5, -2, -4), (-6, 12, -14, 5, 7), (6, 10, 18, 3, 0), (-16, 2, 3, 5, -3), (0, 10, 13, 20, 3),
+    (-12, 1, 9, 5, -4), (4, -1, -10, 6, 9), (10, -11, -10, 9, 14), (15, 8, -7, 0, 10), (-18, -16, -5, 17, 13),
+)  # fmt: skip
+# Monthly counts of defectives, `SPC_P.csv` of the tests of JASP's quality control module (size, count).
+JASP_DEFECTIVES = (
+    (150, 21), (153, 16), (170, 30), (226, 31), (154, 24), (130, 33), (190, 32), (165, 29), (176, 23), (144, 17),
+    (132, 14), (144, 31), (156, 29), (158, 25), (142, 15), (212, 43), (155, 20), (138, 26), (141, 23), (130, 28),
+)  # fmt: skip
 
 
 def test_ewma_of_the_nist_handbook() -> None:
@@ -131,6 +145,49 @@ def test_xbar_and_r_charts_of_montgomerys_hard_bake() -> None:
     assert limits.location.lower == pytest.approx(1.31795, abs=5e-5)
     assert (round(limits.spread.upper, 4), limits.spread.lower) == (0.6875, 0.0)
     assert round(limits.sigma, 4) == 0.1398  # R-bar / d2 = 0.32521 / 2.326
+
+
+def test_xbar_and_s_charts_of_montgomerys_piston_rings() -> None:
+    limits = xbar_s([[74 + each / 1000 for each in group] for group in PISTON_RINGS])
+    # As the tests of mistat-python hold them against R's qcc, type "S": centre 0.009240037, standard deviation 0.009829977, upper limit
+    # 0.019302416; the mean of the means is 74.00118. Ours are with the factors of the table, rounded.
+    assert (round(limits.location.centre, 5), round(limits.spread.centre, 9)) == (74.00118, 0.009240037)
+    assert limits.sigma == pytest.approx(0.009829977, rel=1e-4)
+    assert limits.spread.upper == pytest.approx(0.019302416, rel=1e-4)
+    assert limits.spread.lower == 0.0
+    assert limits.location.upper - limits.location.centre == pytest.approx(3 * 0.009829977 / 5**0.5, rel=5e-4)
+
+
+@pytest.mark.parametrize(("size", "centre", "upper"), [(15, 2.64706, 7.076435), (20, 3.529412, 8.6440153)])
+def test_np_chart_of_avevas_manual(size: int, centre: float, upper: float) -> None:
+    # AVEVA Manufacturing Execution System 7.0, "np Chart": p-bar 0.17647 (3 of 17), lower limits 0.
+    limits = AttributeLimits(chart=AttributeChart.NP, rate=3 / 17)
+    low, high = (limit * size for limit in limits.normal_limits(size))
+    point = limits.point(count=2, size=size)
+    assert point is not None
+    assert (low, point.centre, high) == (0.0, pytest.approx(centre, abs=5e-6), pytest.approx(upper, abs=2e-6))
+
+
+@pytest.mark.parametrize(
+    ("size", "lower", "upper"), [(15, 0.0, 1.127863), (9, 0.0, 1.295367), (20, 0.053734, 1.050744)]
+)
+def test_u_chart_of_avevas_manual(size: int, lower: float, upper: float) -> None:
+    # AVEVA Manufacturing Execution System 7.0, "u Chart": u-bar 0.552239 (37 defects in 67 units).
+    limits = AttributeLimits(chart=AttributeChart.U, rate=37 / 67)
+    assert [round(limit, 6) for limit in limits.normal_limits(size)] == [lower, upper]
+
+
+def test_laneys_p_chart_of_jasp() -> None:
+    # JASP's reference figure (laney-p-chart.svg): centre 0.1611; limits as they are drawn, y = 487.89 is 0, 170.08 is 0.3; of the samples
+    # of 150, 226 and 130 parts. Equal to the four digits that it prints.
+    sizes, counts = zip(*JASP_DEFECTIVES, strict=True)
+    _, dispersion = phase_one(chart=AttributeChart.P, counts=counts, sizes=sizes)
+    assert dispersion.sigma_z is not None
+    limits = AttributeLimits(chart=AttributeChart.P, rate=sum(counts) / sum(sizes), sigma_z=dispersion.sigma_z)
+    assert round(limits.rate, 4) == 0.1611
+    for size, lower_px, upper_px in ((150, 458.49, 175.99), (226, 432.32, 202.17), (130, 468.97, 165.51)):
+        drawn = [(487.89 - y) / (487.89 - 170.08) * 0.3 for y in (lower_px, upper_px)]
+        assert limits.normal_limits(size) == pytest.approx(drawn, abs=5e-5)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def batch_recount(log: list[Logged]) -> dict[StationWindow, PaneCounts]:
             newest[key] = item
     sums: dict[StationWindow, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     classes: dict[StationWindow, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    on_undecided: dict[StationWindow, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for item in newest.values():
         for length_ms in SETTINGS.windows_ms:
             length_ns = length_ms * 1_000_000
@@ -114,11 +115,19 @@ def batch_recount(log: list[Logged]) -> dict[StationWindow, PaneCounts]:
             sums[window]["units"] += item.visit == 1
             sums[window]["first_pass_ok"] += item.visit == 1 and item.verdict == "OK"
             sums[window]["opportunities"] += OPPORTUNITIES[item.recipe]
+            undecided = item.verdict == "NOT_DECIDABLE"
+            sums[window]["undecided_opportunities"] += OPPORTUNITIES[item.recipe] * undecided
             for defect in (defect for view in item.views for defect in view.defects):
                 sums[window]["defects"] += 1
                 classes[window][defect.class_name] += 1
+                if undecided:
+                    on_undecided[window][defect.class_name] += 1
     return {
-        window: PaneCounts(**counts, defects_by_class=dict(sorted(classes[window].items())))
+        window: PaneCounts(
+            **counts,
+            defects_by_class=dict(sorted(classes[window].items())),
+            undecided_defects_by_class=dict(sorted(on_undecided[window].items())),
+        )
         for window, counts in sums.items()
     }
 
@@ -335,6 +344,17 @@ def test_a_line_is_the_sum_of_the_newest_panes_of_its_stations() -> None:
     assert line.p_chart.value == 2 / 15
     assert newest[("station", "a")].counts.parts == 5
     assert figures.due() == []
+
+
+def test_the_yield_of_a_line_is_that_of_units_that_pass_every_station() -> None:
+    figures = Figures(settings=SETTINGS)
+    for offset, (station, passed) in enumerate((("a", 5), ("b", 10), ("c", 0))):
+        units = 10 if passed else 0
+        counts = PaneCounts(parts=units, ok=passed, not_ok=units - passed, units=units, first_pass_ok=passed)
+        made = msgspec.structs.replace(pane(station=station, revision=2, parts=10, closed=True), counts=counts)
+        figures.feed(made, offset=offset)
+    line = final(figures.due())["line", "line-1"]
+    assert line.first_pass_yield_ratio == 0.5  # 0.75 is the mean; c saw no unit
 
 
 @given(
