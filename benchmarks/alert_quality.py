@@ -56,7 +56,7 @@ def alarms(kind: ChartKind, counts: Sequence[int]) -> list[int]:
     series = Series(chart=chart, subject=SUBJECT, length_ns=HOUR_NS, baselines=[_baseline(chart)])
     rule = ChartRule(name="control", chart=chart.name)
     watch = ChartWatch(rule, plant=PLANT, stations=frozenset())
-    episodes = Episodes([rule])
+    episodes = Episodes([rule], plant=PLANT)
     raised = []
     for hour, count in enumerate(counts):
         series.put(Sample(hour * HOUR_NS, (hour + 1) * HOUR_NS, hour + 1, count, PARTS_PER_HOUR))
