@@ -139,6 +139,7 @@ def _measured(
         chart=measurement_chart(chart),
         points=[MeasurementPoint(at_ns=each.start_at_ns, values=each.values) for each in points],
         excluded=excluded,
+        confidence=chart.confidence,
         data=_data(chart),
         frozen_by=frozen_by,
         frozen_at_ns=frozen_at_ns,

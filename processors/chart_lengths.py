@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from processors.chart_baselines import count_limits
 from processors.chart_points import chosen_rules
+from processors.spc.probability_limits import THREE_SIGMA, Spread, spread_alarm_ratio, width
 from processors.spc.run_length import (
     attribute_run_length,
     cusum_run_length,
@@ -24,7 +25,6 @@ from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, is_count
 
 SIMULATED_NELSON = 74.0
 """Nelson's eight rules: simulated, `benchmarks/statistics.py`."""
-THREE_SIGMA = 0.9973
 MANY = 400.0
 """An expected count from which on it is as good as normal, and its chain would be long."""
 
@@ -32,8 +32,8 @@ MANY = 400.0
 def points_between_false_alarms(chart: Chart, baseline: AnyBaseline | None = None) -> float | None:
     """In control; None where a combination of rules was neither worked out nor simulated.
 
-    Of charts of measurements the location chart alone: the spread chart beside it is wrong as often again. A CUSUM of counts is taken as
-    one of normal values.
+    Of charts of measurements with the spread chart beside them, as if both were independent. A CUSUM of counts is taken as one of normal
+    values.
     """
     if isinstance(baseline, CountedBaseline) and baseline.sigma_z is None and expected_count(baseline) <= MANY:
         return _of_counts(chart, baseline)
@@ -69,11 +69,23 @@ def _of_normal_values(chart: Chart) -> float | None:
         return ewma_run_length(weight=chart.weight, width=chart.width_sigma, shift=0.0)
     if chart.chart == "cusum":
         return cusum_run_length(reference=chart.reference_sigma, interval=chart.interval_sigma, shift=0.0)
-    confidence = chart.confidence if is_counted(chart) else THREE_SIGMA
     rules = {RunRule.BEYOND_3_SIGMA, *chosen_rules(chart)}
-    width = 3.0 if confidence == THREE_SIGMA else float(norm.isf((1 - confidence) / 2))
+    counted = is_counted(chart)
+    reach = float(norm.isf((1 - chart.confidence) / 2)) if counted else width(chart.confidence)
+    if chart.confidence == THREE_SIGMA:
+        reach = 3.0
     if rules == {RunRule.BEYOND_3_SIGMA}:
-        return shewhart_run_length(width=width, shift=0.0)
-    if rules == set(NELSON) and width == 3.0:
-        return SIMULATED_NELSON
-    return None if rules & ORDER_RULES else run_rule_length(rules, shift=0.0, width=width)
+        length = shewhart_run_length(width=reach, shift=0.0)
+    elif rules == set(NELSON) and reach == 3.0:
+        length = SIMULATED_NELSON
+    elif rules & ORDER_RULES:
+        return None
+    else:
+        length = run_rule_length(rules, shift=0.0, width=reach)
+    return length if counted else 1 / (1 / length + _spread_alarms(chart))
+
+
+def _spread_alarms(chart: Chart) -> float:
+    """How often the spread of a subgroup signals; a moving range is that of two values."""
+    spread = Spread.DEVIATION if chart.chart == "xbar_s" else Spread.RANGE
+    return spread_alarm_ratio(spread, size=max(2, chart.subgroup), confidence=chart.confidence)

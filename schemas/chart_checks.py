@@ -36,7 +36,7 @@ KINDS = {
 }
 
 EFFECTIVE = {
-    "confidence": ("p", "np", "u", "c", "p_laney", "u_laney"),
+    "confidence": ("p", "np", "u", "c", "p_laney", "u_laney", "i_mr", "xbar_r", "xbar_s"),
     "weight": ("ewma",),
     "width_sigma": ("ewma",),
     "reference_sigma": ("cusum",),

@@ -81,10 +81,11 @@ class Chart(Section, frozen=True, kw_only=True):
     Readings (`measurement`) have a point for every `subgroup` readings that follow each other; measurements from pictures (`picture`)
     one for each window, of the first `subgroup` parts that have a value. `rules` are run rules, `western_electric` and `nelson` stand
     for theirs; a point beyond a limit is a signal always. `weight` and `width_sigma` are an EWMA's, `reference_sigma` and
-    `interval_sigma` a CUSUM's, `confidence` that of the exact limits of counts; limits of measurements are three standard deviations.
-    Without a frozen baseline a chart is in phase I: points, no limits.
+    `interval_sigma` a CUSUM's, `confidence` that of the exact limits of counts, and of the limits of a measurement and its spread
+    together; 0.9973 stands for the textbook's three standard deviations. Without a frozen baseline a chart is in phase I: points, no
+    limits.
 
-    By default a chart of counts, an EWMA or a CUSUM is wrong less than once in 720 points, a month of hours (docs/statistics.md).
+    By default a chart is wrong less than once in 720 points, a month of hours (docs/statistics.md).
     """
 
     name: str

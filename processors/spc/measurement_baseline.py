@@ -5,13 +5,14 @@ As `baseline`: phase I finds them, a person freezes them, phase II never moves t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
 
 from processors.spc.baseline import Exclusion, checked_exclusions
 from processors.spc.measurement_charts import MeasurementLimits, individuals, xbar_r, xbar_s
+from processors.spc.probability_limits import THREE_SIGMA
 
 
 class MeasurementChart(StrEnum):
@@ -51,6 +52,7 @@ def freeze_measurements(
     chart: MeasurementChart,
     points: Sequence[MeasurementPoint],
     excluded: Iterable[Exclusion] = (),
+    confidence: float = THREE_SIGMA,
     data: str,
     frozen_by: str,
     frozen_at_ns: int,
@@ -64,7 +66,7 @@ def freeze_measurements(
         excluded, times_ns=[point.at_ns for point in points], frozen_by=frozen_by, frozen_at_ns=frozen_at_ns
     )
     kept = sorted((point for point in points if point.at_ns not in left_out), key=lambda point: point.at_ns)
-    limits = _CHARTS[chart]([point.values for point in kept])
+    limits = _limits(chart, [point.values for point in kept], confidence)
     return MeasurementBaseline(
         subject=subject,
         chart=chart,
@@ -80,14 +82,12 @@ def freeze_measurements(
     )
 
 
-def _individuals(subgroups: Sequence[Sequence[float]]) -> MeasurementLimits:
+def _limits(chart: MeasurementChart, subgroups: Sequence[Sequence[float]], confidence: float) -> MeasurementLimits:
+    match chart:
+        case MeasurementChart.XBAR_R:
+            return xbar_r(subgroups, confidence=confidence)
+        case MeasurementChart.XBAR_S:
+            return xbar_s(subgroups, confidence=confidence)
     if any(len(group) != 1 for group in subgroups):
         raise ValueError("expected one value per point of a chart of individuals")
-    return individuals([value for (value,) in subgroups])
-
-
-_CHARTS: Mapping[MeasurementChart, Callable[[Sequence[Sequence[float]]], MeasurementLimits]] = {
-    MeasurementChart.XBAR_R: xbar_r,
-    MeasurementChart.XBAR_S: xbar_s,
-    MeasurementChart.INDIVIDUALS: _individuals,
-}
+    return individuals([value for (value,) in subgroups], confidence=confidence)

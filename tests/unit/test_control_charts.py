@@ -191,9 +191,10 @@ def test_the_alert_names_the_counts_the_limits_and_the_point() -> None:
 
 
 def test_the_flow_rates_of_the_handbook_come_out_of_phase_one_as_they_are_printed() -> None:
-    phase_one = flows(MeasuredCharts(plant=measured_plant(FLOWS)), FLOW)
-    record = frozen(FLOWS, phase_one, excluded=(), frozen_by="M. Keller", frozen_at_ns=100 * S)
-    plant = measured_plant(FLOWS, baselines=(record,))
+    chart = msgspec.structs.replace(FLOWS, confidence=0.9973)
+    phase_one = flows(MeasuredCharts(plant=measured_plant(chart)), FLOW)
+    record = frozen(chart, phase_one, excluded=(), frozen_by="M. Keller", frozen_at_ns=100 * S)
+    plant = measured_plant(chart, baselines=(record,))
     inside, outside = flows(MeasuredCharts(plant=plant), (50.0, 56.0), first=200)
     assert inside.centre == pytest.approx(50.81)
     assert (inside.lower, inside.upper) == (pytest.approx(45.8159, abs=2e-4), pytest.approx(55.8041, abs=2e-4))

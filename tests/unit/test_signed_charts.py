@@ -88,7 +88,7 @@ def test_an_earlier_record_may_have_had_other_limits() -> None:
 @pytest.mark.parametrize(
     ("chart", "key"),
     [
-        (Chart(name="flow", figure=Measurement(asset="pump", channel="flow"), chart="i_mr", confidence=0.95), "confidence"),
+        (Chart(name="flow", figure=Measurement(asset="pump", channel="flow"), chart="i_mr", width_sigma=2.5), "width_sigma"),
         (Chart(name="share", figure=NotOk(), chart="ewma", window_ms=60_000, confidence=0.95), "confidence"),
         (Chart(name="share", figure=NotOk(), chart="p", window_ms=60_000, weight=0.1), "weight"),
         (Chart(name="share", figure=NotOk(), chart="ewma", window_ms=60_000, interval_sigma=4), "interval_sigma"),
@@ -175,7 +175,6 @@ def test_a_file_of_baselines_is_added_to_and_read_back_as_it_was(tmp_path: Path)
         ({"confidence": 0.9973, "rules": ("nelson",)}, 74),
         ({"chart": "ewma", "width_sigma": 2.962}, 500),
         ({"chart": "cusum", "interval_sigma": 5.0}, 465),
-        ({"chart": "xbar_s", "figure": Measurement(asset="pump", channel="flow"), "confidence": 0.95}, 370.4),
     ],
 )
 def test_the_points_between_false_alarms_are_the_published_ones(settings: dict[str, Any], points: float) -> None:
@@ -183,11 +182,29 @@ def test_the_points_between_false_alarms_are_the_published_ones(settings: dict[s
     assert found == pytest.approx(points, rel=0.003)
 
 
-@pytest.mark.parametrize("kind", ["p", "ewma", "cusum"])
+@pytest.mark.parametrize(
+    ("kind", "subgroup", "confidence", "points"),
+    [
+        ("xbar_s", 5, 0.9973, 1 / (0.0026998 + 0.0038982)),  # three standard deviations, and B4 = 2.089 of the table
+        ("xbar_s", 5, 0.95, 1 / (0.025 + 0.0125)),  # half for the means; of the spread only the upper limit's half
+        ("i_mr", 1, 0.95, 1 / (0.025 + 0.0125)),
+        ("xbar_r", 10, 0.95, 1 / (0.025 + 0.025)),
+    ],
+)
+def test_a_chart_of_measurements_is_wrong_by_its_mean_and_by_its_spread(
+    kind: Any, subgroup: int, confidence: float, points: float
+) -> None:
+    chart = msgspec.structs.replace(FLOWS, chart=kind, subgroup=subgroup, confidence=confidence)
+    assert points_between_false_alarms(chart) == pytest.approx(points, rel=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["p", "ewma", "cusum", "i_mr", "xbar_r", "xbar_s"])
 def test_by_default_a_chart_is_wrong_less_than_once_in_a_month_of_hours(kind: Any) -> None:
-    found = points_between_false_alarms(msgspec.structs.replace(SHARE, chart=kind))
-    assert found is not None
-    assert found > 30 * 24
+    one = FLOWS if kind in ("i_mr", "xbar_r", "xbar_s") else SHARE
+    for subgroup in (1,) if kind not in ("xbar_r", "xbar_s") else (2, 5, 10, 25):
+        found = points_between_false_alarms(msgspec.structs.replace(one, chart=kind, subgroup=subgroup))
+        assert found is not None
+        assert found > 30 * 24
 
 
 def test_of_rare_defects_check_says_how_often_the_chart_is_wrong_by_its_own_counts() -> None:
@@ -210,9 +227,9 @@ def test_check_says_how_often_a_chart_is_wrong_and_which_rule_raises_nothing_yet
     plant = measured_plant(FLOWS)
     plant = msgspec.structs.replace(plant, alerts=(ChartRule(name="control", chart="flow"),))
     (note,) = chart_notes(plant)
-    assert note["points_between_false_alarms"] == pytest.approx(370.4, rel=0.001)
+    assert note["points_between_false_alarms"] == pytest.approx(1 / 0.00075, rel=0.001)
     said = told(note, plant_file=Path("plants/mine.yaml"))
-    assert "a false alarm every 370 points; phase I" in said
+    assert "a false alarm every 1333 points; phase I" in said
     assert (
         "raises nothing until one is: `linesight baselines freeze --chart flow --from TIME --to TIME --by NAME --plant plants/mine.yaml`"
         in said
