@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-bench setup-train demo test check bench bench-floor bench-models bench-statistics chaos chaos-floor soak docs locks
+.PHONY: help setup setup-dev setup-bench setup-train demo demo-learning test check bench bench-floor bench-models bench-statistics chaos chaos-floor soak docs locks
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -26,6 +26,9 @@ setup-train: ## install what `linesight train` and `evaluate` need: torch (9 GB 
 
 demo: setup ## a whole simulated line, live, for about a minute
 	$(BIN)/linesight demo
+
+demo-learning: setup-train ## a simulated line whose lamp fails and which learns the new light by itself; needs torch
+	$(BIN)/linesight demo-learning
 
 test: setup-dev ## every test, on real Kafka, Triton and OPC UA
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/integration

@@ -14,7 +14,7 @@ import typer
 
 from cli.options import DEMO_PLANT, Json, PlantFile, one_line, print_json
 from cli.services import find_kafka
-from schemas.alert_rules import AssetWatchRule, Rule
+from schemas.alert_rules import AssetWatchRule, BrokerAwayRule, Rule
 from schemas.errors import ConfigurationError
 from schemas.message import NS_PER_MS, NS_PER_S
 from schemas.plant import Plant
@@ -76,10 +76,13 @@ def _rule(name: str, plant: Plant) -> Rule:
         raise ConfigurationError(
             f"--rule {name!r}: expected one of {', '.join(names) or 'none: there is no rule'}{hint}"
         )
-    if isinstance(found, AssetWatchRule):
-        raise ConfigurationError(
-            f"--rule {name!r}: expected a rule of another type; `asset_watch` learns before it judges"
+    if isinstance(found, AssetWatchRule | BrokerAwayRule):
+        why = (
+            "`asset_watch` learns before it judges"
+            if isinstance(found, AssetWatchRule)
+            else "`broker_away` judges by what never reached a topic"
         )
+        raise ConfigurationError(f"--rule {name!r}: expected a rule of another type; {why}")
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cli.following import Follower
 from cli.report_source import CLOCK_MARGIN_MS
-from processors.chart_baselines import frozen
+from processors.chart_baselines import apart, frozen
 from processors.period_report import Period
 from schemas.chart_settings import AnyBaseline, Chart, LeftOut
 from schemas.charts import ChartPoint
@@ -43,18 +43,20 @@ def frozen_from_topic(
         )
     found = []
     for name, points in sorted(by_subject.items()):
-        starts = {point.start_at_ns for point in points if point.size > 0}
+        starts = {point.start_at_ns for point in points if point.value is not None}
         mine = [each for each in excluded if each.start_at_ns in starts]
-        if len(starts) - len(mine) < FEWEST_POINTS:
+        used = len(apart(chart, points, keep={each.start_at_ns for each in mine})) - len(mine)
+        if used < FEWEST_POINTS:
+            which = " of windows that do not overlap" if chart.over == "sliding" else ""
             raise ConfigurationError(
-                f"{name}: expected at least {FEWEST_POINTS} points, got {len(starts) - len(mine)}: take a longer period, or --subject"
+                f"{name}: expected at least {FEWEST_POINTS} points{which}, got {used}: take a longer period, or --subject"
             )
         try:
             found.append(frozen(chart, points, excluded=mine, frozen_by=frozen_by, frozen_at_ns=frozen_at_ns))
         except ValueError as error:
             raise ConfigurationError(f"{name}: {error}") from error
-    used = {each.start_at_ns for baseline in found for each in baseline.excluded}
-    if strangers := [each for each in excluded if each.start_at_ns not in used]:
+    known = {each.start_at_ns for baseline in found for each in baseline.excluded}
+    if strangers := [each for each in excluded if each.start_at_ns not in known]:
         raise ConfigurationError(
             f"--exclude: expected the begin of a point of the period; {strangers[0].start_at_ns} ns ({strangers[0].cause}) is none"
         )

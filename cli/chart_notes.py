@@ -6,17 +6,20 @@ from pathlib import Path
 
 from cli.hints import next_command
 from processors.chart_lengths import points_between_false_alarms
+from processors.chart_windows import overlapping_windows
 from schemas.alert_rules import ChartRule
 from schemas.plant import Plant
 
 
 def chart_notes(plant: Plant) -> list[dict[str, object]]:
-    """One entry a chart: `points_between_false_alarms` is null where it is not known; `frozen` names the subjects in phase II."""
+    """One entry a chart: `points_between_false_alarms` is null where it is not known, and at least that many where windows overlap, at most
+    `overlapping_windows` times as many; `frozen` names the subjects in phase II."""
     return [
         {
             "chart": chart.name,
             "kind": chart.chart,
             "points_between_false_alarms": points_between_false_alarms(chart),
+            "overlapping_windows": overlapping_windows(chart, plant.statistics),
             "frozen": sorted({each.subject for each in plant.statistics.baselines if each.chart == chart.name}),
             "alerts": [rule.name for rule in plant.alerts if isinstance(rule, ChartRule) and rule.chart == chart.name],
         }
@@ -32,6 +35,10 @@ def told(note: dict[str, object], *, plant_file: Path) -> str:
         if isinstance(length, float)
         else "false alarms: see docs/statistics.md"
     )
+    overlapping = note["overlapping_windows"]
+    assert isinstance(overlapping, int)
+    if overlapping > 1 and isinstance(length, float):
+        often = f"a false alarm every {length:.0f} to {length * overlapping:.0f} points, for {overlapping} windows share each part"
     frozen = note["frozen"]
     assert isinstance(frozen, list)
     phase = f"phase II for {', '.join(frozen)}" if frozen else "phase I, no baseline is frozen"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from schemas.errors import ConfigurationError
 from schemas.inspections import Inspection
 from schemas.object_store import ObjectMissing, ObjectStore, digest_of, reference_key, sha256_hex
 from schemas.plant import Plant
+from schemas.recipes import PairSegmenterInspection
 from schemas.records import Review
 from schemas.settings import KafkaSettings
 from schemas.topics import INSPECTIONS, REVIEWS, VERDICTS, Topic
@@ -25,6 +27,7 @@ from schemas.verdicts import Verdict, picture_key
 from training.dataset_rows import row_of_review, row_of_sample
 from training.datasets import Draft
 from training.labels import Sample, read_samples
+from training.laid_pairs import KEPT, LaidReferences
 
 MOST_FRAMES = 50_000
 """Of the newest inspections, without their heat maps."""
@@ -112,48 +115,53 @@ def _spoken_for(sample: Sample, labels: Path) -> Sample:
 
 
 def _add_picture(draft: Draft, picture: LabelledPicture, store: ObjectStore, references: _References) -> None:
-    reason = None
+    def leave_out(reason: LeftOutReason) -> None:
+        draft.leave_out([LeftOut(source=picture.source, part=picture.part, view=picture.view, reason=reason)])
+
     try:
         content = store.get(picture_key(picture.image_sha256))
     except ObjectMissing:
-        reason = LeftOutReason.PICTURE_GONE
-    else:
-        if sha256_hex(content) != picture.image_sha256:
-            reason = LeftOutReason.PICTURE_CHANGED
-        else:
-            image = draft.keep_picture(content)
-            if not draft.decodes(image):
-                reason = LeftOutReason.UNDECODABLE
-    if reason is not None:
-        draft.leave_out([LeftOut(source=picture.source, part=picture.part, view=picture.view, reason=reason)])
-        return
-    draft.add(
-        row_of_review(picture, image=image, digest=digest_of(content), reference=references.place(picture.reference))
-    )
+        return leave_out(LeftOutReason.PICTURE_GONE)
+    if sha256_hex(content) != picture.image_sha256:
+        return leave_out(LeftOutReason.PICTURE_CHANGED)
+    image = draft.keep_picture(content)
+    if not draft.decodes(image):
+        return leave_out(LeftOutReason.UNDECODABLE)
+    reference = references.place(picture, content)
+    if isinstance(reference, LeftOutReason):
+        return leave_out(reference)
+    draft.add(row_of_review(picture, image=image, digest=digest_of(content), reference=reference))
+    return None
 
 
 class _References:
-    """Reference pictures by digest: the recipes' files, else the object store's."""
+    """Reference pictures by digest: the recipes' files, else the object store's. Where the line lays them under the picture, so laid."""
 
     def __init__(self, plant: Plant, plant_dir: Path, store: ObjectStore, draft: Draft) -> None:
         named = {view.reference for recipe in plant.recipes for view in recipe.views if view.reference}
         self._files = {
             digest_of(path.read_bytes()): path for path in (plant_dir / name for name in named) if path.is_file()
         }
+        self._inspections = {
+            (recipe.key, view.name): recipe.inspection_of(view) for recipe in plant.recipes for view in recipe.views
+        }
         self._store = store
         self._draft = draft
-        self._places: dict[str, str | None] = {}
+        self._laid = LaidReferences()
+        self._content = lru_cache(maxsize=KEPT)(self._read)
 
-    def place(self, digest: str | None) -> str | None:
-        """Its path in the dataset; None where the picture was compared with none, or it is not kept any more."""
-        if digest is None:
+    def place(self, picture: LabelledPicture, content: bytes) -> str | LeftOutReason | None:
+        """The path of the picture's reference in the dataset, None where it was compared with none or that is not kept any more; or why the
+        picture is to be left out. `content` is the picture."""
+        reference = None if picture.reference is None else self._content(picture.reference)
+        if reference is None:
             return None
-        if digest not in self._places:
-            content = self._content(digest)
-            self._places[digest] = None if content is None else self._draft.keep_picture(content)
-        return self._places[digest]
+        inspection = self._inspections.get((picture.recipe, picture.view))
+        if isinstance(inspection, PairSegmenterInspection):
+            reference = self._laid.laid(content, reference, inspection)
+        return LeftOutReason.NOT_ALIGNED if reference is None else self._draft.keep_picture(reference)
 
-    def _content(self, digest: str) -> bytes | None:
+    def _read(self, digest: str) -> bytes | None:
         if digest in self._files:
             return self._files[digest].read_bytes()
         try:

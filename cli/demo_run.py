@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 
 from cli.following import Follower
-from cli.live_counts import LiveCounts
+from cli.live_counts import LiveCounts, shown_live
 from cli.local_line import LocalLine
 from cli.run_record import Mark, Outcome, account, mark
 from cli.simulated_plant import PlantControl, simulated_plant
@@ -31,18 +30,28 @@ Say = Callable[[str], None]
 class DemoRun:
     """The simulated plant and its line on this machine. Use as a context manager: nothing outlives it.
 
-    `start`, then `step` until `is_finished`, then `finish`. `workers`: processes of a stage, where it has more than one.
+    `start`, then `step` until `is_finished`, then `finish`. `workers`: processes of a stage, where it has more than one;
+    `without`: stages that have nothing to do.
     """
 
     def __init__(
-        self, *, plant: Plant, plant_file: Path, run_dir: Path, say: Say, workers: Mapping[str, int] | None = None
+        self,
+        *,
+        plant: Plant,
+        plant_file: Path,
+        run_dir: Path,
+        say: Say,
+        workers: Mapping[str, int] | None = None,
+        without: Iterable[str] = (),
     ) -> None:
         self._plant = plant
         self._plant_file = plant_file
         self._run_dir = run_dir
         self._say = say
         self._truth = TruthFile(path=run_dir / "truth.jsonl")
-        self.line = LocalLine(plant=plant, plant_file=plant_file, run_dir=run_dir, say=say, workers=workers)
+        self.line = LocalLine(
+            plant=plant, plant_file=plant_file, run_dir=run_dir, say=say, workers=workers, without=without
+        )
         self.counts = LiveCounts()
         self._follower: Follower | None = None
         self._begin: Mark | None = None
@@ -65,12 +74,12 @@ class DemoRun:
         """What the simulated plant knows."""
         return self._truth
 
-    def start(self, *, parts: int, rate_per_s: float, seed: int) -> None:
-        """Starts everything; returns when the first part may come."""
+    def start(self, *, parts: int, rate_per_s: float, seed: int, lamp_fails_at: int | None = None) -> None:
+        """Starts everything; returns when the first part may come. `lamp_fails_at`: the parts of `demo-learning`, see `simulate`."""
         self._run_dir.mkdir(parents=True, exist_ok=True)
         self._simulated = simulated_plant(
             plant_file=self._plant_file, run_dir=self._run_dir, truth=self._truth.path,
-            parts=parts, rate_per_s=rate_per_s, seed=seed, fed=False,
+            parts=parts, rate_per_s=rate_per_s, seed=seed, fed=False, lamp_fails_at=lamp_fails_at,
         )  # fmt: skip
         self.line.adopt(self._simulated)
         self.start_line()
@@ -104,7 +113,7 @@ class DemoRun:
         began_s = time.monotonic()
         first_verdict_s: float | None = None
         self.start(parts=parts, rate_per_s=rate_per_s, seed=seed)
-        with Live(console=console, refresh_per_second=2) as live:
+        with shown_live(console) as live:
             while not self.is_finished:
                 self.step()
                 if first_verdict_s is None and self.counts.has_verdict:

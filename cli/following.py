@@ -11,6 +11,7 @@ from typing import Any, Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from schemas.broker_away import broker_away
 from schemas.codec import decode
 from schemas.errors import ConfigurationError, Refused, ServiceAway
 from schemas.plant import Plant
@@ -150,7 +151,7 @@ class Follower:
         self._consumer.close()
 
     def _away(self, error: Exception) -> ServiceAway:
-        return ServiceAway(f"no Kafka broker answers at {self._servers}: {error}")
+        return broker_away(self._servers, error)
 
     def _numbers(self, name: str) -> list[int]:
         numbers = self._consumer.partitions_for_topic(name)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
+from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 from cli.following import Seen
@@ -13,6 +17,15 @@ from schemas.commands import Command, CommandResult
 from schemas.reasons import CommandOutcome, VerdictValue
 from schemas.topics import ALERTS, COMMAND_RESULTS, COMMANDS, DEAD_LETTERS, INSPECTIONS, RETRAINING, VERDICTS, Topic
 from schemas.verdicts import Verdict
+
+
+@contextmanager
+def shown_live(console: Console) -> Iterator[Live]:
+    """What it is updated with changes in the terminal; into a file goes the last of it. What is printed next has a line of its own."""
+    with Live(console=console, refresh_per_second=2) as live:
+        yield live
+    if not console.is_terminal:
+        console.line()  # rich ends it in a terminal only
 
 
 class LiveCounts:

@@ -20,6 +20,7 @@ from cli import (
     datasets,
     dead_letters,
     demo,
+    demo_learning,
     evaluate,
     inspect,
     ledger,
@@ -52,6 +53,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("demo")(demo.command)
+app.command("demo-learning")(demo_learning.command)
 app.command("up")(up.command)
 app.command("run")(run.command)
 app.command("inspect")(inspect.command)

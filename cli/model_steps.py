@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -24,16 +25,38 @@ Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 By = Annotated[str | None, typer.Option(help="Who says so; default: the user logged in.")]
 
 
-def shadow(
-    model: Model,
-    version: Version,
-    plant: PlantFile = DEMO_PLANT,
-    reason: Reason = "",
-    by: By = None,
-    json: Json = False,
-) -> None:
-    """Has a version answer live frames beside the one that judges them, on `shadows`; nothing acts on it."""
-    _take(_event(ModelChange.SHADOWED, model, version, reason, by), plant, json, said="answers live frames in shadow")
+def _verb(change: ModelChange, about: str, *, said: str) -> Callable[..., None]:
+    """A verb that writes `change` of a version. `about` is its help, `said` what it tells of the version when it is done."""
+
+    def verb(
+        model: Model,
+        version: Version,
+        plant: PlantFile = DEMO_PLANT,
+        reason: Reason = "",
+        by: By = None,
+        json: Json = False,
+    ) -> None:
+        _take(_event(change, model, version, reason, by), plant, json, said=said)
+
+    verb.__doc__ = about
+    return verb
+
+
+shadow = _verb(
+    ModelChange.SHADOWED,
+    "Has a version answer live frames beside the one that judges them, on `shadows`; nothing acts on it.",
+    said="answers live frames in shadow",
+)
+promote = _verb(
+    ModelChange.PROMOTED,
+    "Makes a version the one that judges parts, where recipes follow the model. `linesight rollback` takes it back.",
+    said="judges parts from now on",
+)
+reject = _verb(
+    ModelChange.REJECTED,
+    "Lets a version go that was never promoted: it judges no part any more.",
+    said="rejected",
+)
 
 
 def canary(
@@ -50,30 +73,6 @@ def canary(
         raise ConfigurationError(f"--share {share:g}: expected a share above 0 and below 1, such as 0.1")
     event = _event(ModelChange.CANARIED, model, version, reason, by, share_ratio=share)
     _take(event, plant, json, said=f"judges {share:.0%} of the parts")
-
-
-def promote(
-    model: Model,
-    version: Version,
-    plant: PlantFile = DEMO_PLANT,
-    reason: Reason = "",
-    by: By = None,
-    json: Json = False,
-) -> None:
-    """Makes a version the one that judges parts, where recipes follow the model. `linesight rollback` takes it back."""
-    _take(_event(ModelChange.PROMOTED, model, version, reason, by), plant, json, said="judges parts from now on")
-
-
-def reject(
-    model: Model,
-    version: Version,
-    plant: PlantFile = DEMO_PLANT,
-    reason: Reason = "",
-    by: By = None,
-    json: Json = False,
-) -> None:
-    """Lets a version go that was never promoted: it judges no part any more."""
-    _take(_event(ModelChange.REJECTED, model, version, reason, by), plant, json, said="rejected")
 
 
 def _event(

@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cli import charts
+from cli.learning_section import learning_section
 from cli.run_record import Kept, Outcome
 from processors.quality.pane_figures import control_point
 from processors.quality.pareto import pareto
@@ -51,6 +52,7 @@ def write_report_html(path: Path, outcome: Outcome, store: ObjectStore) -> None:
         rejected=outcome.kept.rejected_count,
         parts=parts,
         references=pictures.references,
+        learning=learning_section(outcome.report),
     )
     temporary = path.with_suffix(".partial")
     temporary.write_text(text, encoding="utf-8")

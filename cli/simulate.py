@@ -29,6 +29,10 @@ def command(
         typer.Option(help=f"Where the truth is written, one JSON line per part: {TRUTH}, with --start nowhere."),
     ] = None,
     start: Annotated[bool, typer.Option("--start", help="Feed without end, as soon as a gateway is there.")] = False,
+    lamp_fails_at: Annotated[
+        int | None,
+        typer.Option(min=0, help="The parts of `demo-learning`, whose lamp fails at this one; else those of `demo`."),
+    ] = None,
     fed: Annotated[bool, typer.Option("--fed", help="Parts come only when asked for over OPC UA (Feed).")] = False,
     json: Json = False,
 ) -> None:
@@ -38,6 +42,10 @@ def command(
 
     if start and fed:
         raise ConfigurationError("--start feeds parts and --fed waits for somebody who does: leave one of them out")
+    if lamp_fails_at is not None and (start or fed):
+        raise ConfigurationError(
+            "--lamp-fails-at is of a run that ends, with parts that come by themselves: leave out --start and --fed"
+        )
     log_as_json()
     description = load_plant(plant)
     identity = commission(description, plant_dir=plant.resolve().parent) if description.plcs else None
@@ -58,6 +66,7 @@ def command(
             identity=identity,
             fed=fed,
             live=start,
+            lamp_fails_at=lamp_fails_at,
         )
 
     if start:

@@ -32,14 +32,25 @@ def choose_ports() -> None:
 
 
 def simulated_plant(  # what the verb `simulate` takes
-    *, plant_file: Path, run_dir: Path, truth: Path, parts: int, rate_per_s: float, seed: int, fed: bool
+    *,
+    plant_file: Path,
+    run_dir: Path,
+    truth: Path,
+    parts: int,
+    rate_per_s: float,
+    seed: int,
+    fed: bool,
+    lamp_fails_at: int | None = None,
 ) -> Child:
     """The process that serves the PLC and the cameras of a plant file; not started."""
     command = [
         sys.executable, "-m", "cli.main", "simulate", "--plant", str(plant_file), "--parts", str(parts),
         "--rate", str(rate_per_s), "--seed", str(seed), "--truth", str(truth),
     ]  # fmt: skip
-    return Child(name="simulated-plant", command=[*command, *(["--fed"] if fed else [])], log_dir=run_dir / "logs")
+    lamp = [] if lamp_fails_at is None else ["--lamp-fails-at", str(lamp_fails_at)]
+    return Child(
+        name="simulated-plant", command=[*command, *(["--fed"] if fed else []), *lamp], log_dir=run_dir / "logs"
+    )
 
 
 class PlantControl:

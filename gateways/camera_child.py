@@ -10,9 +10,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-from gateways.camera_wire import Ask, FromCamera, Setup, Told, Triggered, next_to_camera, packed
+from gateways.camera_wire import PROCESS_FAILED, Ask, FromCamera, Setup, Told, Triggered, next_to_camera, packed
 from schemas.plant import Camera, GenicamSource, RtspSource
 
 Send = Callable[[FromCamera], None]
@@ -46,15 +46,21 @@ def main() -> None:
             except BrokenPipeError:
                 os._exit(0)
 
-    def give_up(failed: threading.ExceptHookArgs) -> None:
-        send(Told(what="camera_process_failed", detail=repr(failed.exc_value)))
+    def give_up(error: BaseException | None) -> NoReturn:
+        send(Told(what=PROCESS_FAILED, detail=repr(error)))
         os._exit(1)
 
-    threading.excepthook = give_up
+    def thread_failed(failed: threading.ExceptHookArgs) -> None:
+        give_up(failed.exc_value)
+
+    threading.excepthook = thread_failed
     setup = next_to_camera(sys.stdin.buffer)
     if isinstance(setup, Setup):
-        reader = _reader(setup.camera, send)
-        reader.start()
+        try:
+            reader = _reader(setup.camera, send)
+            reader.start()
+        except Exception as error:
+            give_up(error)
         while isinstance(message := next_to_camera(sys.stdin.buffer), Triggered | Ask):
             reader.triggered(message) if isinstance(message, Triggered) else reader.ask(message)
     # threads may be inside a library that waits for a camera; there is nothing to put in order

@@ -19,6 +19,7 @@ import msgspec
 
 from gateways.camera_wire import (
     LENGTH_BYTES,
+    PROCESS_FAILED,
     Answer,
     Ask,
     Failure,
@@ -49,7 +50,8 @@ class CameraProcess:
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Picture]] = {}
         self._to_camera: asyncio.StreamWriter | None = None
-        self._away = "its process was not started"
+        self._away = "its process is being started"
+        self._failed_of = ""
         self.figures: Figures | None = None
         """What the camera's process counted, where it counts."""
 
@@ -97,11 +99,15 @@ class CameraProcess:
             await asyncio.sleep(pause_s(1 if lived else attempt, longest_s=LONGEST_PAUSE_S))
 
     async def _live_once(self) -> str:
-        """Runs one process to its end; says how it ended."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateways.camera_child",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=_environment(),
-        )  # fmt: skip
+        """Runs one process to its end; says how it ended, or why it did not begin."""
+        self._failed_of = ""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateways.camera_child",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=_environment(),
+            )  # fmt: skip
+        except OSError as error:
+            return f"its process cannot be started: {error}"
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -114,7 +120,7 @@ class CameraProcess:
             for future in self._asked.values():
                 if not future.done():
                     future.set_exception(CaptureFailed("the camera's process ended"))
-        return f"its process ended with {_ending(process.returncode)}"
+        return f"its process ended with {_ending(process.returncode, self._failed_of)}"
 
     async def _listen(self, stream: asyncio.StreamReader) -> None:
         while True:
@@ -125,6 +131,8 @@ class CameraProcess:
                 return
             match message:
                 case Told():
+                    if message.what == PROCESS_FAILED:
+                        self._failed_of = message.detail
                     self._tell(message.what, message.detail)
                 case Figures():
                     self.figures = message
@@ -164,7 +172,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _ending(status: int | None) -> str:
+def _ending(status: int | None, failed_of: str) -> str:
+    if failed_of:
+        return f"status {status}: {failed_of}"
     if status is not None and status < 0:
         return f"signal {signal.Signals(-status).name}"
-    return f"status {status}"
+    return f"status {status}; what it wrote of it stands in the log of this process"

@@ -9,6 +9,8 @@ import msgspec
 from schemas.plant import Camera
 
 LENGTH_BYTES = 4
+PROCESS_FAILED = "camera_process_failed"
+"""Told as the last thing, with what failed."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):

@@ -123,7 +123,7 @@ class CameraCapture:
         if time.monotonic() - shot.trigger.seen_s > self._useful_for_s:
             raise TooLate(f"more than {self._useful_for_s:g} s after the arrival")
         if not (shot.trigger.fresh or self._source.keeps_triggers):
-            raise TooLate("the camera exposes when asked, and the part has moved on")
+            raise TooLate("the camera exposes when asked, and the part may have moved on")
         if waits and not self._source.keeps_triggers:
             raise TooLate(f"{PICTURES_AT_ONCE} pictures were on their way already, and the part has moved on")
         try:

@@ -7,6 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from schemas.patience import wait_at_most
+
 REMEMBERED = 4096
 """Visits: several times the ring of departures of any PLC that we know."""
 
@@ -61,11 +63,8 @@ class DepartedParts:
         if self._read_on is session:
             return
         self._read.clear()
-        try:
-            async with asyncio.timeout((until_ns - time.time_ns()) / 1e9):
-                await self._read.wait()  # of another session: then this one is lost, as the next call says
-        except TimeoutError:
-            return
+        # of another session: then this one is lost, as the next call says
+        await wait_at_most((until_ns - time.time_ns()) / 1e9, self._read)
 
 
 def _remember(parts: OrderedDict[tuple[str, int], None], part: tuple[str, int]) -> None:

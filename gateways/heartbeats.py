@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from gateways.handshake import StationHandshake
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from gateways.plc_report import StationReport
+from schemas.patience import wait_at_most
 from schemas.plant import PlcNodes
 
 STILL_BEATS = 3
@@ -104,19 +105,11 @@ async def exchange_heartbeats(
             if "writes_allowed" in said:
                 report.writes_allowed(said["writes_allowed"])
             exchanged()
-            await _first_of(handshake.changed, heartbeat_ms / 1000)
+            await wait_at_most(heartbeat_ms / 1000, handshake.changed)
     finally:
         if not observe and not session.lost:
             handshake.leave(now_s=time.monotonic())
             await last_words(session, handshake=handshake, nodes=nodes)
-
-
-async def _first_of(changed: asyncio.Event, within_s: float) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            await changed.wait()
-    except TimeoutError:
-        pass
 
 
 async def recall_fault(session: OpcUaSession, *, handshake: StationHandshake, nodes: PlcNodes) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import ssl
 import time
 from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
@@ -56,6 +58,8 @@ class HttpCamera:
                 while True:
                     try:
                         return await self._get(url, trigger)
+                    except aiohttp.ClientConnectorError as error:
+                        why = f"no connection to {error.host}:{error.port}: {_in_words(error.os_error)}"
                     except (aiohttp.ClientError, OSError, _OfFormerSession) as error:
                         why = str(error) or repr(error)
                     await asyncio.sleep(LOOK_AGAIN_S)
@@ -100,6 +104,15 @@ class HttpCamera:
 
 class _OfFormerSession(Exception):
     """The camera still has the picture of another PLC session at this trigger count."""
+
+
+def _in_words(error: OSError) -> str:
+    """What the system says of it. The client's own sentence tells of SSL where there is none."""
+    if (
+        isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0
+    ):  # numbers of their own: of OpenSSL, of the resolver
+        return str(error.strerror or error)
+    return os.strerror(error.errno)
 
 
 def _by_our_clock(captured_at_ns: int, date: str | None) -> int:

@@ -16,8 +16,8 @@ class Trigger:
     """A trigger of the PLC, as the gateway saw it (`gateways.trigger_times`). Times in s are monotonic.
 
     `seen_s`: when it was read from the PLC; of several that were read at once, as much before the newest as the PLC says. `at_s`: when
-    it would have been seen without delay. `fresh`: the newest one over a connection that stood. `not_before_ns`
-    (ns UTC): the PLC was read then, and it had not happened yet; 0 where nobody knows.
+    it would have been seen without delay. `fresh`: the newest one over a connection that stood, and how late it was seen is
+    known. `not_before_ns` (ns UTC): the PLC was read then, and it had not happened yet; 0 where nobody knows.
     """
 
     count: int

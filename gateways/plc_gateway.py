@@ -21,6 +21,7 @@ from gateways.spool import open_spool
 from gateways.station_metrics import StationMetrics
 from gateways.station_nodes import stations_of
 from schemas.commands import CommandResult
+from schemas.patience import wait_at_most
 from schemas.plant import Plant
 from schemas.reasons import CommandOutcome
 from schemas.settings import KafkaSettings
@@ -110,11 +111,7 @@ class _Gateway:
             for controller in self._controllers:
                 controller.look(self._watch.presence, broker_away=broker_away, now_s=now_s)
             self._look.clear()
-            try:
-                async with asyncio.timeout(LOOK_AT_STAGES_S):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
+            await wait_at_most(LOOK_AT_STAGES_S, self._look)
 
     async def _take_commands(self) -> None:
         """Only when the results of a former life are on their topic, where the intake looks for them."""

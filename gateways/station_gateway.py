@@ -29,7 +29,7 @@ from gateways.publisher import RecordPublisher
 from gateways.spool import open_spool
 from gateways.station_link import StationLink, node_fault_gauge
 from gateways.station_nodes import station_nodes, stations_of
-from gateways.trigger_times import Moment, TriggerTimes
+from gateways.trigger_times import Moment, TriggerTimes, prompt_within_s
 from schemas.errors import ServiceAway
 from schemas.object_store import open_store
 from schemas.patience import wait_at_most
@@ -87,7 +87,10 @@ class _WatchedStation:
         self.trigger_count = trigger_count
         self.follower = follower
         self.cameras = cameras
-        self.times = TriggerTimes(taken_for_ms=station.gate_after_ms)
+        self.times = TriggerTimes(
+            taken_for_ms=station.gate_after_ms,
+            prompt_within_s=prompt_within_s(watched.camera for watched in cameras),
+        )
         self.changed = asyncio.Event()
 
 
@@ -227,7 +230,7 @@ class _Gateway:
                 reconnected = False
             if not watched.link.up:  # a ring that is torn is a matter of its own: its nodes are there
                 watched.link.stands(session)
-            await wait_at_most(LOOK_ANYWAY_S, watched.changed)
+            await wait_at_most(watched.times.look_within_s(LOOK_ANYWAY_S), watched.changed)
 
     def _take(self, watched: _WatchedStation, news: RingNews[Arrival], triggers: Sequence[Trigger]) -> None:
         name = watched.station.name

@@ -1,5 +1,6 @@
 """Which alert is the root of another: a PLC that is away explains that no part arrives, a dead camera that its frames are missing.
 
+    broker_away     on its line, what was raised since the broker went: silent_station, silent_camera, missing_frames
     plc_heartbeat   at every station of the same PLC: silent_station, silent_camera, missing_frames, plc_heartbeat of the others
     silent_camera   of that camera: missing_frames, image_health
     silent_station  of the stations behind it on its line: silent_station
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 
 from schemas.alert_rules import (
     AlertRule,
+    BrokerAwayRule,
     ImageHealthRule,
     MissingFramesRule,
     PlcHeartbeatRule,
@@ -22,7 +24,9 @@ from schemas.alert_rules import (
 from schemas.alerts import Alert
 from schemas.plant import Plant
 
-BLINDED_BY_PLC = (SilentStationRule, SilentCameraRule, MissingFramesRule)
+BLINDED = (SilentStationRule, SilentCameraRule, MissingFramesRule)
+"""What a line says of itself by what does not come: nothing comes without its PLC, nor without the broker."""
+ROOTS = BrokerAwayRule | PlcHeartbeatRule | SilentCameraRule | SilentStationRule
 
 
 class AlertRoots:
@@ -44,10 +48,12 @@ class AlertRoots:
 
     def can_be_root(self, alert: Alert) -> bool:
         """Whether an alert can explain others at all."""
-        return isinstance(self._rules.get(alert.rule), PlcHeartbeatRule | SilentCameraRule | SilentStationRule)
+        return isinstance(self._rules.get(alert.rule), ROOTS)
 
     def _explains(self, root: Alert, alert: Alert, rule: AlertRule) -> bool:
         match self._rules.get(root.rule):
+            case BrokerAwayRule():
+                return isinstance(rule, BLINDED) and alert.line == root.line and alert.at_ns >= root.since_at_ns
             case PlcHeartbeatRule():
                 return self._plc_explains(root, alert, rule)
             case SilentCameraRule():
@@ -64,7 +70,7 @@ class AlertRoots:
             return False
         if isinstance(rule, PlcHeartbeatRule):  # one of a PLC's stations is told, the first
             return (root.since_at_ns, root.subject) < (alert.since_at_ns, alert.subject)
-        return isinstance(rule, BLINDED_BY_PLC)
+        return isinstance(rule, BLINDED)
 
     def _is_behind(self, station: str, other: str) -> bool:
         mine, its = self._places.get(station), self._places.get(other)

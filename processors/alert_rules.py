@@ -7,6 +7,7 @@ how long nothing came, counted from when the watch saw the last message, so that
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from processors.alert_episodes import Finding
@@ -15,7 +16,16 @@ from schemas.inspections import Inspection
 from schemas.plc_events import PlcEvent
 from schemas.verdicts import Verdict
 
-AlertInput = Verdict | Inspection | PlcEvent | ChartPoint
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerOutage:
+    """A time without contact with the broker that is over, ns since the epoch. No message: nobody could have sent it."""
+
+    lost_at_ns: int
+    back_at_ns: int
+
+
+AlertInput = Verdict | Inspection | PlcEvent | ChartPoint | BrokerOutage
 
 
 class Watch(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from processors.alert_actions import AlertStep, can_act, with_action
+from processors.alert_broker import BrokerWatch
 from processors.alert_challenge import ChallengeWatch
 from processors.alert_chart import ChartWatch
 from processors.alert_defect_rate import DefectRate
@@ -17,6 +18,7 @@ from processors.alert_wrong_lane import WrongLane
 from schemas.alert_rules import (
     SENSOR_RULES,
     AlertRule,
+    BrokerAwayRule,
     ChallengeRule,
     ChartRule,
     DefectRateRule,
@@ -86,6 +88,7 @@ _WATCHES: dict[type[AlertRule], Callable[..., Watch]] = {
     SilentStationRule: SilentStation,
     MissingFramesRule: MissingFrames,
     PlcHeartbeatRule: PlcHeartbeat,
+    BrokerAwayRule: BrokerWatch,
     ImageHealthRule: ImageHealthWatch,
     WrongLaneRule: WrongLane,
     ChallengeRule: ChallengeWatch,

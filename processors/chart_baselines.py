@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -21,6 +21,7 @@ from schemas.chart_settings import (
     NotOk,
     Span,
     is_counted,
+    is_windowed,
 )
 from schemas.charts import ChartPoint
 
@@ -57,21 +58,35 @@ def count_limits(chart: Chart, baseline: CountedBaseline) -> AttributeLimits:
 def frozen(
     chart: Chart, points: Iterable[ChartPoint], *, excluded: Sequence[LeftOut], frozen_by: str, frozen_at_ns: int
 ) -> AnyBaseline:
-    """A baseline from the points of one subject, in any order; it applies from the freezing on. Moments without parts are left out.
+    """A baseline from the points of one subject, in any order; it applies from the freezing on. Moments without a value are left out.
 
+    Of windows that overlap only some that do not are taken (`apart`): from the same parts twice a chart would seem steadier than it is.
     Raises ValueError for what makes a baseline worth nothing: no points, nobody's name, an exclusion without its cause or point.
     """
-    newest: dict[int, ChartPoint] = {}
-    for point in points:
-        known = newest.get(point.start_at_ns)
-        if known is None or point.revision >= known.revision:
-            newest[point.start_at_ns] = point
-    used = [point for _, point in sorted(newest.items()) if point.size > 0]
+    used = apart(chart, points, keep={each.start_at_ns for each in excluded})
     if not used:
         raise ValueError("expected points with parts or readings, got none")
     left_out = [Exclusion(start_at_ns=each.start_at_ns, cause=each.cause) for each in excluded]
     make = _counted if is_counted(chart) else _measured
     return make(chart, used, left_out, frozen_by, frozen_at_ns)
+
+
+def apart(chart: Chart, points: Iterable[ChartPoint], *, keep: Collection[int] = ()) -> list[ChartPoint]:
+    """The newest revision of each point with a value, in order of time. Of windows that overlap, the first that overlap neither each other
+    nor those that begin at the moments to `keep`."""
+    newest: dict[int, ChartPoint] = {}
+    for point in points:
+        known = newest.get(point.start_at_ns)
+        if known is None or point.revision >= known.revision:
+            newest[point.start_at_ns] = point
+    ordered = [point for _, point in sorted(newest.items()) if point.value is not None]
+    if chart.over != "sliding":
+        return ordered
+    chosen = [point for point in ordered if point.start_at_ns in keep]
+    for point in ordered:
+        if all(point.end_at_ns <= other.start_at_ns or other.end_at_ns <= point.start_at_ns for other in chosen):
+            chosen.append(point)
+    return sorted(chosen, key=lambda point: point.start_at_ns)
 
 
 def _counted(
@@ -146,8 +161,10 @@ def _measurement_chart(chart: Chart) -> MeasurementChart:
 
 
 def _data(chart: Chart) -> str:
-    length = f"windows of {chart.window_ms} ms" if is_counted(chart) else f"subgroups of {chart.subgroup}"
-    return f"topic charts, chart {chart.name}, {length}"
+    windows = "shifts" if chart.over == "shift" else f"windows of {chart.window_ms} ms"
+    apart = " that do not overlap" if chart.over == "sliding" else ""
+    sizes = [f"{windows}{apart}"] * is_windowed(chart) + [f"subgroups of {chart.subgroup}"] * (not is_counted(chart))
+    return f"topic charts, chart {chart.name}, {', '.join(sizes)}"
 
 
 def _span(limits: Limits) -> Span:

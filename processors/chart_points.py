@@ -22,7 +22,7 @@ RULE_SETS = {"western_electric": WESTERN_ELECTRIC, "nelson": NELSON}
 class Sample(NamedTuple):
     """`counted` bad parts or defects among `size` parts of a window, or the `values` of a subgroup (`size`: how many).
 
-    `previous` is the plotted value before a correction."""
+    A window of a chart of measurements may hold fewer values than a subgroup has. `previous` is the plotted value before a correction."""
 
     start_at_ns: int
     end_at_ns: int
@@ -60,15 +60,27 @@ def chosen_rules(chart: Chart) -> tuple[RunRule, ...]:
 
 
 def plot(chart: Chart, baseline: AnyBaseline | None, samples: Sequence[Sample]) -> Plotted:
-    """The point of the last sample, oldest first, by all of them. Samples without parts are passed over."""
-    if samples[-1].size == 0:
+    """The point of the last sample, oldest first, by all of them. Samples without parts, or with too few values, are passed over."""
+    if not is_complete(chart, samples[-1]):
         return Plotted()
-    looked_at = [sample for sample in samples if sample.size > 0]
+    looked_at = [sample for sample in samples if is_complete(chart, sample)]
     if is_counted(chart):
         assert baseline is None or isinstance(baseline, CountedBaseline), "checked with the plant file"
         return _counted(chart, baseline, looked_at)
     assert baseline is None or isinstance(baseline, MeasuredBaseline), "checked with the plant file"
     return _measured(chart, baseline, looked_at)
+
+
+def is_complete(chart: Chart, sample: Sample) -> bool:
+    """Whether there is something to plot: a part that was counted, or every value of the subgroup."""
+    return sample.size > 0 if is_counted(chart) else len(sample.values) == chart.subgroup
+
+
+def plotted_mean(chart: Chart, values: Sequence[float]) -> float | None:
+    """What a chart of measurements plots of a subgroup; None for an EWMA or CUSUM, and for too few values."""
+    if len(values) != chart.subgroup or chart.chart in ("ewma", "cusum"):
+        return None
+    return float(np.mean(values))
 
 
 def plotted_value(chart: Chart, *, count: int, size: int) -> float | None:

@@ -4,11 +4,15 @@ A point follows from its own sample, and with run rules, an EWMA, a CUSUM or mov
 before it, as far as they fall under the same frozen baseline. That makes it a function of a bounded part of the log: the same after a
 restart, in another order, in a replay. An EWMA of weight 0.2 has forgotten what is older (0.8^100 = 2e-10); after a longer pause a
 chart begins anew. The revision of a point is the highest of the samples it follows from.
+
+Windows that overlap share parts, so that neighbours move together whatever the process does: run rules, an EWMA, a CUSUM and moving ranges
+are for independent points and would signal for nothing (Montgomery, chapter 9, of moving average charts). A point of theirs follows only
+from windows that share no part with it or with each other: those that lie a whole number of lengths before it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -16,16 +20,22 @@ from processors.chart_baselines import digest
 from processors.chart_points import Plotted, Sample, plot
 from schemas.chart_settings import AnyBaseline, Chart
 from schemas.charts import ChartPoint
+from schemas.message import NS_PER_S
 
 MEMORY_SAMPLES = 100
-HELD_SAMPLES = 2 * MEMORY_SAMPLES
-"""So that each of the newest 100 can be revised, with everything that it follows from."""
+LONGEST_MEMORY_NS = 180 * 24 * 3600 * NS_PER_S
+"""Less than half of how long points are kept on the topic, so that a restart finds all that it has to hold."""
 
 
-def memory_samples(chart: Chart) -> int:
-    """From how many sample lengths a point follows, its own included."""
+def memory_ns(chart: Chart, length_ns: int) -> int:
+    """How far back a point follows from others, its own sample included. Samples begin every `length_ns` or so."""
     follows_from_others = bool(chart.rules) or chart.chart in ("ewma", "cusum", "i_mr")
-    return MEMORY_SAMPLES if follows_from_others else 1
+    return min(MEMORY_SAMPLES * length_ns, max(length_ns, LONGEST_MEMORY_NS)) if follows_from_others else length_ns
+
+
+def held_ns(length_ns: int) -> int:
+    """How far back samples are held: so that each of the newest 100 can be revised, with everything that it follows from."""
+    return 2 * min(MEMORY_SAMPLES * length_ns, max(length_ns, LONGEST_MEMORY_NS))
 
 
 class Subject(NamedTuple):
@@ -45,15 +55,20 @@ class Series:
         subject: Subject,
         length_ns: int,
         baselines: Iterable[AnyBaseline],
+        step_ns: int = 0,
         whole_from_ns: int = 0,
     ) -> None:
-        """Samples begin every `length_ns` or so; those from `whole_from_ns` on will be put without a gap."""
+        """Samples begin every `length_ns` or so; those from `whole_from_ns` on will be put without a gap.
+
+        With `step_ns` a point follows only from samples that begin a whole number of steps before it.
+        """
         mine = [each for each in baselines if (each.chart, each.subject) == (chart.name, subject.name)]
         self._baselines = [(each, digest(each)) for each in sorted(mine, key=lambda each: each.applies_from_ns)]
         self._chart = chart
         self._subject = subject
-        self._memory_ns = memory_samples(chart) * length_ns
-        self._held_ns = HELD_SAMPLES * length_ns
+        self._memory_ns = memory_ns(chart, length_ns)
+        self._held_ns = held_ns(length_ns)
+        self._step_ns = step_ns
         self._whole_from_ns = whole_from_ns
         self._starts: list[int] = []
         self._samples: dict[int, Sample] = {}
@@ -72,6 +87,10 @@ class Series:
     def holds(self, start_at_ns: int) -> bool:
         """Whether a sample of that moment is held: later points follow from it, even where its own cannot be worked out."""
         return start_at_ns >= self._whole_from_ns
+
+    def knows(self, start_at_ns: int) -> bool:
+        """Whether there is a sample of that moment."""
+        return start_at_ns in self._samples
 
     def whole_from(self, at_ns: int) -> None:
         """Samples from `at_ns` on are put without a gap, if that is earlier than what was known."""
@@ -93,6 +112,7 @@ class Series:
         told = self._told.get(point.start_at_ns)
         if told is None or point.revision >= told.revision:
             self._told[point.start_at_ns] = point
+        self._forget()  # what is read back may reach further than this chart's memory, if another's does
 
     def due(self) -> list[ChartPoint]:
         """The points that are not as they were told last, oldest first."""
@@ -114,15 +134,20 @@ class Series:
         """The moments whose points follow from what changed, without those whose past is not held."""
         touched: set[int] = set()
         for first in self._changed:
-            begin, end = bisect_left(self._starts, first), bisect_left(self._starts, first + self._memory_ns)
-            touched.update(self._starts[begin:end])
+            touched.update(self._starts_between(first, first + self._memory_ns - 1, aligned_with=first))
         return sorted(start_at_ns for start_at_ns in touched if self.reaches(start_at_ns))
+
+    def _starts_between(self, first_ns: int, last_ns: int, *, aligned_with: int) -> Sequence[int]:
+        """The moments of samples from the first to the last, both included: with a step only those whole steps from `aligned_with`."""
+        if self._step_ns == 0:
+            return self._starts[bisect_left(self._starts, first_ns) : bisect_right(self._starts, last_ns)]
+        aligned_ns = first_ns + (aligned_with - first_ns) % self._step_ns
+        return [start for start in range(aligned_ns, last_ns + 1, self._step_ns) if start in self._samples]
 
     def _point(self, start_at_ns: int) -> ChartPoint:
         baseline, name = self._baseline_at(start_at_ns)
         oldest_ns = max(start_at_ns - self._memory_ns + 1, baseline.applies_from_ns if baseline else 0)
-        at = bisect_left(self._starts, start_at_ns)
-        samples = [self._samples[start] for start in self._starts[bisect_left(self._starts, oldest_ns) : at + 1]]
+        samples = [self._samples[at] for at in self._starts_between(oldest_ns, start_at_ns, aligned_with=start_at_ns)]
         return self._told_as(plot(self._chart, baseline, samples), samples, baseline, name)
 
     def _told_as(
@@ -171,4 +196,5 @@ class Series:
         for start_at_ns in self._starts[: bisect_left(self._starts, horizon_ns)]:
             del self._samples[start_at_ns]
             self._told.pop(start_at_ns, None)
+            self._changed.discard(start_at_ns)
         self._starts = self._starts[bisect_left(self._starts, horizon_ns) :]

@@ -35,6 +35,7 @@ class LeftOutReason(StrEnum):
     PICTURE_GONE = "picture_gone"
     PICTURE_CHANGED = "picture_changed"
     UNDECODABLE = "undecodable"
+    NOT_ALIGNED = "not_aligned"
     REPEATED = "repeated"
     CONTRADICTING_LABELS = "contradicting_labels"
     JOINS_BOTH_SIDES = "joins_both_sides"

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from processors.chart_points import Sample
-from processors.chart_series import HELD_SAMPLES, Series, Subject
+from processors.chart_series import Series, Subject, held_ns
 from schemas.chart_settings import Chart, Measurement
 from schemas.charts import ChartPoint
 from schemas.message import NS_PER_MS
@@ -63,7 +63,8 @@ def subgroup_ms(chart: Chart, plant: Plant) -> int:
 def held_ms(plant: Plant) -> int:
     """How far back readings are needed, in ms; 0 without charts of measurements."""
     charts = [chart for chart in plant.statistics.charts if isinstance(chart.figure, Measurement)]
-    return HELD_SAMPLES * max((subgroup_ms(chart, plant) for chart in charts), default=0)
+    longest_ms = max((subgroup_ms(chart, plant) for chart in charts), default=0)
+    return held_ns(longest_ms * NS_PER_MS) // NS_PER_MS
 
 
 class MeasuredCharts:

@@ -25,7 +25,7 @@ from processors.quality.yields import (
     sigma_level,
     station_yields,
 )
-from processors.report_capability import ChannelCapability, capabilities
+from processors.report_capability import ChannelCapability, capabilities, picture_capabilities
 from processors.report_changes import RateChange, rate_change
 from processors.report_chart import MarkedPoint, marked_points
 from processors.report_labels import labelled
@@ -173,7 +173,7 @@ def period_report(
             if (change := rate_change(figures.station, figures.points, of_station[figures.station]))
         ],
         charts=charted(points),
-        capabilities=capabilities(plant, readings),
+        capabilities=[*capabilities(plant, readings), *picture_capabilities(plant, newest)],
     )
 
 

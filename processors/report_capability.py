@@ -1,15 +1,20 @@
-"""Capability of the channels that have a specification: Cp, Cpk, Pp, Ppk of a period's readings (`processors.quality.capability`)."""
+"""Capability of what has a specification, channels and measurements from pictures: Cp, Cpk, Pp, Ppk of a period
+(`processors.quality.capability`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from processors.quality.capability import Capability, Specification, capability
+from processors.picture_values import PictureChart, picture_charts, value_of
+from processors.quality.capability import Capability, capability
+from processors.quality.capability import Specification as Tolerance
 from schemas.plant import Plant
 from schemas.sensors import SensorReading
+from schemas.specification import Specification
+from schemas.verdicts import Verdict
 
 SUBGROUP = 5
 """Readings that follow each other: their spread is that within, the usual size (Montgomery, chapter 6)."""
@@ -17,7 +22,10 @@ MOST_READINGS = 500_000
 
 
 class ChannelCapability(NamedTuple):
-    """One channel over the period, in its unit. `found` is None where `why` says why not; `left_out` readings are in no subgroup."""
+    """One channel over the period, in its unit. `found` is None where `why` says why not; `left_out` readings are in no subgroup.
+
+    Of a measurement from pictures `asset` is the station and `channel` the chart; its readings are the parts that have a value.
+    """
 
     asset: str
     channel: str
@@ -48,6 +56,39 @@ def capabilities(plant: Plant, readings: Iterable[SensorReading] | None) -> list
             if len(mine) <= MOST_READINGS:
                 mine.setdefault((each.session, each.sequence), each.value)
     return list(_capabilities(plant, values))
+
+
+def picture_capabilities(plant: Plant, verdicts: Iterable[Verdict]) -> list[ChannelCapability]:
+    """Of every station and chart of measurements from pictures with a specification, from the newest verdicts of the period in any order:
+    subgroups are the values of parts that follow each other by arrival. Stations without a value are left out."""
+    wanted = [(each, spec) for each in picture_charts(plant.statistics) if (spec := each.figure.specification)]
+    if not wanted:
+        return []
+    ordered = sorted(verdicts, key=lambda each: (each.station, each.arrived_at_ns, each.part_id, each.visit))
+    found = []
+    for station, mine in groupby(ordered, key=lambda each: each.station):
+        views = [verdict.views for verdict in mine]
+        for each, spec in wanted:
+            values = [value for of_part in views if (value := value_of(each.figure, of_part)) is not None]
+            if values:
+                found.append(_of_values(station, each, spec, values))
+    return found
+
+
+def _of_values(station: str, chart: PictureChart, spec: Specification, values: list[float]) -> ChannelCapability:
+    groups = [values[at : at + SUBGROUP] for at in range(0, len(values) - SUBGROUP + 1, SUBGROUP)]
+    found, why = _found(groups, spec.low, spec.high, readings=len(values))
+    return ChannelCapability(
+        asset=station,
+        channel=chart.chart.name,
+        unit="px" if chart.figure.measure.endswith("_px") else "ratio",
+        low=spec.low,
+        high=spec.high,
+        readings=len(values),
+        left_out=len(values) - SUBGROUP * len(groups),
+        found=found,
+        why=why,
+    )
 
 
 def _capabilities(
@@ -82,7 +123,7 @@ def _found(
     if len(groups) < 2:
         return None, f"fewer than two subgroups of {SUBGROUP} readings that follow each other"
     try:
-        return capability(groups, Specification(lower=low, upper=high)), ""
+        return capability(groups, Tolerance(lower=low, upper=high)), ""
     except ValueError as error:
         return None, str(error)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from processors.picture_values import AnyMeasuredView, Measured, PictureChart, measured, measured_views
 from schemas.reasons import VerdictValue
 from schemas.statistics import PaneCounts
 from schemas.verdicts import CountedVerdict, CountedView, Verdict, ViewResult
@@ -63,31 +64,50 @@ def _defects_by_class(views: Sequence[AnyView]) -> tuple[tuple[str, int], ...]:
 
 
 class Share(NamedTuple):
-    """What a part adds to the figures of one `level` of `by`; both empty: to those of all parts."""
+    """What a part adds to the figures of one `level` of `by`; both empty: to those of all parts. `values` are those of the charts of
+    measurements of that level."""
 
     by: str
     level: str
     counts: Contribution
+    values: Measured = ()
 
 
-def shares(verdict: AnyVerdict, *, by: Sequence[str], opportunities: int) -> list[Share]:
-    """Everything that a verdict adds to. A part without a label, or with an empty one, is in no level of it."""
+ChartsBy = Mapping[str, Sequence[PictureChart]]
+"""Charts of measurements from pictures by what they tell parts apart by; under the empty name those of all parts."""
+NO_CHARTS: ChartsBy = {}
+
+
+def shares(
+    verdict: AnyVerdict, *, by: Sequence[str], opportunities: int, shift: str = "", charts: ChartsBy = NO_CHARTS
+) -> list[Share]:
+    """Everything that a verdict adds to. A part without a label, or with an empty one, is in no level of it. `shift` is that in which the
+    part arrived; a label of that name goes before it."""
     whole = Contribution.of(verdict, opportunities=opportunities)
-    found = [Share("", "", whole)]
+    views = measured_views(verdict) if charts else ()
+    found = [Share("", "", whole, measured(views, charts.get("", ())))]
     for name in by:
+        wanted = charts.get(name, ())
         if name == "camera":
-            found += camera_shares(verdict)
+            found += (_with_values(share, views, wanted) for share in camera_shares(verdict))
             continue
         match name:
             case "recipe":
                 level = verdict.recipe
             case "batch":
                 level = verdict.batch
+            case "shift":
+                level = verdict.labels.get(name, shift)
             case _:
                 level = verdict.labels.get(name, "")
         if level:
-            found.append(Share(name, level, whole))
+            found.append(Share(name, level, whole, measured(views, wanted)))
     return found
+
+
+def _with_values(share: Share, views: Sequence[AnyMeasuredView], wanted: Sequence[PictureChart]) -> Share:
+    """The share of a camera, with what was measured on its own views."""
+    return share._replace(values=measured([view for view in views if view.camera == share.level], wanted))
 
 
 def camera_shares(verdict: AnyVerdict) -> Iterator[Share]:

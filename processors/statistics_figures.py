@@ -7,7 +7,7 @@ the same content. Windows that are not held any more are named by `missing` and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,13 @@ from processors.statistics_panes import held_ns
 from processors.windows import Window
 from schemas.statistics import Pane, PaneCounts, WindowStatistics
 from schemas.statistics_settings import PChart, StatisticsSettings
+
+
+class PlaceWindow(NamedTuple):
+    """A window of a line, with all its levels."""
+
+    line: str
+    window: Window
 
 
 class LineWindow(NamedTuple):
@@ -96,6 +103,24 @@ class Figures:
             if key in self._lines
             for figures in self._figures(key, set(self._lines[key].panes))
         ]
+
+    def levels(self, wanted: Collection[PlaceWindow]) -> dict[PlaceWindow, list[WindowStatistics]]:
+        """The figures of lines over the wanted windows, of all their parts and of every level, as far as they are held."""
+        found: dict[PlaceWindow, list[WindowStatistics]] = {}
+        for key in self._lines:
+            place = PlaceWindow(key.line, key.window)
+            if place in wanted:
+                found.setdefault(place, []).extend(self._figures(key, set()))
+        return found
+
+    @property
+    def complete_from_ns(self) -> int:
+        """Windows that begin at this moment or later are held."""
+        return self._complete_from_ns
+
+    def windows(self) -> set[PlaceWindow]:
+        """Every window of a line that is held."""
+        return {PlaceWindow(key.line, key.window) for key in self._lines}
 
     def _figures(self, key: LineWindow, stations: set[str]) -> Iterator[WindowStatistics]:
         line = self._lines[key]

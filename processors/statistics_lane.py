@@ -28,6 +28,11 @@ class Part(NamedTuple):
     shares: tuple[Share, ...]
 
 
+def was_measured(shares: tuple[Share, ...]) -> bool:
+    """Whether a part has a value for a chart of measurements."""
+    return any(share.values for share in shares)
+
+
 @dataclass(slots=True)
 class Alike:
     """Verdicts of a station that add the same `shares`: one of them, how many, and the offset of the last one."""
@@ -43,13 +48,15 @@ class Lane:
     """Gathers parts that arrived within `[from_ns, until_ns)`, the span of one set of windows, which the watermark has not left.
 
     A record must be no older than the one before it and no `idle_ms` younger, and its event no more than `grace_ns` ahead of it: then
-    the watermark follows the newest event, whatever the order.
+    the watermark follows the newest event, whatever the order. With `measures` a part that was measured ends the gathering: its place in
+    the window counts, not only that there is one more.
     """
 
     from_ns: int
     until_ns: int
     grace_ns: int
     idle_ms: int
+    measures: bool = False
     alike: dict[Kind, Alike] = field(default_factory=dict)
 
     def gather(
@@ -65,7 +72,7 @@ class Lane:
         the first one that does not fit (None: there are no more), the newest event (ns, 0 for none) and the time of the last record
         that was taken (ms)."""
         from_ns, until_ns, alike = self.from_ns, self.until_ns, self.alike
-        grace_ns, idle_ms = self.grace_ns, self.idle_ms
+        grace_ns, idle_ms, measures = self.grace_ns, self.idle_ms, self.measures
         newest_ns, last_ms = 0, last_record_at_ms
         for record in records:
             verdict, offset, at_ms = record
@@ -83,7 +90,10 @@ class Lane:
             if earlier is None:
                 kind: Kind
                 if verdict.views:
-                    kind = (station, verdict.line, shares(verdict))
+                    found = shares(verdict)
+                    if measures and was_measured(found):
+                        return record, newest_ns, last_ms
+                    kind = (station, verdict.line, found)
                 elif verdict.labels:
                     kind = (
                         station,

@@ -15,10 +15,14 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
+import msgspec
+
 from processors.open_windows import OpenWindows
+from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_counts import AnyVerdict, Share, Sums, shares
-from processors.statistics_lane import Counted, Lane, Part, PartKey
+from processors.statistics_lane import Counted, Lane, Part, PartKey, was_measured
 from processors.window_plan import WindowPlan, longest_window_ms
+from processors.window_values import ChartedWindows, Order, WindowValues
 from processors.windows import Watermark, Window
 from schemas.message import NS_PER_MS, NS_PER_S
 from schemas.statistics import Pane, PaneCounts
@@ -61,6 +65,7 @@ class _Pane:
     key: StationWindow
     line: str
     late_from_ns: int  # a watermark that has come so far makes what comes now late
+    values: WindowValues | None  # where a chart of measurements has a point for it
     sums: Sums = field(default_factory=Sums)
     changed_by: int = -1
     late_parts: int = 0
@@ -68,6 +73,23 @@ class _Pane:
     closed: bool = False
     changed: bool = False
     told_at_ns: int = 0
+
+    def counts(self) -> PaneCounts:
+        """The sums, and the values that stand for the window."""
+        counts = self.sums.counts()
+        return counts if self.values is None else msgspec.structs.replace(counts, measured=self.values.first())
+
+    def add(self, order: Order, share: Share) -> None:
+        """Counts a part in."""
+        self.sums.add(share.counts)
+        if self.values is not None:
+            self.values.add(order, share.values)
+
+    def take(self, order: Order, share: Share) -> None:
+        """Counts a part out again."""
+        self.sums.take(share.counts)
+        if self.values is not None:
+            self.values.take(order)
 
 
 class Panes:
@@ -83,6 +105,10 @@ class Panes:
         """`opportunities` gives those of a recipe `name@revision`. Verdicts of parts that arrived from `complete_from_ns`
         on will be fed without a gap; windows that begin earlier are not held."""
         self._by = settings.by
+        self._by_shift = "shift" in settings.by
+        self._charted = ChartedWindows(picture_charts(settings))
+        self._measures = bool(self._charted.by)
+        self._measures_all = needs_every_view(settings)
         self._plan = WindowPlan(settings)
         self._opportunities = opportunities
         self._complete_from_ns = complete_from_ns
@@ -197,19 +223,22 @@ class Panes:
         part = Part(verdict.revision, verdict.arrived_at_ns, found)
         if earlier is not None:
             for pane, share in self._panes_of(verdict, earlier, offset):
-                pane.sums.take(share.counts)
+                pane.take((earlier.arrived_at_ns, verdict.part_id, verdict.visit), share)
         for pane, share in self._panes_of(verdict, part, offset):
-            pane.sums.add(share.counts)
+            pane.add((part.arrived_at_ns, verdict.part_id, verdict.visit), share)
         if part.arrived_at_ns >= self._complete_from_ns:
             self._parts[key] = part
         late = self._watermark.late(Window.containing(part.arrived_at_ns, self._shortest_ms))
         return Fed.LATE if late else Fed.COUNTED
 
     def _lane_is_open(self) -> bool:
-        """Whether the windows of the last part are all held and none of them can be late for what arrives within them."""
+        """Whether the windows of the last part are all held and none of them can be late for what arrives within them. Where every part is
+        measured nothing could be gathered."""
         plan = self._plan
-        return plan.known_until_ns > self._watermark.log_at_ns and all(
-            window.start_at_ns >= self._complete_from_ns for window in plan.known
+        return (
+            not self._measures_all
+            and plan.known_until_ns > self._watermark.log_at_ns
+            and all(window.start_at_ns >= self._complete_from_ns for window in plan.known)
         )
 
     def _gathered(self, records: Iterator[Counted], odd: list[tuple[AnyVerdict, Fed]]) -> Counted | None:
@@ -221,6 +250,7 @@ class Panes:
             until_ns=self._plan.known_until_ns,
             grace_ns=self._grace_ns,
             idle_ms=self._idle_ms,
+            measures=self._measures,
         )
         record, newest_ns, last_ms = lane.gather(
             records,
@@ -243,15 +273,24 @@ class Panes:
 
     def _shares(self, verdict: AnyVerdict) -> tuple[Share, ...]:
         """Most parts have no view that counts, and what they add has been worked out for the one before."""
+        shift = self._shift_at(verdict.arrived_at_ns) if self._by_shift else ""
         if verdict.views:
-            found = tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
-            return self._alike.setdefault(found, found)
-        kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, *verdict.labels.items())
+            found = self._all_shares(verdict, shift)
+            # who was measured is like nobody else
+            return found if self._measures and was_measured(found) else self._alike.setdefault(found, found)
+        kind = (verdict.verdict, verdict.visit == 1, verdict.recipe, verdict.batch, shift, *verdict.labels.items())
         known = self._plain.get(kind)
         if known is None:
-            known = tuple(shares(verdict, by=self._by, opportunities=self._opportunities(verdict.recipe)))
-            self._plain[kind] = known
+            known = self._plain[kind] = self._all_shares(verdict, shift)
         return known
+
+    def _all_shares(self, verdict: AnyVerdict, shift: str) -> tuple[Share, ...]:
+        opportunities = self._opportunities(verdict.recipe)
+        return tuple(shares(verdict, by=self._by, opportunities=opportunities, shift=shift, charts=self._charted.by))
+
+    def _shift_at(self, at_ns: int) -> str:
+        """The shift that holds the moment: one at most, for they do not overlap; empty in a break."""
+        return next((window.shift for window in self._plan.containing(at_ns) if window.shift), "")
 
     def _panes_of(self, verdict: AnyVerdict, part: Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
         """The panes that the verdict changes, noted as changed, each with the share of the part that it holds."""
@@ -261,7 +300,7 @@ class Panes:
             for pane in self._panes_in(windows, verdict, share):
                 if pane.late_from_ns <= log_at_ns and pane.changed_by != offset:
                     pane.late_parts += 1
-                    pane.previous = pane.sums.counts()
+                    pane.previous = pane.counts()
                 pane.changed_by = offset
                 if not pane.changed:
                     pane.changed = True
@@ -289,7 +328,8 @@ class Panes:
         key = StationWindow(verdict.station, window, share.by, share.level)
         pane = self._panes.get(key)
         if pane is None:
-            pane = self._panes[key] = _Pane(key, verdict.line, window.end_at_ns + self._grace_ns)
+            values = self._charted.values_of(window, share.by)
+            pane = self._panes[key] = _Pane(key, verdict.line, window.end_at_ns + self._grace_ns, values)
             self._open.add(key, complete_at_ns=pane.late_from_ns)
         return pane
 
@@ -310,7 +350,7 @@ class Panes:
             window_ms=window.length_ms,
             start_at_ns=window.start_at_ns,
             revision=revision,
-            counts=pane.sums.counts(),
+            counts=pane.counts(),
             closed=pane.closed,
             late_parts=pane.late_parts,
             kind=window.kind,

@@ -86,6 +86,22 @@ class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=
         return ("PLC",)
 
 
+class BrokerAwayRule(AlertRule, tag_field="type", tag="broker_away", frozen=True, kw_only=True):
+    """The alerts stage had no contact with the broker for `after_ms` or longer. Raised for every line when the broker is back, for nothing
+    reaches a topic before; cleared when it has been there for `clear_after_ms`, in which stages read what they missed.
+
+    Until then it explains stations and cameras that are silent and frames that are missing. It has no `action`: it is over when it is told.
+    """
+
+    after_ms: int = 10_000
+    clear_after_ms: int = 30_000
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Our own contact."""
+        return ("broker",)
+
+
 class ImageHealthRule(AlertRule, tag_field="type", tag="image_health", frozen=True, kw_only=True):
     """How a camera sees: one figure of `Inspection.imaging` outside `low..high`, smoothed over about `frames` frames of a view.
 
@@ -184,6 +200,7 @@ Rule = (
     | SilentStationRule
     | MissingFramesRule
     | PlcHeartbeatRule
+    | BrokerAwayRule
     | ImageHealthRule
     | WrongLaneRule
     | ChallengeRule

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from schemas.chart_settings import (
     DEFECT_KINDS,
+    FINDING_MEASURES,
     MEASUREMENT_KINDS,
     PART_KINDS,
     WITHOUT_RULES,
@@ -16,13 +17,21 @@ from schemas.chart_settings import (
     MeasuredBaseline,
     Measurement,
     NotOk,
+    PictureMeasurement,
     is_counted,
+    is_windowed,
 )
 from schemas.plant import Plant
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
+from schemas.watch_checks import specification_findings
 
-KINDS = {NotOk: PART_KINDS, Defects: DEFECT_KINDS, Measurement: MEASUREMENT_KINDS}
+KINDS = {
+    NotOk: PART_KINDS,
+    Defects: DEFECT_KINDS,
+    Measurement: MEASUREMENT_KINDS,
+    PictureMeasurement: MEASUREMENT_KINDS,
+}
 
 
 def chart_findings(plant: Plant) -> Iterator[Finding]:
@@ -34,7 +43,7 @@ def chart_findings(plant: Plant) -> Iterator[Finding]:
             yield (*where, "name"), f"a name of its own; `{chart.name}` stands twice", None
         charts[chart.name] = chart
         yield from _chart(chart, where)
-        yield from _counted(chart, plant, where) if is_counted(chart) else _measured(chart, plant, where)
+        yield from _windowed(chart, plant, where) if is_windowed(chart) else _measured(chart, plant, where)
     for index, baseline in enumerate(plant.statistics.baselines):
         yield from _baseline(baseline, charts, ("statistics", "baselines", index))
 
@@ -50,22 +59,53 @@ def _chart(chart: Chart, where: Place) -> Iterator[Finding]:
         yield (*where, "weight"), f"a number above 0 and at most 1, not {chart.weight}", None
     if chart.confidence in (0, 1):
         yield (*where, "confidence"), "a number between 0 and 1, neither of them", None
+    if not is_counted(chart):
+        yield from _subgroup(chart, where)
 
 
-def _counted(chart: Chart, plant: Plant, where: Place) -> Iterator[Finding]:
-    lengths = plant.statistics.windows_ms
+def _subgroup(chart: Chart, where: Place) -> Iterator[Finding]:
+    what = "readings" if isinstance(chart.figure, Measurement) else "parts"
+    if chart.chart == "i_mr" and chart.subgroup != 1:
+        yield (*where, "subgroup"), f"1 for single values, or `xbar_s`; not {chart.subgroup}", None
+    if chart.chart in ("xbar_r", "xbar_s") and chart.subgroup < 2:
+        yield where, f"the key `subgroup`: 2 {what} or more, of which the spread is taken", None
+
+
+def _window(chart: Chart, plant: Plant, where: Place) -> Iterator[Finding]:
+    statistics = plant.statistics
+    if chart.over == "shift":
+        if not statistics.shifts:
+            yield (*where, "over"), "`shifts` under `statistics`, for a chart with a point for each", None
+        if chart.window_ms is not None:
+            yield (*where, "window_ms"), "no `window_ms`: a shift is as long as it is", None
+        return
+    sliding = tuple(window.length_ms for window in statistics.sliding)
+    key, lengths = ("sliding", sliding) if chart.over == "sliding" else ("windows_ms", statistics.windows_ms)
     known = ", ".join(str(length) for length in lengths)
-    if chart.window_ms is None:
-        yield where, f"the key `window_ms`: one of `windows_ms` ({known})", None
+    if not lengths:
+        yield (*where, "over"), "`sliding` under `statistics`, for a chart over windows that overlap", None
+    elif chart.window_ms is None:
+        yield where, f"the key `window_ms`: one of `{key}` ({known})", None
     elif chart.window_ms not in lengths:
-        yield (*where, "window_ms"), f"one of `windows_ms` ({known}), not {chart.window_ms}", None
+        also = (
+            "; for the sliding windows of that length `over: sliding`"
+            if chart.over == "tumbling" and chart.window_ms in sliding
+            else ""
+        )
+        yield (*where, "window_ms"), f"one of `{key}` ({known}), not {chart.window_ms}{also}", None
+
+
+def _windowed(chart: Chart, plant: Plant, where: Place) -> Iterator[Finding]:
+    yield from _window(chart, plant, where)
     levels = ["station", "line", *plant.statistics.by]
     if chart.by not in levels:
         listed = ", ".join(f"`{level}`" for level in levels)
         yield (*where, "by"), f"one of {listed} (see `statistics.by`); `{chart.by}` is none", nearest(chart.by, levels)
-    if chart.subgroup != 1:
+    if is_counted(chart) and chart.subgroup != 1:
         yield (*where, "subgroup"), "no subgroup: a window is the sample of a chart of counts", None
-    wanted = chart.figure.class_name if isinstance(chart.figure, Defects) else None
+    if isinstance(chart.figure, PictureMeasurement):
+        yield from _picture(chart, chart.figure, plant, where)
+    wanted = chart.figure.class_name if isinstance(chart.figure, Defects | PictureMeasurement) else None
     classes = sorted({each.name for recipe in plant.recipes for each in recipe.classes})
     if wanted is not None and wanted not in classes:
         yield (
@@ -73,6 +113,25 @@ def _counted(chart: Chart, plant: Plant, where: Place) -> Iterator[Finding]:
             f"a class of some recipe; `{wanted}` is none",
             nearest(wanted, classes),
         )
+
+
+def _picture(chart: Chart, figure: PictureMeasurement, plant: Plant, where: Place) -> Iterator[Finding]:
+    if chart.by == "line":
+        expected = (
+            "`station`, or one of `statistics.by`: what stations measure differently does not belong into one subgroup"
+        )
+        yield (*where, "by"), expected, None
+    views = sorted({view.name for recipe in plant.recipes for view in recipe.views})
+    if figure.view is not None and figure.view not in views:
+        expected = f"a view of some recipe; `{figure.view}` is none"
+        yield (*where, "figure", "view"), expected, nearest(figure.view, views)
+    if figure.measure not in FINDING_MEASURES:
+        if figure.view is None:
+            yield (*where, "figure"), f"the key `view`: every view has a level of `{figure.measure}` of its own", None
+        if figure.class_name is not None:
+            yield (*where, "figure", "class"), f"no class: `{figure.measure}` is that of a view, not of a finding", None
+    if figure.specification is not None:
+        yield from specification_findings(figure.specification, (*where, "figure", "specification"))
 
 
 def _measured(chart: Chart, plant: Plant, where: Place) -> Iterator[Finding]:
@@ -89,12 +148,10 @@ def _measured(chart: Chart, plant: Plant, where: Place) -> Iterator[Finding]:
         yield (*where, "figure", "channel"), "a channel of single values: this one comes in blocks of a waveform", None
     if chart.window_ms is not None:
         yield (*where, "window_ms"), "`subgroup` instead: a chart of measurements counts readings", None
+    if chart.over != "tumbling":
+        yield (*where, "over"), "no `over`: a chart of a channel counts readings, not windows", None
     if chart.by != "station":
         yield (*where, "by"), "no `by`: a chart of measurements is of one channel", None
-    if chart.chart == "i_mr" and chart.subgroup != 1:
-        yield (*where, "subgroup"), f"1 for single values, or `xbar_s`; not {chart.subgroup}", None
-    if chart.chart in ("xbar_r", "xbar_s") and chart.subgroup < 2:
-        yield where, "the key `subgroup`: 2 readings or more, of which the spread is taken", None
 
 
 def _baseline(baseline: AnyBaseline, charts: dict[str, Chart], where: Place) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import field
 
 from schemas.section import Section
+from schemas.specification import Specification
 from schemas.statistics_names import RunRuleName
 
 ChartKind = Literal[
@@ -25,6 +26,20 @@ WITHOUT_RULES = ("ewma", "cusum")
 """Their points follow from each other: run rules, which are for independent ones, say nothing about them."""
 
 RuleName = Literal[RunRuleName, "western_electric", "nelson"]
+
+WindowKind = Literal["tumbling", "sliding", "shift"]
+
+FindingMeasure = Literal["area_px", "width_px", "height_px", "centre_x_px", "centre_y_px", "score"]
+ViewMeasure = Literal["anomaly_score", "sharpness_ratio", "level_ratio", "saturated_ratio", "black_ratio", "shift_px"]
+Measure = Literal[FindingMeasure, ViewMeasure]
+FINDING_MEASURES: tuple[FindingMeasure, ...] = (
+    "area_px", "width_px", "height_px", "centre_x_px", "centre_y_px", "score",
+)  # fmt: skip
+"""Of the largest finding of a part. Width, height and centre are those of its box."""
+VIEW_MEASURES: tuple[ViewMeasure, ...] = (
+    "anomaly_score", "sharpness_ratio", "level_ratio", "saturated_ratio", "black_ratio", "shift_px",
+)  # fmt: skip
+"""Of a view that was inspected, whether something was found on it or not (`Inspection.anomaly_score`, `Inspection.imaging`)."""
 
 
 class NotOk(Section, tag_field="type", tag="not_ok", frozen=True, kw_only=True):
@@ -44,18 +59,35 @@ class Measurement(Section, tag_field="type", tag="measurement", frozen=True, kw_
     channel: str
 
 
+class PictureMeasurement(Section, tag_field="type", tag="picture", frozen=True, kw_only=True):
+    """What inspections measured, one value for each part. Of its largest finding (by `area_px`), of one `class` where it is given, on
+    one `view` where it is given: `area_px`, `width_px`, `height_px`, `centre_x_px`, `centre_y_px` (of its box, in px of the frame) or
+    `score`; a part without such a finding has none. Of one `view`, found or not: `anomaly_score`, `sharpness_ratio`, `level_ratio`,
+    `saturated_ratio`, `black_ratio` or `shift_px`. With a `specification` the report says the capability.
+    """
+
+    measure: Measure
+    class_name: str | None = field(name="class", default=None)
+    view: str | None = None
+    specification: Specification | None = None
+
+
 class Chart(Section, frozen=True, kw_only=True):
     """A control chart.
 
-    Counts have a point for each of the windows of `window_ms` (one of `windows_ms`), `by` station, by line, or for each level of
-    one of `statistics.by`. Measurements have a point for every `subgroup` readings that follow each other. `rules` are run rules,
-    `western_electric` and `nelson` stand for theirs; a point beyond a limit is a signal always. `weight` and `width_sigma` are an
-    EWMA's, `reference_sigma` and `interval_sigma` a CUSUM's. Without a frozen baseline a chart is in phase I: points, no limits.
+    Counts have a point for each window of `window_ms` (one of `windows_ms`), `by` station, by line, or for each level of one of
+    `statistics.by`. `over: sliding` takes the sliding windows of length `window_ms`, `over: shift` one point a shift, without a
+    `window_ms`. Windows that overlap share parts: run rules, an EWMA, a CUSUM and moving ranges look only at windows that do not.
+    Readings (`measurement`) have a point for every `subgroup` readings that follow each other; measurements from pictures (`picture`)
+    one for each window, of the first `subgroup` parts that have a value. `rules` are run rules, `western_electric` and `nelson` stand
+    for theirs; a point beyond a limit is a signal always. `weight` and `width_sigma` are an EWMA's, `reference_sigma` and
+    `interval_sigma` a CUSUM's. Without a frozen baseline a chart is in phase I: points, no limits.
     """
 
     name: str
-    figure: NotOk | Defects | Measurement
+    figure: NotOk | Defects | Measurement | PictureMeasurement
     chart: ChartKind
+    over: WindowKind = "tumbling"
     window_ms: int | None = None
     by: str = "station"
     subgroup: int = 1
@@ -129,5 +161,10 @@ AnyBaseline = CountedBaseline | MeasuredBaseline
 
 
 def is_counted(chart: Chart) -> bool:
-    """Whether the chart is made from windows; else it is made from readings."""
+    """Whether the chart is one of counts; else it is one of measurements."""
+    return isinstance(chart.figure, NotOk | Defects)
+
+
+def is_windowed(chart: Chart) -> bool:
+    """Whether the chart has a point for each window; else it is made from readings."""
     return not isinstance(chart.figure, Measurement)

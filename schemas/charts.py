@@ -31,8 +31,9 @@ class ChartPoint(Message, frozen=True, kw_only=True):
     Revisions are not consecutive; a late verdict also revises the points after its window, as far as they follow from it.
     `subject` is `station/<name>`, `line/<name>` (`/<by>=<level>` behind it where parts are told apart) or `asset/<name>/<channel>`.
     A point of counts is that of the window `[start_at_ns, end_at_ns)`, `count` of `size` parts; one of measurements that of `values`,
-    taken from `start_at_ns` to `end_at_ns`. `value` is what is plotted, None where nothing is counted (any more); `previous` is the
-    plotted value before the last correction of the window. An EWMA or CUSUM of counts is in standard deviations.
+    taken from `start_at_ns` to `end_at_ns`, or, from pictures, of the first parts of that window: fewer than a subgroup have no `value`.
+    `value` is what is plotted, None where nothing is counted (any more); `previous` is the plotted value before the last correction of
+    the window. An EWMA or CUSUM of counts is in standard deviations.
     `phase` 1: no baseline is frozen, and there are no limits. `baseline` is the digest of the frozen record, `rules` the run rules
     that the point completes.
     """

@@ -17,7 +17,7 @@ from schemas.errors import Refused
 from schemas.frames import Frame, frame_id
 from schemas.reasons import RefusalReason
 from schemas.topics import CATALOGUE, VERDICTS, Topic
-from schemas.verdicts import CountedVerdict, CountedView
+from schemas.verdicts import CountedVerdict, CountedView, MeasuredView
 
 SPOOLED = "spooled"
 CONTENT_TYPE = b"application/msgpack"
@@ -31,6 +31,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _counted_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(CountedVerdict)
 _views_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[CountedView, ...])
+_measured_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[MeasuredView, ...])
 DEFECT_KEY = b"class"
 """Stands in every verdict that has a defect, and perhaps in others: a label may have this name."""
 _READABLE = {
@@ -111,8 +112,11 @@ def decode(topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes
     return _decoded(_decoders[topic.name], topic, value)
 
 
-def decode_counted(value: bytes | None, headers: Iterable[tuple[str, bytes]], *, with_views: bool) -> CountedVerdict:
+def decode_counted(
+    value: bytes | None, headers: Iterable[tuple[str, bytes]], *, with_views: bool, measured: bool = False
+) -> CountedVerdict:
     """A record of `verdicts` as statistics need it. Views without a defect are read `with_views` only, and else not even checked.
+    With `measured` those that are read are there for charts of measurements, too.
 
     Raises `Refused` as `decode` does.
     """
@@ -124,6 +128,8 @@ def decode_counted(value: bytes | None, headers: Iterable[tuple[str, bytes]], *,
         raw = bytes(verdict.raw_views)
         if raw:
             msgspec.structs.force_setattr(verdict, "views", _decoded(_views_decoder, VERDICTS, raw))
+            if measured:
+                msgspec.structs.force_setattr(verdict, "measured", _decoded(_measured_decoder, VERDICTS, raw))
     return verdict
 
 

@@ -43,6 +43,9 @@ REVISIONS = {
     ),
     "Pane": "The same window told again with more parts in it: the highest revision holds, sums replace, they do not add.",
     "WindowStatistics": "The same window told again with more parts in it: the highest revision holds.",
+    "Associations": (
+        "The same window compared again after a correction: the highest revision of a (line, window_ms, start_at_ns, kind, shift) holds."
+    ),
     "ChartPoint": (
         "The same point after a correction of its window, or of one that it follows from: the highest revision of a (chart, subject,"
         " start_at_ns) holds; of equal ones the one told last, for another baseline was frozen."

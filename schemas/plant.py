@@ -17,6 +17,7 @@ from schemas.learning_settings import LearningSettings
 from schemas.receivers import AnyReceiver, Webhook
 from schemas.recipes import Recipe
 from schemas.section import Section
+from schemas.specification import Specification
 from schemas.statistics_settings import StatisticsSettings
 from schemas.topics import INLINE_LIMIT_BYTES
 
@@ -255,13 +256,6 @@ class Line(Section, frozen=True, kw_only=True):
 
     name: str
     stations: tuple[Station, ...]
-
-
-class Specification(Section, frozen=True, kw_only=True):
-    """What the drawing or the process sheet allows, in the channel's unit; either limit may be missing. Not a control limit."""
-
-    low: float | None = None
-    high: float | None = None
 
 
 class Watch(Section, frozen=True, kw_only=True):

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.alert_rules import AssetWatchRule, ChartRule, DefectRateRule, ImageHealthRule, SensorLimitRule
-from schemas.chart_settings import is_counted
+from schemas.alert_rules import (
+    AssetWatchRule,
+    BrokerAwayRule,
+    ChartRule,
+    DefectRateRule,
+    ImageHealthRule,
+    SensorLimitRule,
+)
+from schemas.chart_settings import is_counted, is_windowed
 from schemas.plant import Plant
 from schemas.plant_shape import nearest
 from schemas.plant_yaml import Finding, Place
@@ -26,6 +33,8 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
                     f"the name of a station; `{rule.station}` is none",
                     nearest(rule.station, stations),
                 )
+        if isinstance(rule, BrokerAwayRule) and rule.action is not None:
+            yield (*where, "action"), "none: when this is raised, the broker is back and the time is over", None
         if isinstance(rule, ChartRule):
             yield from _chart(rule, where, plant)
         if isinstance(rule, AssetWatchRule):
@@ -33,14 +42,18 @@ def rule_findings(plant: Plant) -> Iterator[Finding]:
         if isinstance(rule, ImageHealthRule):
             yield from _image_health(rule, where, sorted(plant.cameras))
         if isinstance(rule, SensorLimitRule):
-            if rule.asset not in assets:
-                yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
-            elif assets[rule.asset] and rule.channel not in assets[rule.asset]:
-                yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
-            if rule.low is None and rule.high is None and rule.max_change_per_s is None:
-                yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
-            if rule.low is not None and rule.high is not None and rule.low >= rule.high:
-                yield (*where, "low"), f"a value below `high` ({rule.high})", None
+            yield from _sensor_limit(rule, where, assets)
+
+
+def _sensor_limit(rule: SensorLimitRule, where: tuple[str, int], assets: dict[str, list[str]]) -> Iterator[Finding]:
+    if rule.asset not in assets:
+        yield (*where, "asset"), f"the name of an asset; `{rule.asset}` is none", nearest(rule.asset, assets)
+    elif assets[rule.asset] and rule.channel not in assets[rule.asset]:
+        yield (*where, "channel"), f"a channel of `{rule.asset}`", nearest(rule.channel, assets[rule.asset])
+    if rule.low is None and rule.high is None and rule.max_change_per_s is None:
+        yield where, "`low`, `high` or `max_change_per_s`: this rule never matches anything", None
+    if rule.low is not None and rule.high is not None and rule.low >= rule.high:
+        yield (*where, "low"), f"a value below `high` ({rule.high})", None
 
 
 def _chart(rule: ChartRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:
@@ -49,7 +62,8 @@ def _chart(rule: ChartRule, where: tuple[str, int], plant: Plant) -> Iterator[Fi
         expected = f"the name of a chart under `statistics.charts`; `{rule.chart}` is none: this rule never matches"
         yield (*where, "chart"), expected, nearest(rule.chart, charts)
     elif rule.action is not None and not is_counted(charts[rule.chart]):
-        yield (*where, "action"), "none for a chart of measurements; a rule `sensor_limit` can stop the line", None
+        instead = "defect_rate" if is_windowed(charts[rule.chart]) else "sensor_limit"
+        yield (*where, "action"), f"none for a chart of measurements; a rule `{instead}` can stop the line", None
 
 
 def _asset_watch(rule: AssetWatchRule, where: tuple[str, int], plant: Plant) -> Iterator[Finding]:

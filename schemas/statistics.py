@@ -8,7 +8,9 @@ from schemas.message import Message, Value
 class PaneCounts(Value, frozen=True, kw_only=True):
     """Sums that can be added. `first_pass_ok` counts parts that were OK on visit 1.
 
-    `units` counts distinct parts on their first visit. `defects_by_class` counts defects, not parts.
+    `units` counts distinct parts on their first visit. `defects_by_class` counts defects, not parts. `measured` is not a sum: of each
+    chart of measurements from pictures that has a point for this window, the values of the first `subgroup` parts that have one, in
+    order of arrival (ties: by part and visit); a line has none.
     """
 
     parts: int = 0
@@ -20,6 +22,7 @@ class PaneCounts(Value, frozen=True, kw_only=True):
     defects: int = 0
     opportunities: int = 0
     defects_by_class: dict[str, int] = {}
+    measured: dict[str, tuple[float, ...]] = {}
 
 
 class Pane(Message, frozen=True, kw_only=True):

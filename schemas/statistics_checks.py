@@ -28,9 +28,13 @@ def statistics_findings(plant: Plant) -> Iterator[Finding]:
     yield from _windows(statistics)
     for index, window in enumerate(statistics.sliding):
         yield from _sliding(window, (*_WHERE, "sliding", index))
+        if window.length_ms in [other.length_ms for other in statistics.sliding[:index]]:
+            expected = f"each length once; {window.length_ms} stands twice, and its parts would count twice"
+            yield (*_WHERE, "sliding", index, "length_ms"), expected, None
     yield from _shifts(statistics.shifts)
     yield from _time_zone(statistics.time_zone)
     yield from _by(plant)
+    yield from _associations(statistics)
     chart = statistics.p_chart
     if chart.frozen_on and not chart.frozen_by:
         yield (*_WHERE, "p_chart"), "the key `frozen_by`: who froze the baseline", None
@@ -116,10 +120,29 @@ def _time_zone(name: str) -> Iterator[Finding]:
 
 def _by(plant: Plant) -> Iterator[Finding]:
     labels = sorted({label.name for plc in plant.plcs for label in plc.labels})
-    known = [*ALWAYS_BY, *labels]
+    known = [*ALWAYS_BY, *(["shift"] if plant.statistics.shifts else []), *labels]
     for index, name in enumerate(plant.statistics.by):
         if name not in known:
             expected = f"one of {', '.join(f'`{each}`' for each in known)} (labels come from `plcs`, `labels`); `{name}` is none"
             yield (*_WHERE, "by", index), expected, nearest(name, known)
         elif name in plant.statistics.by[:index]:
             yield (*_WHERE, "by", index), f"each once; `{name}` stands twice", None
+
+
+def _associations(statistics: StatisticsSettings) -> Iterator[Finding]:
+    known = ", ".join(str(length) for length in statistics.windows_ms)
+    for index, window in enumerate(statistics.associations):
+        where: Place = (*_WHERE, "associations", index)
+        if not statistics.by:
+            yield where, "`by` under `statistics`: what the parts are told apart by, and compared", None
+        if window in statistics.associations[:index]:
+            yield where, "each window once", None
+        if window.over == "shift":
+            if not statistics.shifts:
+                yield (*where, "over"), "`shifts` under `statistics`, for a comparison at the end of each", None
+            if window.window_ms is not None:
+                yield (*where, "window_ms"), "no `window_ms`: a shift is as long as it is", None
+        elif window.window_ms is None:
+            yield where, f"the key `window_ms`: one of `windows_ms` ({known}); or `over: shift`", None
+        elif window.window_ms not in statistics.windows_ms:
+            yield (*where, "window_ms"), f"one of `windows_ms` ({known}), not {window.window_ms}", None

@@ -43,14 +43,23 @@ class Shift(Section, frozen=True, kw_only=True):
     days: tuple[Day, ...] = ()
 
 
+class AssociationWindow(Section, frozen=True, kw_only=True):
+    """Windows over which causes are compared: those of `window_ms` (one of `windows_ms`), or every shift (`over: shift`)."""
+
+    over: Literal["tumbling", "shift"] = "tumbling"
+    window_ms: int | None = None
+
+
 class StatisticsSettings(Section, frozen=True, kw_only=True):
     """Event-time windows: lengths, grace after the watermark, and when an idle partition stops holding it back.
 
     `shifts` are windows too, in `time_zone` (a name of the IANA database such as Europe/Berlin). `by` adds the figures of the parts
-    apart by `recipe`, `camera`, `batch`, or a label that a PLC gives its parts (`plcs`, `labels`).
+    apart by `recipe`, `camera`, `batch`, `shift`, or a label that a PLC gives its parts (`plcs`, `labels`).
 
     `charts` are control charts; their frozen `baselines` stand in `baseline_files`, relative to the plant file, which
     `linesight baselines freeze` writes.
+
+    `associations` says over which windows the levels of `by` are compared with each other, each when it is complete (topic `associations`).
     """
 
     windows_ms: tuple[int, ...] = (60_000, 3_600_000)
@@ -64,3 +73,4 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     charts: tuple[Chart, ...] = ()
     baselines: tuple[AnyBaseline, ...] = ()
     baseline_files: tuple[str, ...] = ()
+    associations: tuple[AssociationWindow, ...] = ()

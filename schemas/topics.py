@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.alerts import Alert, RetrainingTrigger
+from schemas.associations import Associations
 from schemas.charts import ChartPoint
 from schemas.commands import Command, CommandResult
 from schemas.errors import ConfigurationError
@@ -162,6 +163,14 @@ CHARTS = Topic(
     description="Points of the control charts, with limits, run rules and the frozen baseline they are held against.",
     retention_ms=365 * DAY_MS,
 )
+ASSOCIATIONS = Topic(
+    name="associations",
+    message=Associations,
+    schema="Associations",
+    key="line",
+    description="Where the defect rate of a line differed over a shift or another window: levels of causes with their evidence.",
+    retention_ms=365 * DAY_MS,
+)
 ALERTS = Topic(
     name="alerts",
     message=Alert,
@@ -280,6 +289,7 @@ CATALOGUE: tuple[Topic, ...] = (
     PANES,
     STATISTICS,
     CHARTS,
+    ASSOCIATIONS,
     ALERTS,
     ALERT_RESPONSES,
     NOTIFICATIONS,

@@ -80,11 +80,23 @@ class CountedView(Value, frozen=True, kw_only=True):
     defects: tuple[CountedDefect, ...] = ()
 
 
+class MeasuredView(Value, frozen=True, kw_only=True):
+    """Of a view, what charts of measurements from pictures take (`schemas.chart_settings.PictureMeasurement`)."""
+
+    view: str
+    outcome: str = "missing"
+    camera: str = ""
+    anomaly_score: float = 0.0
+    defects: tuple[Defect, ...] = ()
+    imaging: Imaging | None = None
+
+
 # without cycles, and looking for them took half the time of decoding: gc=False
 class CountedVerdict(Message, frozen=True, kw_only=True, gc=False):
     """Of a `Verdict` on the wire, what statistics count: reading the rest of most verdicts takes longer than counting them.
 
-    `views` are read where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`).
+    `views` are read where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`); `measured` are the same
+    views for charts of measurements, read beside them where such charts are.
     """
 
     station: str
@@ -100,6 +112,7 @@ class CountedVerdict(Message, frozen=True, kw_only=True, gc=False):
     challenge: str = ""
     raw_views: msgspec.Raw = field(name="views", default=msgspec.Raw())
     views: tuple[CountedView, ...] = field(name="read_views", default=())
+    measured: tuple[MeasuredView, ...] = field(name="read_measured", default=())
 
 
 def verdict_id(*, station: str, part_id: str, visit: int, revision: int) -> str:

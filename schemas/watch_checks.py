@@ -1,4 +1,4 @@
-"""What is wrong with how an asset is watched, and with the specification of its channels."""
+"""What is wrong with how an asset is watched, and with the specification of what is measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from schemas.plant import Asset
 from schemas.plant_yaml import Finding, Place
+from schemas.specification import Specification
 
 FEWEST_ROWS = 100
 """With fewer there is no telling what is normal."""
@@ -14,11 +15,8 @@ FEWEST_ROWS = 100
 def watch_findings(asset: Asset, where: Place) -> Iterator[Finding]:
     """Of one asset, whose place in the plant file is `where`."""
     for index, channel in enumerate(asset.channels):
-        wanted, place = channel.specification, (*where, "channels", index, "specification")
-        if wanted is not None and wanted.low is None and wanted.high is None:
-            yield place, "`low`, `high` or both", None
-        if wanted is not None and wanted.low is not None and wanted.high is not None and wanted.low >= wanted.high:
-            yield (*place, "low"), f"a value below `high` ({wanted.high})", None
+        if channel.specification is not None:
+            yield from specification_findings(channel.specification, (*where, "channels", index, "specification"))
     watch = asset.watch
     if watch is None:
         return
@@ -28,3 +26,11 @@ def watch_findings(asset: Asset, where: Place) -> Iterator[Finding]:
         yield (*where, "watch", "every_ms"), expected, None
     if watch.learn_rows < FEWEST_ROWS:
         yield (*where, "watch", "learn_rows"), f"{FEWEST_ROWS} rows or more, not {watch.learn_rows}", None
+
+
+def specification_findings(wanted: Specification, place: Place) -> Iterator[Finding]:
+    """Of one specification, which stands at `place`."""
+    if wanted.low is None and wanted.high is None:
+        yield place, "`low`, `high` or both", None
+    if wanted.low is not None and wanted.high is not None and wanted.low >= wanted.high:
+        yield (*place, "low"), f"a value below `high` ({wanted.high})", None

@@ -88,7 +88,7 @@ def capture(
 
     Args:
         scene: uint8 [672, 672], the frame with BORDER_PX around it.
-        lighting_drift_ratio: how far the lamp has aged, 0 new to 1 the end of the drift.
+        lighting_drift_ratio: how far the lamp has aged: 0 is new, 1 the end of the demo's drift; beyond it, a lamp that fails.
 
     Raises:
         ValueError: the scene has another shape.

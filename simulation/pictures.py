@@ -35,10 +35,11 @@ class TakenDefect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartPictures:
-    """One visit of one part: `jpegs` holds a grey 640x640 picture per view of its recipe."""
+    """One visit of one part: `jpegs` holds a grey 640x640 picture per view of its recipe, taken under a lamp aged so far."""
 
     jpegs: dict[str, bytes]
     defects: tuple[TakenDefect, ...]
+    lighting_drift_ratio: float = 0.0
 
 
 def drawn_view(recipe: Recipe, view: str) -> tuple[str, str]:
@@ -68,7 +69,7 @@ def take_pictures(
         jpegs[view.name] = _encode(shot.image)
         for defect in part.defects:
             taken.append(TakenDefect(view=view.name, kind=defect.kind, box=shot.placement.map_box(defect.box)))
-    return PartPictures(jpegs=jpegs, defects=tuple(taken))
+    return PartPictures(jpegs=jpegs, defects=tuple(taken), lighting_drift_ratio=lighting_drift_ratio)
 
 
 class PhotoStudio:

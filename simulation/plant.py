@@ -6,7 +6,7 @@ camera elsewhere, a recipe that it cannot draw) is left alone.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from simulation.boards import VIEWS
 from simulation.cameras import CameraServer, simulated_cameras
 from simulation.challenges import with_challenges
 from simulation.feeder import Feeder, status
+from simulation.learning_scenario import learning_plan
 from simulation.pictures import PRODUCTS, PhotoStudio
 from simulation.plc import Method, PlcServer
 from simulation.plc_security import PlcIdentity
-from simulation.scenario import endless_plan, plan
+from simulation.scenario import PlannedPart, endless_plan, plan
 from simulation.sensors import measure, simulated_channels
 from simulation.station import Station
 from simulation.truth import Truth
@@ -51,6 +52,7 @@ async def run(
     identity: PlcIdentity | None = None,
     fed: bool = False,
     live: bool = False,
+    lamp_fails_at: int | None = None,
 ) -> None:
     """Serves the simulated plant until `stop` is set.
 
@@ -62,6 +64,7 @@ async def run(
         identity: the PLC's certificates, where the plant file asks for security.
         fed: no part comes by itself, the cameras are the caller's, and a part leaves when its verdict was accepted.
         live: parts come as soon as a gateway is there, without being asked for, and when all have come it begins again.
+        lamp_fails_at: makes the parts of `simulation.learning_scenario` instead; the lamp fails at this one, counted from 0.
 
     Raises `ConfigurationError` for a plant file that is not of the simulated plant, a port that is taken, or a truth file
     that cannot be written.
@@ -87,6 +90,7 @@ async def run(
                 rate_per_s=rate_per_s,
                 seed=seed,
                 live=live,
+                lamp_fails_at=lamp_fails_at,
             )
 
 
@@ -102,12 +106,17 @@ async def _run_by_itself(
     rate_per_s: float,
     seed: int,
     live: bool,
+    lamp_fails_at: int | None,
 ) -> None:
     recipes = _simulated_recipes(plant, simulated_cameras(place.cameras))
     keys = [recipe.key for recipe in recipes]
     cameras = CameraServer(place.cameras)
     studio = PhotoStudio()
-    planned = endless_plan(parts=parts, seed=seed, recipes=keys) if live else plan(parts=parts, seed=seed, recipes=keys)
+    planned: Iterable[PlannedPart]
+    if lamp_fails_at is not None:
+        planned = learning_plan(parts=parts, seed=seed, recipes=keys, lamp_fails_at=lamp_fails_at)
+    else:
+        planned = (endless_plan if live else plan)(parts=parts, seed=seed, recipes=keys)
     belt = Belt(
         station=station,
         cameras=cameras,

@@ -40,7 +40,7 @@ class PlannedPart:
         recipe: `name@revision`.
         batch: the material lot, counted from 1.
         defects: what is wrong with it; empty for a good part.
-        lighting_drift_ratio: how far the lamp has aged when it comes, 0 to 1.
+        lighting_drift_ratio: how far the lamp has aged when it comes: 0 new, 1 the end of this scenario's ageing.
         challenge: the id of a known-bad part that is brought to prove the station; empty for an ordinary part.
     """
 

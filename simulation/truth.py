@@ -53,6 +53,7 @@ class Truth:
             recipe=arrival.recipe,
             at_ns=arrival.at_ns,
             defects=None if pictures is None else [_row(defect) for defect in pictures.defects],
+            lighting_drift_ratio=0.0 if pictures is None else pictures.lighting_drift_ratio,
             pictures={} if pictures is None else {view: sha256_hex(jpeg) for view, jpeg in pictures.jpegs.items()},
         )
 

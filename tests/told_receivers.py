@@ -6,6 +6,7 @@ from typing import Any
 
 from schemas.alert_rules import (
     AlertRule,
+    BrokerAwayRule,
     DefectRateRule,
     ImageHealthRule,
     MissingFramesRule,
@@ -26,6 +27,7 @@ ALERT, DIGEST, WITHHELD = NotificationKind.ALERT, NotificationKind.DIGEST, Notif
 RULES: tuple[AlertRule, ...] = (
     DefectRateRule(name="rate", raise_ratio=0.2, clear_ratio=0.1),
     PlcHeartbeatRule(name="heartbeat", severity="critical"),
+    BrokerAwayRule(name="broker"),
     SilentCameraRule(name="camera"),
     SilentStationRule(name="station"),
     MissingFramesRule(name="frames"),

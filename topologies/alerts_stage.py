@@ -13,8 +13,10 @@ from processors.alert_actions import AlertStep
 from processors.alert_challenge import challenge_memory_ms
 from processors.alert_sight import Sight
 from processors.alerting import Alerting
+from processors.chart_windows import length_ms
 from processors.measured_charts import subgroup_ms
 from schemas.alert_rules import ChartRule, DefectRateRule
+from schemas.chart_settings import is_windowed
 from schemas.errors import Refused
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
@@ -96,9 +98,15 @@ class Alerts:
             await self._send_waiting()
 
     async def tick(self, now_ns: int) -> None:
-        """What waits goes out; then silences, clearances, repetitions. A line that nobody sees, while the broker is away, is not silent."""
-        await self._send_waiting()
+        """What waits goes out; then silences, clearances, repetitions. A line that nobody sees, while the broker is away, is not silent.
+
+        When the broker is back, that it was away goes out before what follows from it.
+        """
         sees = self._sight.sees(in_contact=self._stage.ready, now_ns=now_ns)
+        if self._alerting is not None and (outage := self._sight.take_outage()) is not None:
+            await send_steps(self._producer, self._alerting.take(outage, at_ns=outage.back_at_ns, now_ns=now_ns))
+        if not self._sight.is_lost:
+            await self._send_waiting()
         if sees and self._alerting is not None:
             await send_steps(self._producer, self._alerting.tick(now_ns))
             self._show_open()
@@ -150,7 +158,10 @@ def _watches_charts(plant: Plant) -> bool:
 def _points_ms(plant: Plant) -> int:
     """How long as many points take as a rule waits for before it clears."""
     charts = plant.statistics.charts
-    lengths = {chart.name: chart.window_ms or subgroup_ms(chart, plant) for chart in charts}
+    lengths = {
+        chart.name: length_ms(chart, plant.statistics) if is_windowed(chart) else subgroup_ms(chart, plant)
+        for chart in charts
+    }
     return max(
         (lengths[rule.chart] * (rule.clear_after_points + 1) for rule in plant.alerts if isinstance(rule, ChartRule)),
         default=0,

@@ -18,7 +18,7 @@ from schemas.topics import Topic
 from topologies.holdings import Holdings
 from topologies.records import Record, fetched_record, size_bytes
 
-RECORDS_PER_TURN = 250
+BATCHED_PER_TURN = 250
 """A tick waits for one turn at most: some milliseconds. Between turns the client sends its next request and reads what came."""
 RECORDS_PER_FETCH = 10_000
 """What was fetched of a partition is taken whole: while there is some left the client asks for no more of it, and would be waited for."""

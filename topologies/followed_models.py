@@ -25,7 +25,7 @@ from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.frames import Frame
-from schemas.patience import patiently
+from schemas.patience import patiently, wait_at_most
 from schemas.plant import Plant
 from schemas.recipes import ModelPin
 from schemas.records import ModelEvent
@@ -79,12 +79,8 @@ class FollowedModels:
         """What the plant file says about a frame, with the versions that judge its part."""
         if not any(pin.follow for pin in assignment.inspection.models):
             return assignment
-        if not self._began.is_set():
-            try:
-                async with asyncio.timeout(LONGEST_WAIT_S):
-                    await self._began.wait()
-            except TimeoutError:
-                self._stage.emit(Noticed(what="models_not_read", subject=frame.id))
+        if not self._began.is_set() and not await wait_at_most(LONGEST_WAIT_S, self._began):
+            self._stage.emit(Noticed(what="models_not_read", subject=frame.id))
         visit = PartVisit(frame.station, frame.part_id, frame.visit)
         inspection = with_versions(assignment.inspection, partial(self._version, visit))
         if inspection is assignment.inspection:

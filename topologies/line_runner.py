@@ -7,7 +7,6 @@ a deadline: inspect, judge, statistics.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,14 +24,14 @@ from aiokafka.errors import (
 from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import ConfigurationError, Fatal, Refused, StageFailed
-from schemas.patience import pause_s
+from schemas.patience import pause_s, wait_at_most
 from schemas.plant import Plant
 from schemas.settings import BudgetSettings, KafkaSettings, StageSettings
 from schemas.telemetry import AttemptRepeated, Stage
 from schemas.topics import MIB_BYTES, Topic
 from topologies.background import Background, until_one_ends
-from topologies.batches import RECORDS_PER_FETCH, BatchHandler, hand_over
-from topologies.batches import RECORDS_PER_TURN as BATCHED_PER_TURN
+from topologies.batches import BATCHED_PER_TURN, RECORDS_PER_FETCH, BatchHandler, hand_over
+from topologies.contact import Contact
 from topologies.dead_letters import dead_letter, refuse
 from topologies.holdings import COPIES, Holdings
 from topologies.membership import Ownership, check_co_partitioned, fetched_bytes, new_consumer
@@ -189,8 +188,7 @@ class LineRunner:
     async def _take_over(self) -> None:
         """Returns when the partitions are ours and the handler knows."""
         while self._holdings is None:
-            assigned = self._assigned
-            partitions = await asyncio.shield(assigned)
+            partitions = await asyncio.shield(assigned := self._assigned)
             async with self._turn:
                 if assigned is not self._assigned:
                     continue  # revoked again before we came to it
@@ -283,7 +281,7 @@ class LineRunner:
         self._at = f"{topic.name}/{place.partition}/{raw.offset}"
         self._stage.taken(topic.name, at_ms=raw.timestamp)
         on_finish = holdings.add(place, raw.offset, size_bytes(raw))
-        message, refused = None, None
+        message = refused = None
         try:
             message = decode(topic, raw.value, raw.headers)
         except Refused as error:
@@ -327,9 +325,7 @@ class LineRunner:
         the group takes us for dead."""
         if self._flowing.is_set():
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_PAUSED_S):
-                await self._flowing.wait()
+        await wait_at_most(POLL_PAUSED_S, self._flowing)
 
     def _hold_back(self) -> None:
         """Pauses all partitions over the budget."""
@@ -364,8 +360,8 @@ class LineRunner:
         await asyncio.shield(self._refusals.failed)
 
     async def _commits(self) -> None:
-        """Commits at intervals; where there is nothing to commit, asks from time to time whether the broker is there."""
-        attempt, last_contact = 0, time.monotonic()
+        """Commits at intervals, or asks whether the broker is there. Raises KafkaConnectionError where only our client does not find it."""
+        attempt, last_contact, contact = 0, time.monotonic(), Contact(self._kafka)
         while True:
             await asyncio.sleep(COMMIT_EVERY_S)
             holdings, places = self._holdings, self._consumer.assignment()
@@ -383,8 +379,10 @@ class LineRunner:
                 attempt += 1
                 self._in_contact = False
                 self._say_broker(f"commit: {error!r}", attempt)
+                await contact.failed(error)
                 continue
             attempt, last_contact, self._in_contact = 0, time.monotonic(), True
+            contact.made()
 
     async def _commit(self, holdings: Holdings) -> bool:
         """Commits the finished prefix of every partition; returns whether there was anything to commit."""

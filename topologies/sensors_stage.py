@@ -49,6 +49,12 @@ class Sensors:
         self._left_out = 0
         self._producer: Producer
         self._open_gauge = stage.gauge("open", "Open alerts.", "rule")
+        self._points_counter = stage.counter(
+            "chart_points",
+            "Points of control charts that were told, revisions too, and whether they signal.",
+            "chart",
+            "signal",
+        )
 
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Reads back the alerts that are open, what was learned, and the last readings."""
@@ -108,6 +114,8 @@ class Sensors:
             self._stage.emit(Noticed(what="not_learned", subject=reading.asset, detail=watched.not_learned))
         if out:
             await self._producer.send(out)
+        for point in points:
+            self._points_counter.labels(point.chart, "yes" if point.signals else "no").inc()
         await send_steps(self._producer, watched.steps, traceparent=record.traceparent)
         left_out = self._watches.incomplete_rows + sum(each.incomplete for each in self._charts.values())
         if left_out > self._left_out:

@@ -1,4 +1,5 @@
-"""The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line, figures -> chart points.
+"""The statistics stage: verdicts -> panes of each station, panes -> figures of each station and line, figures -> chart points and
+comparisons of causes.
 
 All run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Records come and messages go in
 batches; those are finished when everything that they caused is out. A restart reads back what the windows were made of; figures of
@@ -14,12 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from processors.counted_charts import CountedCharts, Reworked, SeriesKey
-from processors.counted_charts import held_ms as charts_held_ms
 from processors.idle_partitions import IdlePartitions
-from processors.statistics_figures import Figures, LineWindow
+from processors.picture_values import needs_every_view, picture_charts
+from processors.statistics_figures import Figures, LineWindow, PlaceWindow
 from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
 from processors.statistics_recount import Recount
+from processors.window_associations import WindowAssociations
+from processors.windowed_charts import Reworked, SeriesKey, WindowedCharts
+from processors.windowed_charts import held_ms as charts_held_ms
+from schemas.associations import Associations
 from schemas.charts import ChartPoint
 from schemas.codec import decode, decode_counted
 from schemas.errors import Refused
@@ -28,7 +32,7 @@ from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import CHARTS, PANES, STATISTICS, VERDICTS, Topic
+from schemas.topics import ASSOCIATIONS, CHARTS, PANES, STATISTICS, VERDICTS, Topic
 from topologies.batches import Batch, Decoded
 from topologies.history import History, start_of_memory_ms
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
@@ -65,10 +69,13 @@ class Statistics:
         self._stage = stage
         self._kafka = kafka
         self._settings = plant.statistics
+        self._with_views = "camera" in plant.statistics.by or needs_every_view(plant.statistics)
+        self._measured = bool(picture_charts(plant.statistics))
         self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
         self._panes: dict[int, Panes] = {}
         self._figures: dict[int, Figures] = {}
-        self._charts: dict[int, CountedCharts] = {}
+        self._charts: dict[int, WindowedCharts] = {}
+        self._associations: dict[int, WindowAssociations] = {}
         self._pending: list[Batch] = []
         self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
@@ -77,6 +84,18 @@ class Statistics:
         self._producer: Producer
         self._sending: asyncio.Task[None] | None = None
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
+        self._points_counter = stage.counter(
+            "chart_points",
+            "Points of control charts that were told, revisions too, and whether they signal.",
+            "chart",
+            "signal",
+        )
+        self._compared_counter = stage.counter(
+            "comparisons",
+            "Windows over which causes were compared, and whether a level is pointed at.",
+            "line",
+            "pointed_at",
+        )
         self._parts_gauge = stage.gauge("parts", "Parts that are held in memory to recognise duplicates and revisions.")
 
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
@@ -91,15 +110,16 @@ class Statistics:
                 self._panes[number] = await self._restored_panes(history, number, verdicts.get(number, 0))
                 self._figures[number] = await self._restored_figures(history, number, panes.get(number, 0))
                 self._charts[number] = await self._restored_charts(history, number)
+                self._associations[number] = await self._restored_associations(history, number)
 
     async def take(self, record: Record) -> None:
         """Never called: the runner has batches for us."""
         raise AssertionError(f"a record of {record.topic.name} came alone")
 
     def decode(self, topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
-        """Of a verdict as much as is counted; of a camera's figures, all views. Raises `Refused`."""
+        """Of a verdict as much as is counted; all views where cameras have figures, or charts measure every view. Raises `Refused`."""
         if topic is VERDICTS:
-            return decode_counted(value, headers, with_views="camera" in self._settings.by)
+            return decode_counted(value, headers, with_views=self._with_views, measured=self._measured)
         return decode(topic, value, headers)
 
     async def take_batch(self, batch: Batch) -> None:
@@ -137,6 +157,7 @@ class Statistics:
             self._panes.pop(number, None)
             self._figures.pop(number, None)
             self._charts.pop(number, None)
+            self._associations.pop(number, None)
             self._idle.forget(number)
 
     def _count(self, batch: Batch) -> None:
@@ -169,18 +190,31 @@ class Statistics:
                 told += await self._recounted(number, missing)
         figures: list[WindowStatistics] = []
         points: list[ChartPoint] = []
+        compared: list[Associations] = []
         for number, known in self._figures.items():
             found = known.due()
+            self._associations[number].note(found)
+            compared += self._associations[number].due(known)
             if absent := known.take_missing():
-                found += await self._put_together(number, absent)
+                anew, compared_anew = await self._put_together(number, absent)
+                found += anew
+                compared += compared_anew
             points += await self._charted(number, found)
             figures += found
         await self._sent()
         outgoing = [*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)]
+        outgoing += map(_associations_out, compared)
         if outgoing or finished:
             self._sending = asyncio.create_task(self._send(outgoing, finished))
+        self._show(points, compared)
         self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
         self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
+
+    def _show(self, points: Sequence[ChartPoint], compared: Sequence[Associations]) -> None:
+        for point in points:
+            self._points_counter.labels(point.chart, "yes" if point.signals else "no").inc()
+        for each in compared:
+            self._compared_counter.labels(each.line, "yes" if each.pointed_at else "no").inc()
 
     async def _send(self, outgoing: Sequence[Outgoing], finished: Sequence[Batch]) -> None:
         await self._producer.send(outgoing)
@@ -244,8 +278,13 @@ class Statistics:
         self._stage.emit(Noticed(what="recounted", subject=f"{len(missing)} windows of partition {number}"))
         return recount.panes()
 
-    async def _put_together(self, number: int, absent: set[LineWindow]) -> list[WindowStatistics]:
+    async def _put_together(
+        self, number: int, absent: set[LineWindow]
+    ) -> tuple[list[WindowStatistics], list[Associations]]:
+        """Figures of windows that are not held, and the comparisons over them: for those every level is needed."""
         figures = Figures(settings=self._settings)
+        associations = self._associations[number]
+        compared = associations.wanted(PlaceWindow(key.line, key.window) for key in absent)
         async with self._history() as history:
             async for found in history.since(
                 PANES,
@@ -253,9 +292,10 @@ class Statistics:
                 from_ms=min(key.window.start_at_ns for key in absent) // NS_PER_MS,
                 until_offset=self._next_offsets[PANES.name, number],
             ):
-                if LineWindow.of(found.message) in absent:
+                key = LineWindow.of(found.message)
+                if key in absent or PlaceWindow(key.line, key.window) in compared:
                     figures.feed(found.message, offset=found.offset)
-        return figures.figures(absent)
+        return figures.figures(absent), associations.compared(figures, compared)
 
     async def _charted(self, number: int, figures: Sequence[WindowStatistics]) -> list[ChartPoint]:
         charts = self._charts[number]
@@ -276,16 +316,28 @@ class Statistics:
                 reworked.feed(found.message)
         return reworked.points()
 
-    async def _restored_charts(self, history: History, number: int) -> CountedCharts:
+    async def _restored_charts(self, history: History, number: int) -> WindowedCharts:
         held_ms = charts_held_ms(self._settings)
         end = await history.end(CHARTS, number) if held_ms else 0
         if end == 0:
-            return CountedCharts(settings=self._settings)
+            return WindowedCharts(settings=self._settings)
         from_ms = await start_of_memory_ms(history, CHARTS, number, committed=end - 1, held_ms=held_ms)
-        charts = CountedCharts(settings=self._settings, whole_from_ns=from_ms * NS_PER_MS)
+        charts = WindowedCharts(settings=self._settings, whole_from_ns=from_ms * NS_PER_MS)
         async for found in history.since(CHARTS, number, from_ms=from_ms, until_offset=end):
             charts.recall(found.message)
         return charts
+
+    async def _restored_associations(self, history: History, number: int) -> WindowAssociations:
+        associations = WindowAssociations(settings=self._settings)
+        if not self._settings.associations:
+            return associations
+        figures = self._figures[number]
+        end = await history.end(ASSOCIATIONS, number)
+        from_ms = figures.complete_from_ns // NS_PER_MS  # what was told of held windows was told after they began
+        async for found in history.since(ASSOCIATIONS, number, from_ms=from_ms, until_offset=end):
+            associations.recall(found.message)
+        associations.resume(figures)
+        return associations
 
     def _opportunities_of(self, recipe: str) -> int:
         """Of a recipe that is not in the plant file (any more) nothing is known: such parts count no opportunities."""
@@ -298,6 +350,10 @@ def _pane_out(pane: Pane) -> Outgoing:
 
 def _point_out(point: ChartPoint) -> Outgoing:
     return Outgoing(topic=CHARTS, key=point.line, message=point)
+
+
+def _associations_out(compared: Associations) -> Outgoing:
+    return Outgoing(topic=ASSOCIATIONS, key=compared.line, message=compared)
 
 
 def _figures_out(figures: WindowStatistics) -> Outgoing:

@@ -13,7 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from schemas.errors import ConfigurationError, ServiceAway, TopicMismatch
+from schemas.broker_away import broker_away
+from schemas.errors import ConfigurationError, TopicMismatch
 from schemas.plant import Plant
 from schemas.settings import KafkaSettings
 from schemas.topics import CATALOGUE, Topic
@@ -121,10 +122,7 @@ async def _answer(
         except (KafkaError, TimeoutError, OSError) as transient:
             error = transient
             await asyncio.sleep(min(RETRY_S, max(0.0, give_up_at - time.monotonic())))
-    raise ServiceAway(
-        f"no Kafka broker answers at {kafka.bootstrap_servers} within {deadline_s:g} s ({error!r}): "
-        f"start it, or set KAFKA_BOOTSTRAP_SERVERS"
-    ) from error
+    raise broker_away(kafka.bootstrap_servers, error, within_s=deadline_s) from error
 
 
 async def _ensure(admin: AIOKafkaAdminClient, *, plans: Sequence[TopicPlan]) -> TopicsEnsured:

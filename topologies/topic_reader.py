@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.broker_away import broker_away
 from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused, ServiceAway
@@ -79,9 +80,7 @@ class TopicReader:
             await self._consumer.start()
         except KafkaError as error:
             await close(self._consumer)
-            raise ServiceAway(
-                f"no Kafka broker answers at {self._kafka.bootstrap_servers} ({error!r}): start it, or set KAFKA_BOOTSTRAP_SERVERS"
-            ) from error
+            raise broker_away(self._kafka.bootstrap_servers, error) from error
         return self
 
     async def __aexit__(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from processors.recipe_keeping import RecipeKeeping
 from schemas.errors import ConfigurationError, Refused
-from schemas.patience import pause_s
+from schemas.patience import pause_s, wait_at_most
 from schemas.readiness import RecipeStatus
 from schemas.reasons import RefusalReason
 from schemas.recipes import Recipe
@@ -134,7 +134,7 @@ class WarmRecipes:
                 self._tell(now_s)
                 self._check_start()
                 self._loads.check()
-                await _first_of(self._look, LOOK_EVERY_S)
+                await wait_at_most(LOOK_EVERY_S, self._look)
         finally:
             await self._loads.cancel()
 
@@ -164,7 +164,7 @@ class WarmRecipes:
             if (state.unusable is not None and not state.loading) or waited_s >= LONGEST_WAIT_S:
                 raise Refused(RefusalReason.RECIPE_LACKING, f"{state.recipe.key}: {state.lacks or 'being loaded'}")
             self.look()
-            await _first_of(state.changed, LOOK_EVERY_S if until_s is None else min(LOOK_EVERY_S, until_s - now_s))
+            await wait_at_most(LOOK_EVERY_S if until_s is None else min(LOOK_EVERY_S, until_s - now_s), state.changed)
             if self._triton.ready:
                 waited_s += time.monotonic() - now_s
 
@@ -298,11 +298,3 @@ class WarmRecipes:
 
 def _all_settled(states: list[_State]) -> bool:
     return all(state.settled for state in states)
-
-
-async def _first_of(event: asyncio.Event, within_s: float) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            await event.wait()
-    except TimeoutError:
-        pass

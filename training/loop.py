@@ -14,9 +14,8 @@ from torch import nn
 
 from schemas.errors import StageFailed
 from training.checkpoints import load_checkpoint, save_checkpoint
-from training.pace import Pace
+from training.pace import Pace, most_threads
 
-MOST_THREADS = 2
 _PEAK_LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 0.01
 _WARM_STEPS = 30
@@ -64,7 +63,7 @@ def train(
     else:
         save_checkpoint(checkpoint, identity, parts, step, used_s)
     batches, half_as_wide = _Ahead(batch, seed), _has_bfloat16()
-    pace = Pace(min(MOST_THREADS, os.cpu_count() or 1))
+    pace = Pace(most_threads(os.cpu_count() or 1, os.environ))
     last, saved_at = time.monotonic(), time.monotonic()
     network.train()
     while used_s < budget_s and step < _MOST_STEPS:

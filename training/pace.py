@@ -1,8 +1,14 @@
 """How many threads a step takes: tried from time to time, since it depends on what else the machine does. No torch.
 
 Two threads that wait for each other at every layer are nearly twice as quick as one on two idle cores, and several times slower
-where another process needs one of them, as beside a running line.
+where another process needs one of them, as beside a running line. Who starts the training may cap them (`OMP_NUM_THREADS`): trying two
+for a moment would already take the second core from the line.
 """
+
+from collections.abc import Mapping
+
+MOST_THREADS = 2
+CAP_VARIABLE = "OMP_NUM_THREADS"
 
 _TRIED_EVERY_STEPS = 200
 _TRIED_STEPS = 4
@@ -32,3 +38,10 @@ class Pace:
         self._took_s.setdefault(self._choices[trial], []).append(seconds)
         if in_round == len(self._choices) * _TRIED_STEPS - 1:
             self._best = min(self._took_s, key=lambda threads: min(self._took_s[threads]))
+
+
+def most_threads(cores: int, environment: Mapping[str, str]) -> int:
+    """How many threads a step may take at most: two, where there are as many cores and nobody allows fewer."""
+    cap = environment.get(CAP_VARIABLE, "")
+    allowed = int(cap) if cap.isdecimal() and int(cap) > 0 else MOST_THREADS
+    return max(1, min(MOST_THREADS, cores, allowed))

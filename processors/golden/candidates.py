@@ -37,7 +37,7 @@ def can_hold_candidates(
     if difference.max(initial=0) < settings.difference_threshold:
         return False
     reduction = _reduction(difference, frame_shape)
-    seen = _only_seen(difference, motion, reduction)
+    seen = only_seen(difference, motion, reduction)
     different_px = np.count_nonzero(seen >= settings.difference_threshold) * reduction**2
     return bool(different_px > 0 and different_px >= settings.minimum_area_px)
 
@@ -57,7 +57,7 @@ def find_candidates(
         Candidates, largest first, at most `settings.max_candidates`.
     """
     reduction = _reduction(difference, frame_shape)
-    seen = _only_seen(difference, motion, reduction)
+    seen = only_seen(difference, motion, reduction)
     different = np.asarray(seen >= settings.difference_threshold)
     y, x = np.nonzero(different)
     if len(y) == 0:
@@ -92,8 +92,11 @@ def _reduction(difference: npt.NDArray[np.uint8], frame_shape: tuple[int, int]) 
     return round(frame_shape[0] / int(difference.shape[0]))
 
 
-def _only_seen(difference: npt.NDArray[np.uint8], motion: Motion, reduction: int) -> npt.NDArray[np.uint8]:
-    """The difference where the frame shows the reference's place; 0 beyond the frame and one px around its border."""
+def only_seen(difference: npt.NDArray[np.uint8], motion: Motion, reduction: int) -> npt.NDArray[np.uint8]:
+    """The difference, uint8 [h, w], where the frame shows the reference's place; 0 beyond the frame and one px around its border.
+
+    `reduction` is px of the frame per px of the map.
+    """
     if motion.reach_px() == 0.0:
         return difference
     height, width = difference.shape

@@ -31,12 +31,23 @@ def tolerance_map(aligned: npt.NDArray[np.uint8], reference: Image) -> Image:
         reference: uint8 [H, W].
 
     Returns:
-        uint8 [H // 2, W // 2] in levels of the difference map: the second largest difference of any part. The largest is left
-        out, so that a defect that one of the parts has does not make the comparison blind for it.
+        uint8 [H // 2, W // 2] in levels of the difference map, see `spread`.
     """
+    return spread(differences(aligned, reference))
+
+
+def differences(aligned: npt.NDArray[np.uint8], reference: Image) -> npt.NDArray[np.uint8]:
+    """Of parts uint8 [N, H, W] laid over `reference` uint8 [H, W] from it: uint8 [N, H // 2, W // 2]."""
     half = reduced(reference)
-    differences = np.stack([difference(reduced(part), half) for part in aligned])
-    second = np.sort(differences, axis=0)[-2]
+    return np.stack([difference(reduced(part), half) for part in aligned])
+
+
+def spread(differences: npt.NDArray[np.uint8]) -> Image:
+    """How far good parts differ by px, uint8 [h, w] of uint8 [N, h, w]: the second largest difference of any part.
+
+    The largest is left out, so that a defect that one of the parts has does not make the comparison blind for it.
+    """
+    second = np.partition(differences, -2, axis=0)[-2]
     second[second < LEAST_LEVEL] = 0
     return np.asarray(cv2.dilate(second, _NEIGHBOURHOOD), np.uint8)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from scipy.stats import fisher_exact, norm
@@ -71,14 +71,17 @@ def associations(parts: Iterable[Part]) -> list[Association]:
     )
 
 
-def associations_of_counts(counts: Mapping[str, Mapping[str, tuple[int, int]]]) -> list[Association]:
-    """The same from sums: label -> level -> (bad parts, parts)."""
+def associations_of_counts(
+    counts: Mapping[str, Mapping[str, tuple[int, int]]], *, tested: Container[tuple[str, str]] | None = None
+) -> list[Association]:
+    """The same from sums: label -> level -> (bad parts, parts). Where `tested` labels and levels are given, only those are looked at; parts
+    of the rest are among the others all the same."""
     found = []
     for label, levels in sorted(counts.items()):
         all_bad, all_parts = sum(bad for bad, _ in levels.values()), sum(parts for _, parts in levels.values())
         for level, (bad, parts) in sorted(levels.items()):
             others = all_parts - parts
-            if parts < FEWEST_PARTS or others < FEWEST_PARTS:
+            if parts < FEWEST_PARTS or others < FEWEST_PARTS or not (tested is None or (label, level) in tested):
                 continue
             found.append((label, level, bad, parts, all_bad - bad, others))
     p_values = [_p_value(*sums) for _, _, *sums in found]

@@ -5,64 +5,30 @@ Their bytes are the golden files. Change an example only together with a new ver
 
 from __future__ import annotations
 
-from schemas.alerts import Alert, AlertState, DriftEvidence, RetrainingTrigger
+from example_parts import AT_NS
+from learning_examples import LEARNING
+from line_examples import LINE
+
+from schemas.alerts import Alert, AlertState
+from schemas.associations import AssociatedLevel, Associations
 from schemas.charts import ChartPoint, CusumSums, SpreadPoint
-from schemas.commands import Command, CommandResult
-from schemas.frames import DroppedRange, Frame, ImageEncoding, Manifest
-from schemas.inspections import Defect, Imaging, Inspection, ModelUse, Timings
 from schemas.message import Message
 from schemas.notifications import AlertResponse, Notification, NotificationKind, ResponseKind, WithheldReason
-from schemas.plc_events import (
-    LineMode,
-    LineStateChanged,
-    PartArrived,
-    PartLeft,
-    PlcFault,
-    RecipeChanged,
-    RejectConfirmed,
-)
-from schemas.readiness import StageReadiness
-from schemas.reasons import CommandKind, CommandOutcome, FailSafe, FrameOutcome, VerdictReason, VerdictValue
-from schemas.records import AuditEvent, DeadLetter, Gate, ModelChange, ModelEvent, Review
-from schemas.sensors import AssetBaseline, NormalModel, SensorReading
-from schemas.shadows import ShadowAnswer
+from schemas.records import AuditEvent, DeadLetter
+from schemas.sensors import AssetBaseline, NormalModel
 from schemas.statistics import ControlPoint, Pane, PaneCounts, WindowStatistics
 from schemas.topics import (
     ALERT_RESPONSES,
     ALERTS,
     ASSET_BASELINES,
+    ASSOCIATIONS,
     AUDIT,
     CHARTS,
-    COMMAND_RESULTS,
-    COMMANDS,
     DEAD_LETTERS,
-    DEFECTS,
-    FRAMES,
-    INSPECTIONS,
-    MANIFESTS,
-    MODELS,
     NOTIFICATIONS,
     PANES,
-    PLC_EVENTS,
-    READINESS,
-    RETRAINING,
-    REVIEWS,
-    SENSORS,
-    SHADOWS,
     STATISTICS,
-    VERDICTS,
     Topic,
-)
-from schemas.verdicts import DefectEvent, Verdict, ViewResult
-
-AT_NS = 1_767_225_600_123_456_789
-SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-DIGEST = f"sha256:{SHA256}"
-
-# a grey PNG of 2x1 px
-HEAT_MAP = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000002000000010800000000d14920560000000b49444154081d6364f80f00010501014359a44d"
-    "0000000049454e44ae426082"
 )
 
 ALERT = Alert(
@@ -84,14 +50,6 @@ ALERT = Alert(
     station="aoi-1",
     approval="required",
 )
-DEFECT = Defect(
-    class_name="mousebite",
-    score=0.96875,
-    box=(101, 202, 131, 240),
-    area_px=312.5,
-    polygon=((101.0, 202.0), (131.0, 202.5), (120.25, 240.0)),
-)
-MODEL = ModelUse(model="defect_classifier", version=3, digest=DIGEST)
 COUNTS = PaneCounts(
     parts=240,
     ok=228,
@@ -102,216 +60,14 @@ COUNTS = PaneCounts(
     defects=17,
     opportunities=72_000,
     defects_by_class={"open": 9, "short": 8},
-)
-VIEW = ViewResult(
-    view="left",
-    inspection="left/7f3a/41",
-    outcome="inspected",
-    reason="not_aligned",
-    image_sha256=SHA256,
-    frame_partition=2,
-    frame_offset=9_876,
-    anomaly_score=0.96875,
-    defects=(DEFECT,),
-    camera="left",
-    captured_at_ns=AT_NS - 7_000_000,
-    reference=f"sha256:{SHA256}",
-    imaging=Imaging(sharpness_ratio=0.75, level_ratio=1.125, saturated_ratio=0.015625, black_ratio=0.25, shift_px=2.5),
+    measured={"open-size": (14.5, 9.25)},
 )
 
 EXAMPLES: dict[str, tuple[Topic, Message]] = {
     type(message).__name__: (topic, message)
     for topic, message in (
-        (
-            FRAMES,
-            Frame(
-                id="left/7f3a/41",
-                station="aoi-1",
-                camera="left",
-                view="left-top",
-                session="7f3a",
-                sequence=41,
-                part_id="SN-000123",
-                visit=2,
-                recipe="board-a@1",
-                captured_at_ns=AT_NS,
-                encoding=ImageEncoding.PNG,
-                width_px=640,
-                height_px=480,
-                size_bytes=8,
-                sha256=SHA256,
-                channels=3,
-                image=b"\x89PNG\r\n\x1a\n",
-                uri=f"frames/9f/{SHA256}",
-                reference=DIGEST,
-                trigger_count=77,
-            ),
-        ),
-        (
-            SENSORS,
-            SensorReading(
-                id="press/vibration/7f3a/12",
-                asset="press",
-                channel="vibration",
-                session="7f3a",
-                sequence=12,
-                measured_at_ns=AT_NS,
-                unit="mm/s",
-                value=2.75,
-                waveform=b"\x00\x00\x80\x3f\x00\x00\x00\xc0",
-                sample_rate_hz=12_800.0,
-            ),
-        ),
-        (
-            PLC_EVENTS,
-            PartArrived(
-                id="aoi-1/SN-000123/2/arrived",
-                station="aoi-1",
-                part_id="SN-000123",
-                visit=2,
-                recipe="board-a@1",
-                expected_views=("left", "middle", "right"),
-                trigger_count=77,
-                occurred_at_ns=AT_NS,
-                batch="lot-9",
-                plc_session="c0ffee",
-                labels={"tool": "T3", "cavity": "2"},
-            ),
-        ),
-        (
-            PLC_EVENTS,
-            PartLeft(
-                id="aoi-1/SN-000123/2/left",
-                station="aoi-1",
-                part_id="SN-000123",
-                visit=2,
-                lane="reject",
-                by_fail_safe=True,
-                occurred_at_ns=AT_NS,
-            ),
-        ),
-        (
-            PLC_EVENTS,
-            RejectConfirmed(
-                id="aoi-1/SN-000123/2/reject_confirmed",
-                station="aoi-1",
-                part_id="SN-000123",
-                visit=2,
-                occurred_at_ns=AT_NS,
-            ),
-        ),
-        (
-            PLC_EVENTS,
-            RecipeChanged(id="aoi-1/recipe/77", station="aoi-1", recipe="board-b@2", occurred_at_ns=AT_NS),
-        ),
-        (
-            PLC_EVENTS,
-            LineStateChanged(
-                id="aoi-1/line/8",
-                station="aoi-1",
-                mode=LineMode.STOPPED,
-                cause="alert/defect-rate/aoi-1",
-                occurred_at_ns=AT_NS,
-            ),
-        ),
-        (
-            PLC_EVENTS,
-            PlcFault(
-                id="aoi-1/fault/plc_away/9",
-                station="aoi-1",
-                code="plc_away",
-                detail="no answer for 2000 ms",
-                occurred_at_ns=AT_NS,
-                cleared=True,
-            ),
-        ),
-        (
-            INSPECTIONS,
-            Inspection(
-                id="left/7f3a/41",
-                station="aoi-1",
-                camera="left",
-                view="left-top",
-                session="7f3a",
-                sequence=41,
-                part_id="SN-000123",
-                visit=2,
-                outcome=FrameOutcome.DROPPED,
-                reason="not_aligned",
-                detail="residual 0.31 of at most 0.25",
-                recipe="board-a@1",
-                defects=(DEFECT,),
-                anomaly_score=0.96875,
-                models=(MODEL,),
-                reference=DIGEST,
-                tolerance=DIGEST,
-                image_sha256=SHA256,
-                width_px=640,
-                height_px=480,
-                captured_at_ns=AT_NS,
-                received_at_ns=AT_NS + 4_000_000,
-                inspected_at_ns=AT_NS + 31_000_000,
-                frame_partition=2,
-                frame_offset=9_876,
-                warnings=("clock_skew", "sequence_gap"),
-                timings=Timings(queue_ms=1.5, decode_ms=2.25, align_ms=6.5, infer_ms=12.75, total_ms=27.0),
-                imaging=Imaging(
-                    sharpness_ratio=0.875, level_ratio=1.25, saturated_ratio=0.125, black_ratio=0.25, shift_px=2.5
-                ),
-                heat_map=HEAT_MAP,
-            ),
-        ),
-        (
-            VERDICTS,
-            Verdict(
-                id="aoi-1/SN-000123/2/1",
-                station="aoi-1",
-                line="line-1",
-                part_id="SN-000123",
-                visit=2,
-                revision=1,
-                verdict=VerdictValue.NOT_OK,
-                action=FailSafe.REJECT,
-                arrived_at_ns=AT_NS,
-                decided_at_ns=AT_NS + 42_000_000,
-                recipe="board-a@1",
-                batch="lot-9",
-                reasons=(VerdictReason.DEFECT, VerdictReason.VIEW_DROPPED),
-                detail="1 mousebite on left",
-                due_at_ns=AT_NS + 1_000_000_000,
-                views=(VIEW,),
-                models=(MODEL,),
-                decided_by="anna",
-                labels={"tool": "T3", "cavity": "2"},
-                challenge="mousebite",
-                challenge_passed=True,
-            ),
-        ),
-        (
-            DEFECTS,
-            DefectEvent(
-                id="aoi-1/SN-000123/2/1/0",
-                line="line-1",
-                station="aoi-1",
-                part_id="SN-000123",
-                visit=2,
-                revision=1,
-                verdict=VerdictValue.NOT_OK,
-                recipe="board-a@1",
-                batch="lot-9",
-                camera="left",
-                view="left-top",
-                class_name="mousebite",
-                score=0.96875,
-                box=(101, 202, 131, 240),
-                area_px=312.5,
-                decided_at_ns=AT_NS + 42_000_000,
-                captured_at_ns=AT_NS,
-                picture=f"pictures/9f/{SHA256}",
-                models=(MODEL,),
-                challenge="mousebite",
-            ),
-        ),
+        *LINE,
+        *LEARNING,
         (
             PANES,
             Pane(
@@ -392,6 +148,39 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
             ),
         ),
         (
+            ASSOCIATIONS,
+            Associations(
+                id=f"line-1/early/28800000/{AT_NS}/812",
+                line="line-1",
+                window_ms=28_800_000,
+                start_at_ns=AT_NS,
+                revision=812,
+                not_ok=61,
+                decided=2_390,
+                compared=7,
+                pointed_at=1,
+                levels=(
+                    AssociatedLevel(
+                        label="tool",
+                        level="T3",
+                        bad=30,
+                        parts=300,
+                        other_bad=31,
+                        other_parts=2_090,
+                        risk_ratio=6.75,
+                        risk_ratio_lower=4.125,
+                        risk_ratio_upper=11.0,
+                        p_value=0.0078125,
+                        adjusted_p=0.015625,
+                        pointed_at=True,
+                    ),
+                ),
+                left_out=3,
+                kind="shift",
+                shift="early",
+            ),
+        ),
+        (
             ASSET_BASELINES,
             AssetBaseline(
                 id=f"press/2/{AT_NS}",
@@ -446,162 +235,6 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 open_severity="critical",
                 counts={"defect-rate repeated": 3},
                 left_out=12,
-            ),
-        ),
-        (
-            READINESS,
-            StageReadiness(
-                id=f"inspect/1/{AT_NS}",
-                stage="inspect",
-                instance="1",
-                ready=True,
-                said_at_ns=AT_NS,
-                lacking_recipes=("board-b@1",),
-                warm_recipes=("board-a@1",),
-                lacking_reasons={"board-b@1": "reference of view left: board-b-left.png: No such file or directory"},
-                selected_recipes=("board-a@1",),
-                next_recipes=("board-b@1",),
-            ),
-        ),
-        (
-            COMMANDS,
-            Command(
-                id="verdict/aoi-1/SN-000123/2/1",
-                station="aoi-1",
-                kind=CommandKind.VERDICT,
-                issued_at_ns=AT_NS + 43_000_000,
-                valid_until_ns=AT_NS + 2_000_000_000,
-                reason_code="defect",
-                part_id="SN-000123",
-                visit=2,
-                verdict=VerdictValue.NOT_OK,
-                action=FailSafe.REJECT,
-                arrived_at_ns=AT_NS,
-                defect_class="short",
-                defect_view="left",
-                defect_x_px=120.5,
-                defect_y_px=88.0,
-                parameter="lamp",
-                value=62.5,
-                signals=("verdicts",),
-            ),
-        ),
-        (
-            COMMAND_RESULTS,
-            CommandResult(
-                id="verdict/aoi-1/SN-000123/2/1",
-                station="aoi-1",
-                kind=CommandKind.VERDICT,
-                outcome=CommandOutcome.ACKNOWLEDGED,
-                sequence=5_012,
-                attempts=2,
-                finished_at_ns=AT_NS + 61_000_000,
-                detail="answered after a second write",
-                part_id="SN-000123",
-                visit=2,
-                arrived_at_ns=AT_NS,
-                written_at_ns=AT_NS + 45_000_000,
-                acknowledged_at_ns=AT_NS + 60_000_000,
-                parameter="lamp",
-                value=62.5,
-                signals=("verdicts",),
-            ),
-        ),
-        (
-            MANIFESTS,
-            Manifest(
-                id="left/7f3a/0",
-                station="aoi-1",
-                camera="left",
-                session="7f3a",
-                first_sequence=0,
-                last_sequence=41,
-                made_at_ns=AT_NS,
-                dropped=(DroppedRange(first_sequence=7, last_sequence=9, reason="broker_away"),),
-                closing=True,
-            ),
-        ),
-        (
-            REVIEWS,
-            Review(
-                id=f"aoi-1/SN-000123/2/anna/{AT_NS}",
-                station="aoi-1",
-                part_id="SN-000123",
-                visit=2,
-                reviewer="anna",
-                reviewed_at_ns=AT_NS,
-                verdict=VerdictValue.OK,
-                view="left-top",
-                defects=(DEFECT,),
-                comment="dust, not a mousebite",
-            ),
-        ),
-        (
-            RETRAINING,
-            RetrainingTrigger(
-                id=f"defect_classifier/score_shift/{AT_NS}",
-                model="defect_classifier",
-                cause="score_shift",
-                station="aoi-1",
-                fired_at_ns=AT_NS,
-                evidence=(
-                    DriftEvidence(
-                        statistic="ks_distance",
-                        baseline=0.0625,
-                        observed=0.4375,
-                        threshold=0.3,
-                        sample_size=120,
-                        p_value=0.000030517578125,
-                        examples=("left/7f3a/41",),
-                    ),
-                ),
-                recipe="board-a@1",
-            ),
-        ),
-        (
-            MODELS,
-            ModelEvent(
-                id=f"defect_classifier/3/promoted/{AT_NS}",
-                model="defect_classifier",
-                version=3,
-                digest=DIGEST,
-                change=ModelChange.PROMOTED,
-                at_ns=AT_NS,
-                by="anna",
-                detail="shadow agreed on 1,000 parts",
-                run=f"defect_classifier/run/{AT_NS - 900_000_000_000}",
-                trigger=f"defect_classifier/score_shift/{AT_NS - 901_000_000_000}",
-                dataset=DIGEST,
-                figures={"disagreement_ratio": 0.015625},
-                gates=(Gate(name="escapes_ratio", value=0.0, limit=0.0078125, passed=True, detail="0 of 212"),),
-                share_ratio=0.125,
-                beside=2,
-            ),
-        ),
-        (
-            SHADOWS,
-            ShadowAnswer(
-                id="left/7f3a/41/spindle/4",
-                station="aoi-1",
-                camera="left",
-                view="left-top",
-                part_id="SN-000123",
-                visit=2,
-                recipe="board-a@1",
-                inspection="left/7f3a/41",
-                model="spindle",
-                version=4,
-                digest=DIGEST,
-                beside=3,
-                decision=VerdictValue.NOT_DECIDABLE,
-                line_decision=VerdictValue.NOT_OK,
-                answered_at_ns=AT_NS,
-                score=0.25,
-                line_score=0.875,
-                infer_ms=12.5,
-                line_infer_ms=10.25,
-                total_ms=31.5,
-                error="spindle/4 failed: an index is out of range",
             ),
         ),
         (

@@ -12,6 +12,8 @@ import difflib
 import tempfile
 from pathlib import Path
 
+from mistaken_charts import CHARTS_AND_WATCHES
+
 from schemas.errors import ConfigurationError
 from schemas.plant_file import load_plant
 
@@ -316,35 +318,11 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("an andon at no station", "type: andon, station: aoi-1", "type: andon, station: aoi-7"),
         ("an andon that no interlock knows", "parameter: lamp", "parameter: light"),
         ("an andon that cannot show critical", "low: 0, high: 3 }", "low: 0, high: 1 }"),
+        ("a stop because of the broker", "alerts:\n", "alerts:\n  - { name: broker, type: broker_away, action: stop_line }\n"),
+        ("a broker that is away for seconds", "alerts:\n", "alerts:\n  - { name: broker, type: broker_away, after_ms: 10 }\n"),
         ("a longest pause in minutes", "alerts:\n", "alerts:\n  - { name: away, type: plc_heartbeat, longest_repeat_ms: 60 }\n"),
     ],
-    "charts and watches": [
-        ("a chart of nothing", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: {}, chart: p, window_ms: 60000 }]"),
-        ("a figure in one word", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: not_ok, chart: p, window_ms: 60000 }]"),
-        ("a chart of defects for parts", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: u, window_ms: 60000 }]"),
-        ("a chart that is none", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: pareto, window_ms: 60000 }]"),
-        ("a chart without its window", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: p }]"),
-        ("a chart of a window that nobody counts", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: p, window_ms: 900000 }]"),
-        ("a chart's window in seconds", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: p, window_ms: 60 }]"),
-        ("a chart by a label that is not counted by", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: p, window_ms: 60000, by: cavity }]"),
-        ("a chart of a class that there is not", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: opens, figure: { type: defects, class: opens }, chart: u, window_ms: 60000 }]"),
-        ("two charts of one name", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts:\n    - { name: rate, figure: { type: not_ok }, chart: p, window_ms: 60000 }\n    - { name: rate, figure: { type: not_ok }, chart: ewma, window_ms: 60000 }"),
-        ("run rules for an EWMA", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: ewma, window_ms: 60000, rules: [nelson] }]"),
-        ("a run rule that is none", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: p, window_ms: 60000, rules: [western-electric] }]"),
-        ("a weight above 1", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: ewma, window_ms: 60000, weight: 20 }]"),
-        ("a chart of a channel that is not there", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: shake, figure: { type: measurement, asset: press, channel: vibrations }, chart: i_mr }]"),
-        ("a spread of single values", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: shake, figure: { type: measurement, asset: press, channel: vibration }, chart: xbar_r }]"),
-        ("a window for measurements", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: shake, figure: { type: measurement, asset: press, channel: vibration }, chart: i_mr, window_ms: 60000 }]"),
-        ("a baseline file that is not there", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  baseline_files: [baselines/rate.yaml]"),
-        ("a baseline of a chart that there is not", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  baselines: [{ type: counted, chart: rate, subject: station/aoi-1, points: 30, from_ns: 1, to_ns: 2, data: charts, frozen_by: M. Keller, frozen_at_ns: 3, applies_from_ns: 3, rate: 0.04, counted: 12, looked_at: 300 }]"),
-        ("a baseline that nobody froze", "by: [recipe, camera, batch, tool]", "by: [recipe, camera, batch, tool]\n  charts: [{ name: rate, figure: { type: not_ok }, chart: p, window_ms: 60000 }]\n  baselines: [{ type: counted, chart: rate, subject: station/aoi-1, points: 30, from_ns: 1, to_ns: 2, data: charts, frozen_by: \"\", frozen_at_ns: 3, applies_from_ns: 3, rate: 0.04, counted: 12, looked_at: 300 }]"),
-        ("a chart rule for a chart that there is not", "alerts:\n", "alerts:\n  - { name: control, type: chart, chart: rate }\n"),
-        ("a watch rule for an asset that is not watched", "alerts:\n", "alerts:\n  - { name: odd, type: asset_watch, asset: press }\n"),
-        ("a watch quicker than its channels", "    channels:\n      - {", "    watch: { every_ms: 100 }\n    channels:\n      - {"),
-        ("a watch that learns from a handful", "    channels:\n      - {", "    watch: { learn_rows: 20 }\n    channels:\n      - {"),
-        ("a specification the wrong way round", "sample_ms: 500 }", "sample_ms: 500, specification: { low: 7, high: 1 } }"),
-        ("a specification of nothing", "sample_ms: 500 }", "sample_ms: 500, specification: {} }"),
-    ],
+    "charts and watches": CHARTS_AND_WATCHES,
 }
 # fmt: on
 

@@ -48,7 +48,7 @@ def test_what_is_written_now_is_the_newest_golden_form(name: str) -> None:
 
 @pytest.mark.parametrize("name", message_types())
 def test_every_message_of_the_catalogue_has_a_complete_example(name: str) -> None:
-    assert name in EXAMPLES, f"add a complete {name} to tests/contract/message_examples.py"
+    assert name in EXAMPLES, f"add a complete {name} to tests/contract/message_examples.py or what it gathers"
     _, message = EXAMPLES[name]
     at_default = [
         field.name

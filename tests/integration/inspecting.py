@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from schemas.frames import Frame
 from schemas.plant import Plant
 from schemas.telemetry import Stage
 from topologies.inspect_stage import run
@@ -25,3 +26,13 @@ async def inspecting(plant: Plant, *, plant_dir: Path) -> AsyncIterator[Stage]:
     finally:
         stop.set()
         await asyncio.wait_for(task, STOPS_WITHIN_S)
+
+
+def value(stage: Stage, name: str, **labels: str) -> float:
+    """The value of one of the stage's metrics."""
+    return stage.registry.get_sample_value(f"linesight_{stage.name}_{name}", labels) or 0.0
+
+
+def keyed(frames: list[Frame]) -> list[tuple[str, Frame]]:
+    """Frames as they are published: each under its camera."""
+    return [(each.camera, each) for each in frames]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -239,13 +239,22 @@ def counted(stage: Stage, metric: str, **labels: str) -> float:
     return stage.registry.get_sample_value(f"linesight_{stage.name}_{metric}", labels) or 0.0
 
 
-async def start_process(gateway: str, plant: Plant, *, folder: Path, environment: dict[str, str]) -> Any:
-    """A gateway in a process of its own, to be killed. Returns an asyncio subprocess."""
+@asynccontextmanager
+async def gateway_process(
+    gateway: str, plant: Plant, *, folder: Path, environment: dict[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A gateway in a process of its own, to be killed. Whatever becomes of the test, it has ended afterwards."""
     file = folder / "plant.json"
     file.write_bytes(msgspec.json.encode(plant))
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable, __file__, gateway, str(file), env={**os.environ, **environment}
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def http_source(port: int, camera: str, *, timeout_ms: int = 500) -> HttpSource:

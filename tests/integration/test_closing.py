@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -24,18 +22,11 @@ PATIENCE_S = 15.0
 """Far below what the client itself waits for (a request's 40 s), far above the deadline on a busy machine."""
 
 
-@pytest.fixture
-def broker(kafka_installed: None, tmp_path: Path) -> Iterator[LocalKafka]:
-    """A broker of this test alone, to be stopped."""
-    with LocalKafka(tmp_path) as found:
-        yield found
-
-
 async def test_a_broker_that_stands_still_holds_up_nobody_who_leaves(
-    broker: LocalKafka, monkeypatch: pytest.MonkeyPatch
+    mortal_kafka: LocalKafka, unique_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
-    plant, settings = demo_plant("closing"), KafkaSettings()
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", mortal_kafka.bootstrap_servers)
+    plant, settings = demo_plant(unique_prefix), KafkaSettings()
     await ensure_topics(plant, kafka=settings, topics=(ALERTS,))
     topic = ALERTS.on(plant.plant)
     member = AIOKafkaConsumer(topic, **settings.client(), group_id="g", enable_auto_commit=True)
@@ -43,11 +34,11 @@ async def test_a_broker_that_stands_still_holds_up_nobody_who_leaves(
     for client in (member, producer, admin):
         await client.start()
     await producer.send_and_wait(topic, b"is taken")
-    os.kill(broker.child.pid, signal.SIGSTOP)
+    os.kill(mortal_kafka.child.pid, signal.SIGSTOP)
     try:
         await producer.send(topic, b"is not taken")
         for client in (member, producer, admin):
             async with asyncio.timeout(PATIENCE_S):
                 await close(client, within_s=WITHIN_S)
     finally:
-        os.kill(broker.child.pid, signal.SIGCONT)
+        os.kill(mortal_kafka.child.pid, signal.SIGCONT)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from broker import publish
@@ -13,16 +14,20 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from schemas.inspections import Defect, Inspection
-from schemas.object_store import FolderStore, sha256_hex
+from schemas.object_store import FolderStore, digest_of, sha256_hex
 from schemas.plant_file import load_plant
 from schemas.reasons import FailSafe, FrameOutcome, VerdictValue
+from schemas.recipes import PairSegmenterInspection, Recipe, View
 from schemas.records import Review
 from schemas.settings import KafkaSettings
 from schemas.topics import INSPECTIONS, REVIEWS, VERDICTS
 from schemas.verdicts import Verdict, ViewResult, picture_key, verdict_id
+from simulation import boards
+from simulation.pictures import take_pictures
 from topologies.topic_admin import ensure_topics
 from training.datasets import checked, read_rows
 from training.labels import read_samples
+from training.laid_pairs import LaidReferences
 
 PLANT_FILE = """
 plant: {name}
@@ -130,3 +135,50 @@ async def test_the_frames_worth_a_look_are_told_without_those_that_were_reviewed
     rows = json.loads(done.stdout)
     assert [(row["part_id"], row["worth"]) for row in rows] == [("1", "uncertain"), ("2", "uncertain")]
     assert rows[0]["picture"] == picture_key(f"{1:064x}")
+
+
+PAIRED_PLANT_FILE = """
+plant: {name}
+lines: [{{ name: line-1, stations: [{{ name: cut, cameras: [{{ name: top, views: [top], source: {{ type: external }} }}] }}] }}]
+recipes: [{{ name: board, views: [{{ name: top, reference: golden.png }}], classes: [{{ name: open }}],
+  inspection: {{ type: pair_segmenter, model: {{ name: boards, version: 1 }} }} }}]
+kafka: {{ partitions: 1 }}
+"""
+
+
+async def test_a_dataset_shows_pairs_as_the_line_does(
+    kafka: str, unique_prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    monkeypatch.setenv("OBJECT_STORE_URL", str(tmp_path / "objects"))
+    golden = bytes(cv2.imencode(".png", boards.reference("controller", "left"))[1])
+    (tmp_path / "golden.png").write_bytes(golden)
+    file = tmp_path / "plant.yaml"
+    file.write_text(PAIRED_PLANT_FILE.format(name=unique_prefix), encoding="utf-8")
+    plant, settings, store = load_plant(file), KafkaSettings(), FolderStore(tmp_path / "objects")
+    await ensure_topics(plant, kafka=settings, topics=(VERDICTS, REVIEWS))
+    view = Recipe(name="board-a", views=(View(name="top"),), inspection=plant.recipes[0].inspection, classes=())
+    images = [take_pictures(view, defects=(), lighting_drift_ratio=0.0, seed=(part,)).jpegs["top"] for part in range(3)]
+    images.append(bytes(cv2.imencode(".png", boards.reference("sensor", "left"))[1]))  # the line could not align it
+    for image in images:
+        store.put(picture_key(sha256_hex(image)), image)
+    compared = [verdict(part, image) for part, image in enumerate(images)]
+    shown = [
+        (key, msgspec.structs.replace(
+            each, views=(msgspec.structs.replace(each.views[0], reference=digest_of(golden)),)
+        ))
+        for key, each in compared
+    ]  # fmt: skip
+    await publish(settings, plant, VERDICTS, shown)
+    await publish(settings, plant, REVIEWS, [review(part) for part in range(4)])
+    out = tmp_path / "frozen"
+    done = CliRunner().invoke(app, ["datasets", "build", "--plant", str(file), "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["left_out"] == {"not_aligned": 1}
+    assert checked(out) == []
+    inspection = plant.recipes[0].inspection
+    assert isinstance(inspection, PairSegmenterInspection)
+    for row in read_rows(out):
+        part = int(row.part.rpartition("/")[2])
+        assert row.reference is not None
+        assert (out / row.reference).read_bytes() == LaidReferences().laid(images[part], golden, inspection)

@@ -235,24 +235,25 @@ async def test_a_second_worker_takes_a_share_and_gives_it_back_without_a_record_
     assert second.taken
 
 
-async def test_a_broker_that_dies_and_returns_costs_nothing_but_time(kafka_installed: None, tmp_path: Path) -> None:
-    with LocalKafka(tmp_path) as local:
-        settings = KafkaSettings(bootstrap_servers=local.bootstrap_servers)
-        plant = plant_named("away")
-        await ensure_topics(plant, kafka=settings, topics=(REVIEWS, AUDIT, DEAD_LETTERS))
-        await publish(settings, plant, REVIEWS, reviews(20))
-        go_on = asyncio.Event()
-        handler = Echo(wait=lambda review: asyncio.sleep(0) if review.reviewed_at_ns < 10 else go_on.wait())
-        async with running(handler, plant, settings) as stage:
-            await until(lambda: len(handler.taken) == 240, "all are taken")
-            local.child.kill()
-            go_on.set()  # answers that cannot be sent now
-            await until(lambda: value(stage, "retried_total", reason="broker") >= 3, "it says that the broker is away")
-            await until(lambda: not stage.ready, "it is not ready")
-            await asyncio.to_thread(local.start)
-            await until(lambda: stage.ready, "the stage is ready again")
-            await publish(settings, plant, REVIEWS, reviews(20, first=20))
-            await until(lambda: value(stage, "in_progress") == 0 and len({*handler.taken}) >= 480, "all are finished")
-        answers = {event.id for event in await read_to_end(settings, plant, AUDIT)}
-        assert answers == {message.id for _, message in reviews(40)}
-        assert await committed(settings, "away.alerts") == 480
+async def test_a_broker_that_dies_and_returns_costs_nothing_but_time(
+    mortal_kafka: LocalKafka, unique_prefix: str
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=mortal_kafka.bootstrap_servers)
+    plant = plant_named(unique_prefix)
+    await ensure_topics(plant, kafka=settings, topics=(REVIEWS, AUDIT, DEAD_LETTERS))
+    await publish(settings, plant, REVIEWS, reviews(20))
+    go_on = asyncio.Event()
+    handler = Echo(wait=lambda review: asyncio.sleep(0) if review.reviewed_at_ns < 10 else go_on.wait())
+    async with running(handler, plant, settings) as stage:
+        await until(lambda: len(handler.taken) == 240, "all are taken")
+        mortal_kafka.child.kill()
+        go_on.set()  # answers that cannot be sent now
+        await until(lambda: value(stage, "retried_total", reason="broker") >= 3, "it says that the broker is away")
+        await until(lambda: not stage.ready, "it is not ready")
+        await asyncio.to_thread(mortal_kafka.start)
+        await until(lambda: stage.ready, "the stage is ready again")
+        await publish(settings, plant, REVIEWS, reviews(20, first=20))
+        await until(lambda: value(stage, "in_progress") == 0 and len({*handler.taken}) >= 480, "all are finished")
+    answers = {event.id for event in await read_to_end(settings, plant, AUDIT)}
+    assert answers == {message.id for _, message in reviews(40)}
+    assert await committed(settings, f"{plant.plant}.alerts") == 480

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from plant_floor import (
     Floor,
     counted,
     floor_plant,
+    gateway_process,
     http_source,
     make_topics,
     running,
-    start_process,
 )
 from test_station_gateway import Line
 
@@ -52,12 +52,11 @@ GATE_AFTER_MS = 3_000
 
 
 @pytest.fixture
-def broker(kafka_installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalKafka]:
-    """A broker of this test alone, to be killed."""
+def broker(mortal_kafka: LocalKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalKafka:
+    """A broker to be killed, and what gateways need besides."""
     monkeypatch.setenv("OBJECT_STORE_URL", str(tmp_path / "objects"))
-    with LocalKafka(tmp_path) as local:
-        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", local.bootstrap_servers)
-        yield local
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", mortal_kafka.bootstrap_servers)
+    return mortal_kafka
 
 
 @pytest.fixture
@@ -106,22 +105,22 @@ async def test_a_station_gateway_killed_in_an_outage_loses_no_frame_and_the_ledg
     settings = KafkaSettings()
     plant = floor_plant("killed", plc=line.floor.plc, sources=line.sources, gate_after_ms=GATE_AFTER_MS)
     await make_topics(plant, settings)
-    process = await start_process("station_gateway", plant, folder=tmp_path, environment={})
-    await until(lambda: line.floor.sessions == 1, "the gateway has the PLC")
-    await line.arrive("p0")
-    await read_until(settings, plant, FRAMES, 2)
-    broker.child.kill()
-    for number in range(1, 31):
-        await line.arrive(f"p{number}", views=VIEWS if number % 10 else ("side",))
-    await until(lambda: len(on_disk(own_spool, Frame)) == 57, "the frames are on disk")
+    async with gateway_process("station_gateway", plant, folder=tmp_path, environment={}) as process:
+        await until(lambda: line.floor.sessions == 1, "the gateway has the PLC")
+        await line.arrive("p0")
+        await read_until(settings, plant, FRAMES, 2)
+        broker.child.kill()
+        for number in range(1, 31):
+            await line.arrive(f"p{number}", views=VIEWS if number % 10 else ("side",))
+        await until(lambda: len(on_disk(own_spool, Frame)) == 57, "the frames are on disk")
 
-    def all_told() -> bool:
-        told = on_disk(own_spool, Manifest)
-        return all(max((m.last_sequence for m in told if m.camera == view), default=0) == 30 for view in VIEWS)
+        def all_told() -> bool:
+            told = on_disk(own_spool, Manifest)
+            return all(max((m.last_sequence for m in told if m.camera == view), default=0) == 30 for view in VIEWS)
 
-    await until(all_told, "and what became of those that could not be taken")
-    process.send_signal(signal.SIGKILL)
-    await process.wait()
+        await until(all_told, "and what became of those that could not be taken")
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
     passed_ns = line.floor.programs[STATION].arrivals[-1].at_ns + GATE_AFTER_MS * 1_000_000
     await until(lambda: time.time_ns() > passed_ns, "all parts have passed the gate")
     async with running(station_gateway.run, plant, name="station_gateway", plant_dir=tmp_path, ready=False) as stage:
@@ -170,16 +169,16 @@ async def test_events_of_a_plc_gateway_killed_in_an_outage_arrive_in_order_and_n
             events = await read_to_end(settings, plant, PLC_EVENTS)
             return sum(isinstance(event, PartArrived) for event in events) == 2
 
-        process = await start_process("plc_gateway", plant, folder=tmp_path, environment={})
-        await arrive(0)
-        await until(told, "the first arrivals are told")
-        broker.child.kill()
-        for number in range(1, 31):
-            await arrive(number)
-            if number % 5 == 0:
-                await until(lambda number=number: kept(number), "the events are on disk")
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        async with gateway_process("plc_gateway", plant, folder=tmp_path, environment={}) as process:
+            await arrive(0)
+            await until(told, "the first arrivals are told")
+            broker.child.kill()
+            for number in range(1, 31):
+                await arrive(number)
+                if number % 5 == 0:
+                    await until(lambda number=number: kept(number), "the events are on disk")
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
         async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path, ready=False) as stage:
             for number in range(31, 35):
                 await arrive(number)

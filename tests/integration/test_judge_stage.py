@@ -246,29 +246,28 @@ async def test_killed_again_and_again_it_gives_each_part_one_verdict_and_contrad
 
 
 async def test_a_broker_that_dies_while_verdicts_are_on_their_way_gets_each_of_them_once(
-    kafka_installed: None, tmp_path: Path
+    mortal_kafka: LocalKafka, unique_prefix: str
 ) -> None:
-    with LocalKafka(tmp_path) as local:
-        settings = KafkaSettings(bootstrap_servers=local.bootstrap_servers)
-        line = plant(name="away", stations=STATIONS)
-        await ensure_topics(line, kafka=settings, topics=TOPICS)
-        names = [(f"SN-{n}", STATIONS[n % 3], n) for n in range(60)]
-        async with judging(line, settings) as stage:
-            await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at, _ in names[:30]))
-            await until(lambda: value(stage, "in_total", topic="plc-events") == 30, "all have arrived")
-            local.child.kill()
-            await until(lambda: value(stage, "open_parts") == 0, "all are decided, at their deadline")
-            await until(lambda: value(stage, "retried_total", reason="broker") >= 3, "it says that the broker is away")
-            await asyncio.to_thread(local.start)
-            for name, at, n in names[:30]:
-                await publish(settings, line, INSPECTIONS, keyed(inspections(name, at, n)))
-            await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at, _ in names[30:]))
-            await until(lambda: _committed_is(settings, line, 60 + 90), "everything is committed")
-        said: dict[str, set[bytes]] = defaultdict(set)
-        for message in [*await read_to_end(settings, line, VERDICTS), *await read_to_end(settings, line, COMMANDS)]:
-            said[message.id].add(msgspec.msgpack.encode(message))
-        assert all(len(contents) == 1 for contents in said.values()), "one id, two contents"
-        assert {id for id in said if not id.startswith("verdict/")} == {f"{at}/{name}/1/1" for name, at, _ in names}
+    settings = KafkaSettings(bootstrap_servers=mortal_kafka.bootstrap_servers)
+    line = plant(name=unique_prefix, stations=STATIONS)
+    await ensure_topics(line, kafka=settings, topics=TOPICS)
+    names = [(f"SN-{n}", STATIONS[n % 3], n) for n in range(60)]
+    async with judging(line, settings) as stage:
+        await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at, _ in names[:30]))
+        await until(lambda: value(stage, "in_total", topic="plc-events") == 30, "all have arrived")
+        mortal_kafka.child.kill()
+        await until(lambda: value(stage, "open_parts") == 0, "all are decided, at their deadline")
+        await until(lambda: value(stage, "retried_total", reason="broker") >= 3, "it says that the broker is away")
+        await asyncio.to_thread(mortal_kafka.start)
+        for name, at, n in names[:30]:
+            await publish(settings, line, INSPECTIONS, keyed(inspections(name, at, n)))
+        await publish(settings, line, PLC_EVENTS, keyed(arrival(name, station=at) for name, at, _ in names[30:]))
+        await until(lambda: _committed_is(settings, line, 60 + 90), "everything is committed")
+    said: dict[str, set[bytes]] = defaultdict(set)
+    for message in [*await read_to_end(settings, line, VERDICTS), *await read_to_end(settings, line, COMMANDS)]:
+        said[message.id].add(msgspec.msgpack.encode(message))
+    assert all(len(contents) == 1 for contents in said.values()), "one id, two contents"
+    assert {id for id in said if not id.startswith("verdict/")} == {f"{at}/{name}/1/1" for name, at, _ in names}
 
 
 async def test_a_judge_that_stood_still_while_another_took_over_contradicts_nothing(

@@ -24,6 +24,7 @@ from schemas.records import Review
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import AUDIT, DEAD_LETTERS, REVIEWS
+from topologies import line_runner
 from topologies.holdings import COPIES
 from topologies.line_runner import Record
 from topologies.membership import FETCH_MAX_BYTES
@@ -187,6 +188,27 @@ async def test_work_that_is_not_finished_is_not_committed(settings: KafkaSetting
     assert await committed(settings, f"{plant.plant}.judge") == 10
 
 
+async def test_a_client_that_does_not_find_its_broker_any_more_is_replaced(
+    settings: KafkaSettings, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_runner, "CONTACT_TIMEOUT_S", 0.3)
+    stop, handler, stage = asyncio.Event(), Echo(), Stage("judge")
+    runner = runner_of(handler, plant, settings, stage)
+    task = asyncio.create_task(runner.run(stop))
+    await until(lambda: stage.ready, "the stage is ready")
+    # whatever it was that ended in the client: nobody finds the coordinator while another one looks for it, which never ends
+    coordinator = runner._consumer._coordinator
+    await coordinator._coordinator_lookup_lock.acquire()
+    coordinator.coordinator_dead()
+    await publish(settings, plant, REVIEWS, reviews(5))
+    await until(lambda: len(handler.assignments) == 2, "another client has the partitions")
+    while await committed(settings, f"{plant.plant}.judge") < 5 * len(STATIONS):
+        assert not task.done()
+    stop.set()
+    await asyncio.wait_for(task, 12)
+    assert {event.id for event in await read_to_end(settings, plant, AUDIT)} == {each.id for _, each in reviews(5)}
+
+
 async def test_a_second_worker_takes_half_and_gives_it_back_without_a_record_lost_or_doubled(
     settings: KafkaSettings, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,24 +249,25 @@ async def test_an_unexpected_error_of_the_handler_stops_the_process_and_skips_no
     assert {event.id for event in await read_to_end(settings, plant, AUDIT)} == {f"s/{number}" for number in range(10)}
 
 
-async def test_a_broker_that_dies_and_returns_costs_nothing_but_time(kafka_installed: None, tmp_path: Path) -> None:
-    with LocalKafka(tmp_path) as local:
-        settings = KafkaSettings(bootstrap_servers=local.bootstrap_servers)
-        plant = plant_named("away")
-        await ensure_topics(plant, kafka=settings, topics=(REVIEWS, AUDIT, DEAD_LETTERS))
-        await publish(settings, plant, REVIEWS, reviews(20))
-        go_on = asyncio.Event()
-        handler = Echo(wait=lambda review: asyncio.sleep(0) if review.reviewed_at_ns < 10 else go_on.wait())
-        async with running(handler, plant, settings) as stage:
-            await until(lambda: len(handler.taken) == 240, "all are taken")
-            local.child.kill()
-            go_on.set()  # answers that cannot be sent now
-            await until(lambda: value(stage, "retried_total", reason="broker") >= 1, "it says that the broker is away")
-            await until(lambda: not stage.ready, "the stage is not ready")
-            await asyncio.to_thread(local.start)
-            await until(lambda: stage.ready, "the stage is ready again")
-            await publish(settings, plant, REVIEWS, reviews(20, first=20))
-            await until(lambda: value(stage, "in_progress") == 0 and len(handler.taken) >= 480, "all are finished")
-        answers = Counter(event.id for event in await read_to_end(settings, plant, AUDIT))
-        assert set(answers) == {message.id for _, message in reviews(40)}
-        assert await committed(settings, "away.judge") == 480
+async def test_a_broker_that_dies_and_returns_costs_nothing_but_time(
+    mortal_kafka: LocalKafka, unique_prefix: str
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=mortal_kafka.bootstrap_servers)
+    plant = plant_named(unique_prefix)
+    await ensure_topics(plant, kafka=settings, topics=(REVIEWS, AUDIT, DEAD_LETTERS))
+    await publish(settings, plant, REVIEWS, reviews(20))
+    go_on = asyncio.Event()
+    handler = Echo(wait=lambda review: asyncio.sleep(0) if review.reviewed_at_ns < 10 else go_on.wait())
+    async with running(handler, plant, settings) as stage:
+        await until(lambda: len(handler.taken) == 240, "all are taken")
+        mortal_kafka.child.kill()
+        go_on.set()  # answers that cannot be sent now
+        await until(lambda: value(stage, "retried_total", reason="broker") >= 1, "it says that the broker is away")
+        await until(lambda: not stage.ready, "the stage is not ready")
+        await asyncio.to_thread(mortal_kafka.start)
+        await until(lambda: stage.ready, "the stage is ready again")
+        await publish(settings, plant, REVIEWS, reviews(20, first=20))
+        await until(lambda: value(stage, "in_progress") == 0 and len(handler.taken) >= 480, "all are finished")
+    answers = Counter(event.id for event in await read_to_end(settings, plant, AUDIT))
+    assert set(answers) == {message.id for _, message in reviews(40)}
+    assert await committed(settings, f"{plant.plant}.judge") == 480

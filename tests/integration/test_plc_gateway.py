@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from broker import committed, publish, publish_raw, read_to_end, read_until, until
-from plant_floor import STATION, Floor, counted, floor_plant, make_topics, running, start_process
+from plant_floor import STATION, Floor, counted, floor_plant, gateway_process, make_topics, running
 
 from gateways import plc_gateway
 from ops.local.kafka import LocalKafka
@@ -209,15 +209,14 @@ async def test_killed_between_execution_and_result_there_is_one_execution_and_on
         plant = floor_plant(unique_prefix, plc=floor.plc)
         await make_topics(plant, settings)
         await floor.arrive("p1")
-        process = await start_process(
-            "plc_gateway", plant, folder=tmp_path, environment={"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
-        )
-        # the PLC executes and has not answered yet: now
-        floor.on_executed = lambda _request: os.kill(process.pid, signal.SIGKILL)
-        command = verdict("p1")
-        await send(settings, plant, command)
-        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
-        assert await read_to_end(settings, plant, COMMAND_RESULTS) == []
+        environment = {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
+        async with gateway_process("plc_gateway", plant, folder=tmp_path, environment=environment) as process:
+            # the PLC executes and has not answered yet: now
+            floor.on_executed = lambda _request: os.kill(process.pid, signal.SIGKILL)
+            command = verdict("p1")
+            await send(settings, plant, command)
+            assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+            assert await read_to_end(settings, plant, COMMAND_RESULTS) == []
         floor.on_executed = lambda _request: None
         async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path):
             result = (await results(settings, plant, 1))[command.id]
@@ -364,35 +363,34 @@ async def test_a_plc_that_is_away_does_not_hold_up_another(
 
 
 async def test_with_the_broker_away_hearts_beat_on_and_what_happened_is_told_in_order_afterwards(
-    kafka_installed: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    mortal_kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch, unique_prefix: str, tmp_path: Path
 ) -> None:
-    with LocalKafka(tmp_path) as local:
-        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", local.bootstrap_servers)
-        settings = KafkaSettings()
-        async with Floor(gate_after_ms=500) as floor:
-            plant = floor_plant("away", plc=floor.plc)
-            await make_topics(plant, settings)
-            async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path) as stage:
-                await floor.arrive("p00")
-                await read_until(settings, plant, PLC_EVENTS, 2)
-                local.child.kill()
-                for batch in range(5):
-                    beat = floor.value("gateway_heartbeat")
-                    for number in range(20 * batch + 1, 20 * batch + 21):
-                        await floor.arrive(f"p{number:03}")
-                    await until(lambda: floor.value("gateway_heartbeat") > beat + 3, "hearts beat on")  # noqa: B023
-                await asyncio.to_thread(local.start)
-                await until(lambda: stage.ready, "the broker is back")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", mortal_kafka.bootstrap_servers)
+    settings = KafkaSettings()
+    async with Floor(gate_after_ms=500) as floor:
+        plant = floor_plant(unique_prefix, plc=floor.plc)
+        await make_topics(plant, settings)
+        async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path) as stage:
+            await floor.arrive("p00")
+            await read_until(settings, plant, PLC_EVENTS, 2)
+            mortal_kafka.child.kill()
+            for batch in range(5):
+                beat = floor.value("gateway_heartbeat")
+                for number in range(20 * batch + 1, 20 * batch + 21):
+                    await floor.arrive(f"p{number:03}")
+                await until(lambda: floor.value("gateway_heartbeat") > beat + 3, "hearts beat on")  # noqa: B023
+            await asyncio.to_thread(mortal_kafka.start)
+            await until(lambda: stage.ready, "the broker is back")
 
-                async def all_told() -> bool:
-                    return len(await events(settings, plant, PartLeft)) >= 101
+            async def all_told() -> bool:
+                return len(await events(settings, plant, PartLeft)) >= 101
 
-                await until(all_told, "what happened meanwhile is told")
-                stop_line = msgspec.structs.replace(
-                    verdict(""), kind=CommandKind.STOP_LINE, visit=0, verdict=None, signals=("cameras", "verdicts")
-                )
-                await send(settings, plant, stop_line)
-                assert (await results(settings, plant, 1))[stop_line.id].outcome is CommandOutcome.ACKNOWLEDGED
-            for kind in (PartArrived, PartLeft):
-                told = [event.part_id for event in await events(settings, plant, kind)]
-                assert list(dict.fromkeys(told)) == ["p00", *(f"p{number:03}" for number in range(1, 101))]
+            await until(all_told, "what happened meanwhile is told")
+            stop_line = msgspec.structs.replace(
+                verdict(""), kind=CommandKind.STOP_LINE, visit=0, verdict=None, signals=("cameras", "verdicts")
+            )
+            await send(settings, plant, stop_line)
+            assert (await results(settings, plant, 1))[stop_line.id].outcome is CommandOutcome.ACKNOWLEDGED
+        for kind in (PartArrived, PartLeft):
+            told = [event.part_id for event in await events(settings, plant, kind)]
+            assert list(dict.fromkeys(told)) == ["p00", *(f"p{number:03}" for number in range(1, 101))]

@@ -103,7 +103,7 @@ class Eye:
                 try:
                     await self.picture()
                 except CaptureFailed as error:
-                    if not any(other in str(error) for other in (*unlike, "its process was not started")):
+                    if not any(other in str(error) for other in (*unlike, "its process is being started")):
                         return str(error)
                 await asyncio.sleep(0.05)
 

@@ -118,21 +118,20 @@ async def test_triggers_that_go_wrong_are_shown_told_and_stay_until_reset(
 
 
 async def test_trigger_ready_falls_with_the_broker_and_comes_back_with_it(
-    kafka_installed: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    mortal_kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch, unique_prefix: str, tmp_path: Path
 ) -> None:
-    with LocalKafka(tmp_path / "kafka") as local:
-        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", local.bootstrap_servers)
-        settings = KafkaSettings()
-        async with Floor() as floor:
-            plant = floor_plant("shaken", plc=floor.plc)
-            await make_topics(plant, settings)
-            async with (
-                telling(plant, settings, "inspect"),
-                telling(plant, settings, "judge"),
-                running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path),
-            ):
-                await shows(floor, True, HandshakeCode.NONE)
-                local.child.kill()
-                await shows(floor, False, HandshakeCode.BROKER_AWAY)
-                await asyncio.to_thread(local.start)
-                await shows(floor, True, HandshakeCode.NONE)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", mortal_kafka.bootstrap_servers)
+    settings = KafkaSettings()
+    async with Floor() as floor:
+        plant = floor_plant(unique_prefix, plc=floor.plc)
+        await make_topics(plant, settings)
+        async with (
+            telling(plant, settings, "inspect"),
+            telling(plant, settings, "judge"),
+            running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path),
+        ):
+            await shows(floor, True, HandshakeCode.NONE)
+            mortal_kafka.child.kill()
+            await shows(floor, False, HandshakeCode.BROKER_AWAY)
+            await asyncio.to_thread(mortal_kafka.start)
+            await shows(floor, True, HandshakeCode.NONE)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 from alerting_line import NOT_OK, OK, S, alerting, fault, inspection, take, told, verdict
+from alerting_line import plant as line_plant
 
-from schemas.alert_rules import ImageHealthRule, MissingFramesRule, PlcHeartbeatRule, WrongLaneRule
+from processors.alert_rules import BrokerOutage
+from processors.alerting import Alerting
+from schemas.alert_rules import BrokerAwayRule, ImageHealthRule, MissingFramesRule, PlcHeartbeatRule, WrongLaneRule
 from schemas.alerts import Alert, AlertState
 from schemas.inspections import Imaging, Inspection
 from schemas.plc_events import PartLeft
@@ -65,6 +68,48 @@ def test_the_end_of_an_earlier_episode_read_again_does_not_clear_the_one_that_is
         again.recall_alert(alert, now_ns=0)
     assert [step for at_s, message in faults for step in take(again, message, at_s=at_s)] == []
     assert again.open_alerts == {"plc": 1}
+
+
+# --- the broker -------------------------------------------------------------------------------------------------------
+
+BROKER = BrokerAwayRule(name="broker", after_ms=10_000, clear_after_ms=30_000)
+
+
+def outage(lost_s: float, back_s: float) -> BrokerOutage:
+    return BrokerOutage(lost_at_ns=int(lost_s * S), back_at_ns=int(back_s * S))
+
+
+def test_a_broker_that_was_away_is_told_when_it_is_back_and_over_when_it_stayed() -> None:
+    system = alerting(BROKER)
+    (raised,) = take(system, outage(100, 142), at_s=142)
+    assert told([raised]) == [("broker", "line-1", AlertState.RAISED)]
+    assert (raised.alert.episode, raised.alert.value) == (f"broker/line-1/{100 * S}", 42_000.0)
+    assert system.tick(171 * S) == []
+    assert told(system.tick(172 * S)) == [("broker", "line-1", AlertState.CLEARED)]
+    assert system.tick(500 * S) == []
+
+
+def test_a_short_pause_is_no_outage_but_begins_the_time_anew() -> None:
+    system = alerting(BROKER)
+    assert take(system, outage(50, 59), at_s=59) == []
+    assert system.tick(100 * S) == []
+    take(system, outage(100, 142), at_s=142)
+    assert take(system, outage(160, 165), at_s=165) == []
+    assert system.tick(194 * S) == []
+    assert told(system.tick(195 * S)) == [("broker", "line-1", AlertState.CLEARED)]
+
+
+def test_an_outage_that_was_told_before_a_restart_is_cleared_after_it() -> None:
+    (raised,) = take(alerting(BROKER), outage(100, 142), at_s=142)
+    again = alerting(BROKER)
+    again.recall_alert(raised.alert, now_ns=150 * S)
+    assert again.tick(179 * S) == []
+    assert told(again.tick(180 * S)) == [("broker", "line-1", AlertState.CLEARED)]
+
+
+def test_who_does_not_have_the_first_station_of_a_line_says_nothing_of_it() -> None:
+    system = Alerting(plant=line_plant(BROKER), stations=frozenset())
+    assert system.take(outage(100, 142), at_ns=142 * S, now_ns=142 * S) == []
 
 
 # --- the wrong lane -----------------------------------------------------------------------------------------------------

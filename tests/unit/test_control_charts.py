@@ -16,8 +16,8 @@ from processors.chart_baselines import digest, frozen
 from processors.chart_lengths import points_between_false_alarms
 from processors.chart_points import Sample
 from processors.chart_series import Series, Subject
-from processors.counted_charts import CountedCharts, Reworked
 from processors.measured_charts import MeasuredCharts
+from processors.windowed_charts import Reworked, WindowedCharts
 from schemas.alert_rules import ChartRule, DefectRateRule
 from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, Defects, LeftOut, Measurement, NotOk
 from schemas.charts import ChartPoint
@@ -125,7 +125,7 @@ def test_laneys_limits_are_those_of_the_baseline() -> None:
 def test_subjects_that_ended_are_let_go_of_and_a_correction_of_them_is_worked_out_from_the_log() -> None:
     chart = msgspec.structs.replace(SHARE, by="batch")
     settings = StatisticsSettings(windows_ms=(60_000,), by=("batch",), charts=(chart,))
-    charts = CountedCharts(settings=settings)
+    charts = WindowedCharts(settings=settings)
     for minute in range(1_000):
         charts.feed(figures(minute, level=f"lot-{minute // 100}"))
         charts.due()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from told_receivers import (
     ALERT,
@@ -147,6 +148,9 @@ def test_a_silence_can_be_ended_and_an_old_word_does_not_undo_a_newer_one() -> N
         (("camera", "end-top"), ("frames", "end-top", "end")),
         (("camera", "end-top"), ("lens", "end-top/end-top", "end")),
         (("station", "aoi-1"), ("station", "end", "end")),
+        (("broker", "line-1"), ("station", "aoi-1", "aoi-1")),
+        (("broker", "line-1"), ("camera", "end-top", "end")),
+        (("broker", "line-1"), ("frames", "aoi-1-top", "aoi-1")),
     ],
 )
 def test_a_root_suppresses_its_consequence(root: tuple[str, str], consequence: tuple[str, str, str]) -> None:
@@ -166,6 +170,8 @@ def test_a_root_suppresses_its_consequence(root: tuple[str, str], consequence: t
         (("camera", "end-top"), ("frames", "aoi-1-top", "aoi-1")),  # another camera
         (("station", "end"), ("station", "aoi-1", "aoi-1")),  # before it on the line
         (("rate", "aoi-1"), ("camera", "aoi-1-top", "aoi-1")),  # explains nothing
+        (("broker", "line-1"), ("rate", "aoi-1", "aoi-1")),  # about the product
+        (("broker", "line-1"), ("heartbeat", "aoi-1", "aoi-1")),  # a gateway sees its PLC without the broker
     ],
 )
 def test_what_a_root_does_not_explain_is_told(root: tuple[str, str], other: tuple[str, str, str]) -> None:
@@ -182,6 +188,17 @@ def test_what_is_left_when_its_root_is_over_is_told() -> None:
     take(system, alert("heartbeat", state=CLEARED, at=MINUTE, since=S))
     (late,) = system.tick(2 * MINUTE)
     assert (late.kind, late.alerts[0].rule) == (ALERT, "camera")
+
+
+def test_what_was_raised_before_the_broker_went_and_on_another_line_is_not_explained_by_it() -> None:
+    system = notifying()
+    respond(system, ResponseKind.SILENCED, 0, rule="station", subject="aoi-1", until_at_ns=10 * MINUTE)
+    take(system, alert("station", "aoi-1", at=MINUTE))
+    take(system, alert("broker", "line-1", at=5 * MINUTE, since=4 * MINUTE))
+    (late,) = system.tick(11 * MINUTE)
+    assert (late.kind, late.alerts[0].rule) == (ALERT, "station")
+    elsewhere = msgspec.structs.replace(alert("camera", "aoi-2-top", at=6 * MINUTE, station="aoi-2"), line="line-2")
+    assert told(take(system, elsewhere)) == [("shift", "raised")]
 
 
 # --- storms ----------------------------------------------------------------------------------------------------------

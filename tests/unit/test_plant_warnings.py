@@ -104,7 +104,7 @@ def test_a_rule_that_reaches_nobody_and_a_receiver_that_hears_nothing_are_warned
     ]
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "pcb.yaml"])
+@pytest.mark.parametrize("name", ["demo.yaml", "learning.yaml", "pcb.yaml"])
 def test_the_plant_files_here_are_without_warnings(name: str) -> None:
     assert told(load_plant(Path(__file__).parents[2] / "plants" / name)) == []
 

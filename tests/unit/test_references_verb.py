@@ -56,3 +56,21 @@ def test_where_too_few_are_left_the_others_are_named(tmp_path: Path) -> None:
     assert "at least 3 pictures" in str(problem)
     assert "a-note.png: cannot be decoded" in str(problem)
     assert not (tmp_path / "made.png").exists()
+
+
+def test_the_picture_of_a_cut_track_is_refused_by_name_and_where_too_few_are_left_too(tmp_path: Path) -> None:
+    good_parts(tmp_path / "good", 4)
+    cut = cv2.imread(str(tmp_path / "good" / "1.png"), cv2.IMREAD_GRAYSCALE)
+    assert cut is not None
+    cut[300:316, 300:316] = 240 - cut[300:316, 300:316]
+    cv2.imwrite(str(tmp_path / "good" / "1.png"), cut)
+    code, out, _ = capture(tmp_path / "good")
+    assert code == 0
+    reasons = json.loads(out)["reasons"]
+    assert list(reasons) == ["1.png"]
+    assert "differs in a place where no other picture does" in reasons["1.png"]
+    (tmp_path / "good" / "0.png").unlink()
+    code, _, problem = capture(tmp_path / "good")
+    assert code != 0
+    assert "only 2 of 3 pictures agree" in str(problem)
+    assert "1.png: differs in a place where no other picture does" in str(problem)

@@ -16,11 +16,13 @@ from processors.period_report import Period, period_report
 from processors.report_capability import capabilities
 from processors.report_labels import labelled
 from schemas.alerts import Alert, AlertState
+from schemas.chart_settings import Chart, PictureMeasurement
 from schemas.charts import ChartPoint
 from schemas.inspections import Defect
-from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Specification, Station
+from schemas.plant import Asset, Camera, Channel, ExternalSource, Line, Plant, Station
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.sensors import SensorReading
+from schemas.specification import Specification
 from schemas.statistics_settings import Shift, StatisticsSettings
 from schemas.verdicts import Verdict, ViewResult, verdict_id
 
@@ -113,6 +115,40 @@ def test_capability_is_of_readings_that_follow_each_other_each_once_in_any_order
         pytest.approx(0.93, abs=0.1),
         pytest.approx(1.07, abs=0.1),
     )
+
+
+def test_capability_of_what_inspections_measured_is_of_the_newest_verdict_of_each_part_by_arrival() -> None:
+    figure = PictureMeasurement(measure="area_px", specification=Specification(low=47.0, high=53.0))
+    plant = msgspec.structs.replace(
+        PLANT,
+        statistics=StatisticsSettings(charts=(Chart(name="size", figure=figure, chart="i_mr", window_ms=60_000),)),
+    )
+    # a slow drift: parts that follow each other are alike, those of one subgroup by another order are not
+    sizes = np.linspace(48, 52, 203) + np.random.default_rng(3).normal(0, 0.25, 203)
+    first, reviewed = [], []
+    for number, size in enumerate(sizes):
+        each = verdict(number, number, bad=True)
+        found = Defect(class_name="open", score=0.9, box=(0, 0, 4, 4), area_px=float(size))
+        first.append(each)
+        view = msgspec.structs.replace(each.views[0], defects=(found,))
+        reviewed.append(msgspec.structs.replace(each, revision=2, id=f"{each.id}/2", views=(view,)))
+    unmeasured = verdict(999, 999, bad=False)
+    report = period_report(
+        plant=plant,
+        period=Period(0, HOUR_S * S),
+        verdicts=[*reversed(reviewed), *first, unmeasured],
+        states={},
+        size=lambda *_: None,
+    )
+    *_, size_of_opens = report.capabilities
+    assert size_of_opens[:3] == ("cut", "size", "px")
+    assert (size_of_opens.readings, size_of_opens.left_out) == (203, 3)
+    assert size_of_opens.found is not None
+    within, overall = size_of_opens.found.within.spread, size_of_opens.found.overall.spread
+    assert within is not None
+    assert overall is not None
+    assert within.value == pytest.approx(4.0, rel=0.1)
+    assert overall.value < 1
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,24 @@ from hypothesis import strategies as st
 from processors.statistics_counts import AnyVerdict
 from processors.statistics_lane import Counted
 from processors.statistics_panes import Fed, Panes
+from schemas.chart_settings import Chart, PictureMeasurement
+from schemas.inspections import Defect
 from schemas.reasons import VerdictValue
 from schemas.statistics import Pane
-from schemas.statistics_settings import SlidingWindow, StatisticsSettings
-from schemas.verdicts import CountedDefect, CountedVerdict, CountedView
+from schemas.statistics_settings import Shift, SlidingWindow, StatisticsSettings
+from schemas.verdicts import CountedDefect, CountedVerdict, CountedView, MeasuredView
 
 S = 1_000_000_000
 SETTINGS = StatisticsSettings(
     windows_ms=(2_000, 10_000),
     sliding=(SlidingWindow(length_ms=6_000, every_ms=3_000),),
-    by=("recipe", "tool"),
+    shifts=(Shift(name="early", begins="00:00", ends="00:02"), Shift(name="late", begins="00:02", ends="00:00")),
+    by=("recipe", "tool", "shift"),
     grace_ms=1_000,
     idle_timeout_ms=3_000,
+    charts=(
+        Chart(name="size", figure=PictureMeasurement(measure="area_px"), chart="xbar_r", subgroup=2, window_ms=2_000),
+    ),
 )
 DEFECT = (CountedView(outcome="inspected", defects=(CountedDefect(class_name="open"),)),)
 
@@ -60,6 +66,8 @@ def logs(draw: st.DrawFn) -> list[Step]:
             )
             if number % 7 == 5:
                 verdict = msgspec.structs.replace(verdict, verdict=VerdictValue.NOT_OK, views=DEFECT)
+            if number == 12:
+                verdict = msgspec.structs.replace(verdict, measured=(_measured(offset),))
             records.append((verdict, offset, at_ms))
         steps.append(Step(records, (at_ms + draw(st.sampled_from((50, 50, 4_000)))) * 1_000_000))
     return steps
@@ -104,6 +112,27 @@ def test_parts_that_follow_each_other_are_gathered() -> None:
     assert odd == [(parts[10], Fed.DUPLICATE)]
     assert panes.parts_held == 50
     assert all(pane.counts.parts == 50 for pane in panes.held())
+
+
+def _measured(area_px: int) -> MeasuredView:
+    found = Defect(class_name="open", score=0.9, box=(0, 0, 4, 4), area_px=float(area_px))
+    return MeasuredView(view="top", outcome="inspected", defects=(found,))
+
+
+def test_parts_that_were_measured_are_in_their_window_one_by_one() -> None:
+    parts = [msgspec.structs.replace(_plain(number), views=DEFECT, measured=(_measured(9),)) for number in (3, 1, 2)]
+    panes = _panes()
+    panes.feed_all([(part, number, 100_010) for number, part in enumerate([_plain(0), *parts])])
+    window = next(pane for pane in panes.held() if pane.window_ms == 2_000 and not pane.by)
+    assert window.counts.measured == {"size": (9.0, 9.0)}
+
+
+def test_parts_that_are_alike_but_for_their_shift_are_told_apart_by_it() -> None:
+    panes = _panes()
+    parts = [_plain(number * 8_000) for number in range(5)]  # from 100 s to 132 s; the shift changes at 120 s
+    panes.feed_all([(part, number, 100_000 + number * 8_000) for number, part in enumerate(parts)])
+    shifts = {pane.level: pane.counts.parts for pane in panes.held() if pane.by == "shift" and pane.kind == "shift"}
+    assert shifts == {"early": 3, "late": 2}
 
 
 def _panes() -> Panes:

@@ -60,7 +60,8 @@ def test_a_defect_on_one_of_the_good_parts_is_not_tolerated() -> None:
     scene[LABEL] = 40
     scene[DEFECT] = 255 - scene[DEFECT]
     parts[2] = imaging.capture(scene, rng=np.random.default_rng(23)).image
-    made = reference_from_good_parts(parts)
+    made = reference_from_good_parts(parts, settings=GoldenInspection(minimum_area_px=10_000.0))  # keeps that part
+    assert made.refused == {}
     frame = imaging.capture(scene, rng=np.random.default_rng(24)).image
     assert _places(made, frame, tolerance=made.tolerance)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.pace import Pace
+from training.pace import Pace, most_threads
 
 
 def run(pace: Pace, steps: range, seconds: Callable[[int], float]) -> list[int]:
@@ -40,3 +40,10 @@ def test_a_run_that_is_taken_up_in_between_uses_all_until_the_next_trial() -> No
 
 def test_one_core_has_one_choice() -> None:
     assert set(run(Pace(1), range(300), lambda threads: 0.1)) == {1}
+
+
+def test_who_starts_the_training_beside_a_line_can_keep_it_to_one_thread() -> None:
+    assert most_threads(16, {"OMP_NUM_THREADS": "1"}) == 1
+    assert most_threads(16, {}) == 2
+    assert most_threads(1, {}) == 1
+    assert most_threads(16, {"OMP_NUM_THREADS": "4,2"}) == 2

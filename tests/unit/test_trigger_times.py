@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.arrivals import Arrival, RingNews
 from gateways.picture_source import Trigger
-from gateways.trigger_times import Moment, TriggerTimes
+from gateways.trigger_times import Moment, TriggerTimes, prompt_within_s
+from schemas.plant import Camera, FolderSource, GenicamSource, HttpSource, RtspSource
 
 S = 1_000_000_000
 UTC_NS = 1_700_000_000 * S
@@ -27,8 +30,8 @@ def arrival(count: int, at_s: float, *, clock_off_s: float = 0.0) -> Arrival:
 class Reader:
     """Reads a ring: `read(12.0, ...)` asks at 12.0 and has the answer 10 ms later."""
 
-    def __init__(self) -> None:
-        self.times = TriggerTimes(taken_for_ms=2000)
+    def __init__(self, *, prompt_within_s: float = math.inf) -> None:
+        self.times = TriggerTimes(taken_for_ms=2000, prompt_within_s=prompt_within_s)
         self.first = True
 
     def read(
@@ -118,3 +121,79 @@ def test_whatever_the_plcs_clock_does_a_trigger_lies_between_two_readings_and_af
         assert before_s <= found.at_s <= found.seen_s
         assert found.at_s > last_at_s
         before_s, last_at_s = now_s, found.at_s
+
+
+# --- the first arrival has no other to be measured by -----------------------------------------------------------------
+
+
+def test_the_first_arrival_is_taken_for_prompt_where_the_reading_before_shows_it() -> None:
+    reader = Reader(prompt_within_s=0.25)
+    reader.read(1.0)
+    (first,) = reader.read(1.2, arrival(1, 1.1))
+    assert first.fresh
+    assert late_s(first) == 0
+
+
+def test_a_first_arrival_that_may_have_waited_long_is_not_and_neither_is_the_next_until_one_was_shown() -> None:
+    reader = Reader(prompt_within_s=0.25)
+    reader.read(1.0)
+    (late,) = reader.read(1.9, arrival(1, 1.1))
+    assert not late.fresh
+    (later,) = reader.read(2.9, arrival(2, 2.1))
+    assert not later.fresh, "it is as late as the one before: measured by that it would be prompt"
+    reader.read(3.0)
+    (shown,) = reader.read(3.1, arrival(3, 3.05))
+    assert shown.fresh
+    (known,) = reader.read(4.9, arrival(4, 4.1))
+    assert known.fresh
+    assert late_s(known) == pytest.approx(0.75, abs=1e-3)
+
+
+def test_the_ring_is_looked_at_often_until_an_arrival_was_shown_to_be_prompt_and_again_for_another_plc_session() -> (
+    None
+):
+    reader = Reader(prompt_within_s=0.5)
+    assert reader.times.look_within_s(1.0) == pytest.approx(0.1)
+    reader.read(1.0)
+    reader.read(1.1, arrival(1, 1.05))
+    assert reader.times.look_within_s(1.0) == 1.0
+    reader.read(2.1, session="s2")
+    assert reader.times.look_within_s(1.0) == pytest.approx(0.1)
+    assert Reader().times.look_within_s(1.0) == 1.0, "nothing depends on it"
+    assert Reader(prompt_within_s=0.001).times.look_within_s(1.0) == 0.02
+
+
+@pytest.mark.parametrize(
+    ("source", "within_s"),
+    [
+        (HttpSource(url="http://camera/now", expose_within_ms=300), 0.3),
+        (HttpSource(url="http://camera/{trigger}", expose_within_ms=300), math.inf),
+        (GenicamSource(device="d", trigger="software", expose_within_ms=200, window_ms=60), 0.2),
+        (GenicamSource(device="d", trigger="hardware", window_ms=60), 0.06),
+        (RtspSource(url="rtsp://camera/main", window_ms=200), 0.2),
+        (FolderSource(path="pictures"), math.inf),
+    ],
+)
+def test_how_soon_depends_on_the_camera_that_asks_for_most(
+    source: HttpSource | GenicamSource | RtspSource | FolderSource, within_s: float
+) -> None:
+    camera = Camera(name="c", views=("c",), source=source)
+    keeps = Camera(name="k", views=("k",), source=FolderSource(path="pictures"))
+    assert prompt_within_s([keeps, camera]) == pytest.approx(within_s)
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.5), st.floats(0, 0.5), st.booleans()), max_size=25), st.floats(-1e6, 1e6))
+def test_law_what_is_taken_for_fresh_happened_at_most_so_long_before_the_moment_it_is_given(
+    steps: list[tuple[float, float, bool]], clock_off_s: float
+) -> None:
+    within_s = 0.1
+    reader, now_s, count = Reader(prompt_within_s=within_s), 10.0, 0
+    reader.read(now_s)
+    for gap_s, wait_s, looked_between in steps:
+        happened_s, count = now_s + gap_s, count + 1
+        if looked_between:
+            reader.read(happened_s - 0.01)
+        now_s = happened_s + wait_s
+        (found,) = reader.read(now_s, arrival(count, happened_s, clock_off_s=clock_off_s))
+        if found.fresh:
+            assert found.at_s - happened_s <= within_s + 1e-3

@@ -1,4 +1,4 @@
-"""Charts of counts over a line's figures: a point for each closed window, revised when a late verdict or a review corrects it.
+"""Charts over the figures of windows: a point for each closed window, revised when a late verdict or a review corrects it.
 
 Fed with the figures that the statistics stage tells, of one partition. After a restart the points on the topic are read back. A
 correction of a window that is not held any more is named by `take_missing`, and worked out from the log by the caller.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from processors.chart_points import Sample, plotted_value
-from processors.chart_series import HELD_SAMPLES, Series, Subject, memory_samples
-from schemas.chart_settings import Chart, Defects, is_counted
+from processors.chart_points import Sample, plotted_mean, plotted_value
+from processors.chart_series import Series, Subject, held_ns, memory_ns
+from processors.chart_windows import ChartWindows, length_ms, step_ns
+from schemas.chart_settings import Chart, Defects, is_counted, is_windowed
 from schemas.charts import ChartPoint
 from schemas.message import NS_PER_MS
 from schemas.statistics import PaneCounts, WindowStatistics
@@ -26,18 +27,43 @@ class SeriesKey(NamedTuple):
     subject: str
 
 
+class _Place(NamedTuple):
+    """What figures have in common that are charted alike."""
+
+    kind: str
+    window_ms: int  # 0: of any length
+    scope: str
+    by: str
+
+    @staticmethod
+    def of_chart(chart: Chart) -> _Place:
+        by = "" if chart.by in PLACES else chart.by
+        return _Place(chart.over, chart.window_ms or 0, "line" if chart.by == "line" else "station", by)
+
+    @staticmethod
+    def of(figures: WindowStatistics) -> _Place:
+        window_ms = 0 if figures.kind == "shift" else figures.window_ms
+        return _Place(figures.kind, window_ms, figures.scope, figures.by)
+
+
 def held_ms(settings: StatisticsSettings) -> int:
-    """How far back the points of charts are held, in ms; 0 without charts of counts."""
-    return HELD_SAMPLES * max((chart.window_ms or 0 for chart in settings.charts if is_counted(chart)), default=0)
+    """How far back the points of charts are held, in ms; 0 without charts over windows."""
+    longest_ms = max((length_ms(chart, settings) for chart in settings.charts if is_windowed(chart)), default=0)
+    return held_ns(longest_ms * NS_PER_MS) // NS_PER_MS
 
 
-class CountedCharts:
+class WindowedCharts:
     """The charts of one partition. Feed it figures in any order; ask for what is `due`."""
 
     def __init__(self, *, settings: StatisticsSettings, whole_from_ns: int = 0) -> None:
         """Points from `whole_from_ns` on will be recalled without a gap."""
         self._settings = settings
-        self._charts = {chart.name: chart for chart in settings.charts if is_counted(chart)}
+        self._charts = {chart.name: chart for chart in settings.charts if is_windowed(chart)}
+        self._at: dict[_Place, list[Chart]] = {}
+        for chart in self._charts.values():
+            self._at.setdefault(_Place.of_chart(chart), []).append(chart)
+        self._windows = ChartWindows(settings)
+        self._length_ns = {chart.name: length_ms(chart, settings) * NS_PER_MS for chart in self._charts.values()}
         self._whole_from_ns = dict.fromkeys(self._charts, whole_from_ns)
         self._newest_ns = dict.fromkeys(self._charts, 0)
         self._series: dict[SeriesKey, Series] = {}
@@ -46,16 +72,14 @@ class CountedCharts:
 
     def feed(self, figures: WindowStatistics) -> None:
         """Figures of a station or line over a window; those of an open one are passed over."""
-        if not figures.closed or figures.kind != "tumbling":
-            return
-        for chart in self._charts.values():
-            if chart.window_ms == figures.window_ms and _is_of(chart, figures):
+        if figures.closed:
+            for chart in self._at.get(_Place.of(figures), ()):
                 self._put(chart, figures)
 
     def recall(self, point: ChartPoint) -> None:
         """A point that stands on the topic."""
         chart = self._charts.get(point.chart)
-        if chart is not None and point.end_at_ns - point.start_at_ns == (chart.window_ms or 0) * NS_PER_MS:
+        if chart is not None and self._windows.has(chart, point):
             self._series_of(chart, Subject(point.subject, point.line)).recall(point)
 
     def due(self) -> list[ChartPoint]:
@@ -78,17 +102,20 @@ class CountedCharts:
         subject = Subject(_subject(figures), figures.line)
         series = self._series_of(chart, subject)
         self._newest_ns[chart.name] = max(self._newest_ns[chart.name], figures.start_at_ns)
-        if series.holds(figures.start_at_ns):
-            series.put(_sample(chart, figures))
+        sample = _sample(chart, figures)
+        # most windows have no such finding: they get a point only where one was told, which a review took back
+        is_news = is_counted(chart) or bool(sample.values) or series.knows(figures.start_at_ns)
+        if is_news and series.holds(figures.start_at_ns):
+            series.put(sample)
         if not series.reaches(figures.start_at_ns):
             self._missing.setdefault(SeriesKey(chart.name, subject.name), {})[figures.start_at_ns] = figures
 
     def _forget(self) -> None:
         """Lets go of subjects of which nothing came for long: batches end, and there are always new ones."""
         for chart in self._charts.values():
-            held_ns = HELD_SAMPLES * (chart.window_ms or 0) * NS_PER_MS
-            horizon_ns = self._newest_ns[chart.name] - held_ns
-            if horizon_ns - self._whole_from_ns[chart.name] < held_ns // 4:
+            kept_ns = held_ns(self._length_ns[chart.name])
+            horizon_ns = self._newest_ns[chart.name] - kept_ns
+            if horizon_ns - self._whole_from_ns[chart.name] < kept_ns // 4:
                 continue  # forgetting scans everything held: do it now and then
             self._whole_from_ns[chart.name] = horizon_ns
             silent = [k for k, s in self._series.items() if k.chart == chart.name and s.newest_ns < horizon_ns]
@@ -104,7 +131,8 @@ class CountedCharts:
             series = self._series[key] = Series(
                 chart=chart,
                 subject=subject,
-                length_ns=(chart.window_ms or 0) * NS_PER_MS,
+                length_ns=self._length_ns[chart.name],
+                step_ns=step_ns(chart),
                 baselines=self._settings.baselines,
                 whole_from_ns=self._whole_from_ns[chart.name],
             )
@@ -116,10 +144,13 @@ class Reworked:
 
     def __init__(self, *, settings: StatisticsSettings, missing: dict[SeriesKey, dict[int, WindowStatistics]]) -> None:
         self._missing = missing
+        self._step_ns = {chart.name: step_ns(chart) for chart in settings.charts}
         self._memory_ns = {
-            chart.name: memory_samples(chart) * (chart.window_ms or 0) * NS_PER_MS for chart in settings.charts
+            chart.name: memory_ns(chart, length_ms(chart, settings) * NS_PER_MS)
+            for chart in settings.charts
+            if is_windowed(chart)
         }
-        self._charts = CountedCharts(settings=settings)
+        self._charts = WindowedCharts(settings=settings)
 
     @property
     def from_ns(self) -> int:
@@ -133,8 +164,8 @@ class Reworked:
         """Figures from the topic, oldest first; those that neither lead to nor follow from a correction are passed over."""
         subject, at_ns = _subject(figures), figures.start_at_ns
         for key, windows in self._missing.items():
-            memory_ns = self._memory_ns[key.chart]
-            if key.subject == subject and any(abs(at_ns - start) < memory_ns for start in windows):
+            reach_ns = self._memory_ns[key.chart]
+            if key.subject == subject and any(abs(at_ns - start) < reach_ns for start in windows):
                 self._charts.feed(figures)
                 return
 
@@ -146,15 +177,12 @@ class Reworked:
         return [point for point in self._charts.points() if self._follows(point)]
 
     def _follows(self, point: ChartPoint) -> bool:
-        memory_ns = self._memory_ns[point.chart]
+        reach_ns, apart_ns = self._memory_ns[point.chart], self._step_ns[point.chart] or 1
         windows = self._missing.get(SeriesKey(point.chart, point.subject), {})
-        return any(start <= point.start_at_ns < start + memory_ns for start in windows)
-
-
-def _is_of(chart: Chart, figures: WindowStatistics) -> bool:
-    if chart.by in PLACES:
-        return figures.scope == chart.by and not figures.by
-    return figures.scope == "station" and figures.by == chart.by
+        return any(
+            start <= point.start_at_ns < start + reach_ns and (point.start_at_ns - start) % apart_ns == 0
+            for start in windows
+        )
 
 
 def _subject(figures: WindowStatistics) -> str:
@@ -163,15 +191,29 @@ def _subject(figures: WindowStatistics) -> str:
 
 
 def _sample(chart: Chart, figures: WindowStatistics) -> Sample:
+    start_ns, end_ns = figures.start_at_ns, figures.start_at_ns + figures.window_ms * NS_PER_MS
+    if not is_counted(chart):
+        values = figures.counts.measured.get(chart.name, ())
+        before = () if figures.previous is None else figures.previous.measured.get(chart.name, ())
+        return Sample(
+            start_at_ns=start_ns,
+            end_at_ns=end_ns,
+            revision=figures.revision,
+            size=len(values),
+            values=values,
+            previous=plotted_mean(chart, before),
+        )
     count, size = _count_of(chart, figures.counts)
-    before = None if figures.previous is None else _count_of(chart, figures.previous)
+    counted_before = None if figures.previous is None else _count_of(chart, figures.previous)
     return Sample(
-        start_at_ns=figures.start_at_ns,
-        end_at_ns=figures.start_at_ns + figures.window_ms * NS_PER_MS,
+        start_at_ns=start_ns,
+        end_at_ns=end_ns,
         revision=figures.revision,
         counted=count,
         size=size,
-        previous=None if before is None else plotted_value(chart, count=before[0], size=before[1]),
+        previous=None
+        if counted_before is None
+        else plotted_value(chart, count=counted_before[0], size=counted_before[1]),
     )
 
 
