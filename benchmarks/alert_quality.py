@@ -14,13 +14,15 @@ import numpy as np
 
 from processors.alert_chart import ChartWatch
 from processors.alert_episodes import Episodes
+from processors.chart_baselines import frozen
 from processors.chart_points import Sample
 from processors.chart_series import Series, Subject
 from processors.quality.association import associations_of_counts
 from processors.quality.change_point import CountPoint, change_point
 from schemas.alert_rules import ChartRule
 from schemas.alerts import AlertState
-from schemas.chart_settings import Chart, ChartKind, CountedBaseline, NotOk
+from schemas.chart_settings import AnyBaseline, Chart, ChartKind, CountedBaseline, NotOk, PictureMeasurement
+from schemas.charts import ChartPoint
 from schemas.message import NS_PER_S
 from schemas.plant import Line, Plant
 
@@ -31,12 +33,13 @@ MONTH_HOURS = 30 * 24
 FACTORS = (1.5, 2.0, 3.0)
 SHIFTS = 200
 CAUSES = 20
-CHARTS = 200
+CHARTS = 100
 CAUSE_PARTS = 300
 LOOKED_AT_HOURS = 200
 SEED = 20261124
 HOUR_NS = 3600 * NS_PER_S
 KINDS: tuple[ChartKind, ...] = ("p", "ewma", "cusum")
+MEASURED_KINDS: tuple[ChartKind, ...] = ("i_mr", "xbar_r", "xbar_s")
 SUBJECT = Subject("station/aoi", "line-1")
 
 
@@ -53,13 +56,38 @@ class ShiftsFound(NamedTuple):
 def alarms(kind: ChartKind, counts: Sequence[int]) -> list[int]:
     """The hours (points, from 0) at which an alert is raised by a chart of hourly counts of bad parts."""
     chart = Chart(name="share", figure=NotOk(), chart=kind, window_ms=3_600_000)
-    series = Series(chart=chart, subject=SUBJECT, length_ns=HOUR_NS, baselines=[_baseline(chart)])
+    samples = [_sample(hour, counted=count, size=PARTS_PER_HOUR) for hour, count in enumerate(counts)]
+    return _raised(chart, _baseline(chart), samples)
+
+
+def measured_alarms(kind: ChartKind, subgroups: Sequence[tuple[float, ...]]) -> list[int]:
+    """The same by a chart of an hourly subgroup of a measurement of mean 0 and standard deviation 1; a baseline of 10,000 values."""
+    figure = PictureMeasurement(measure="area_px")
+    chart = Chart(name="size", figure=figure, chart=kind, window_ms=3_600_000, subgroup=len(subgroups[0]))
+    normal = np.random.default_rng(SEED + 1).standard_normal((10_000 // chart.subgroup, chart.subgroup))
+    looked_at = [
+        ChartPoint(
+            id="", chart=chart.name, kind=kind, subject=SUBJECT.name, line="line-1", start_at_ns=-number, end_at_ns=0,
+            revision=0, phase=1, value=0.0, values=tuple(values), size=chart.subgroup,
+        )
+        for number, values in enumerate(normal.tolist())
+    ]  # fmt: skip
+    baseline = frozen(chart, looked_at, excluded=(), frozen_by="benchmark", frozen_at_ns=0)
+    return _raised(chart, baseline, [_sample(hour, values=values) for hour, values in enumerate(subgroups)])
+
+
+def _sample(hour: int, *, counted: int = 0, size: int = 0, values: tuple[float, ...] = ()) -> Sample:
+    return Sample(hour * HOUR_NS, (hour + 1) * HOUR_NS, hour + 1, counted, size or len(values), values)
+
+
+def _raised(chart: Chart, baseline: AnyBaseline, samples: Sequence[Sample]) -> list[int]:
+    series = Series(chart=chart, subject=SUBJECT, length_ns=HOUR_NS, baselines=[baseline])
     rule = ChartRule(name="control", chart=chart.name)
     watch = ChartWatch(rule, plant=PLANT, stations=frozenset())
     episodes = Episodes([rule], plant=PLANT)
     raised = []
-    for hour, count in enumerate(counts):
-        series.put(Sample(hour * HOUR_NS, (hour + 1) * HOUR_NS, hour + 1, count, PARTS_PER_HOUR))
+    for hour, sample in enumerate(samples):
+        series.put(sample)
         for point in series.due():
             findings = watch.see(point, at_ns=point.end_at_ns, now_ns=point.end_at_ns)
             raised += [hour for alert in episodes.apply(findings) if alert.state is AlertState.RAISED]
@@ -130,7 +158,11 @@ def causes_found(rate: float) -> tuple[int, int]:
 
 
 def false_alarms_per_chart(kind: ChartKind) -> float:
-    """Mean number of alerts that a chart raises in 30 days of hourly points in control, over 200 charts."""
+    """Mean number of alerts that a chart raises in 30 days of hourly points in control, over 100 charts."""
     rng = np.random.default_rng(SEED)
-    months = [rng.binomial(PARTS_PER_HOUR, RATE, MONTH_HOURS).tolist() for _ in range(CHARTS)]
-    return sum(len(alarms(kind, counts)) for counts in months) / CHARTS
+    if kind in KINDS:
+        months = [rng.binomial(PARTS_PER_HOUR, RATE, MONTH_HOURS).tolist() for _ in range(CHARTS)]
+        return sum(len(alarms(kind, counts)) for counts in months) / CHARTS
+    size = 1 if kind == "i_mr" else 5
+    measured = [list(map(tuple, rng.standard_normal((MONTH_HOURS, size)).tolist())) for _ in range(CHARTS)]
+    return sum(len(measured_alarms(kind, values)) for values in measured) / CHARTS

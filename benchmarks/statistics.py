@@ -121,7 +121,7 @@ def _alerts(details: dict[str, Any]) -> Iterator[Row]:
     yield Row(name="innocent levels pointed at with them", value=others, unit="levels")
     first, _ = alert_quality.causes_found(alert_quality.LOW_RATE)
     yield Row(name=f"{name}, at 3 %", value=first, unit="causes")
-    for kind in alert_quality.KINDS:
+    for kind in (*alert_quality.KINDS, *alert_quality.MEASURED_KINDS):
         alarms = alert_quality.false_alarms_per_chart(kind)
         name = f"false alarms, {kind} chart, 30 days of hours"
         yield Row(name=name, value=round(alarms, 3), unit="per chart", at_most=1)

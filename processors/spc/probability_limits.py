@@ -13,13 +13,17 @@ from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import brentq
+from scipy.special import ndtr
 from scipy.stats import chi2, norm
 
 from processors.spc.control_constants import NODES, REACH, control_constants
 
 THREE_SIGMA = 0.9973
 """The confidence that stands for the textbook's limits: three standard deviations, with the factors of the table."""
+
+Values = npt.NDArray[np.float64]
 
 
 class Spread(StrEnum):
@@ -65,7 +69,13 @@ def _range_quantile(chance: float, size: int) -> float:
 
 def _range_below(r: float, size: int) -> float:
     """P(range <= r) = n integral phi(x) (Phi(x + r) - Phi(x))^(n - 1) dx (H. A. David, Order Statistics)."""
+    x, share, below = _grid()
+    return float(size * share @ (ndtr(x + r) - below) ** (size - 1))
+
+
+@lru_cache(maxsize=1)
+def _grid() -> tuple[Values, Values, Values]:
+    """Nodes x, what each weighs times phi(x), and Phi(x)."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     x = REACH * nodes
-    between = norm.cdf(x + r) - norm.cdf(x)
-    return float(size * (REACH * weights * norm.pdf(x)) @ between ** (size - 1))
+    return x, REACH * weights * norm.pdf(x), ndtr(x)

@@ -37,6 +37,12 @@ def test_a_quiet_line_and_a_bad_one_raise_what_they_should() -> None:
         assert alert_quality.alarms(kind, [expected] * 10 + [0] * 10)[0] in (10, 11, 12)  # too good is a change, too
 
 
+def test_a_measurement_that_moves_raises_one_alert_until_it_is_over() -> None:
+    for kind, size in (("i_mr", 1), ("xbar_r", 5), ("xbar_s", 5)):
+        calm, moved = (1.0, 0.5, -0.5, -1.0, 0.0)[:size], (7.0,) * size
+        assert alert_quality.measured_alarms(kind, [calm] * 20 + [moved] * 3 + [calm] * 10) == [20]
+
+
 def test_a_chart_by_default_raises_at_most_one_false_alarm_in_a_month_of_hours() -> None:
     rng = np.random.default_rng(5)
     months = [rng.binomial(200, 0.05, alert_quality.MONTH_HOURS).tolist() for _ in range(8)]

