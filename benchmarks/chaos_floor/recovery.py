@@ -21,6 +21,8 @@ Part = tuple[str, int]
 DECIDED = (VerdictValue.OK, VerdictValue.NOT_OK)
 UNDER_WAY_NS = 1_500_000_000
 """A part that arrived less than this ago may still get its verdict: its deadline is 1 s, its gate 2 s away."""
+AT_STATION_NS = 2_000_000_000
+"""From a part's arrival to the gate: what is away for less of it may go unnoticed."""
 NORMAL_PARTS = 4
 LOOK_BACK_PARTS = 64
 
@@ -37,14 +39,14 @@ class Pulled:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """What came of a pull. `arrived`: parts that came while it lasted; `hit`: those of them, and of those under way when it
-    began, that were not normal or were lost with the PLC.
+    """What came of a pull. `in_reach`: parts that came and passed the gate while it lasted; `hit`: those that were at the station
+    while it lasted and were not normal, or were lost with the PLC.
 
     `after_s`: from the end of the cause; None where the floor was not normal before the next pull.
     """
 
     pulled: Pulled
-    arrived: int
+    in_reach: int
     hit: int
     after_s: float | None
 
@@ -89,10 +91,10 @@ def _recovery(
     pull: Pulled, arrivals: Sequence[tuple[int, Part]], normal: AbstractSet[Part], *, end_ns: int
 ) -> Recovery:
     hit = sum(part not in normal for at_ns, part in arrivals if pull.began_ns - UNDER_WAY_NS <= at_ns < pull.over_ns)
-    arrived = sum(pull.began_ns <= at_ns < pull.over_ns for at_ns, _ in arrivals)
+    in_reach = sum(pull.began_ns <= at_ns < pull.over_ns - AT_STATION_NS for at_ns, _ in arrivals)
     window = [(at_ns, part in normal) for at_ns, part in arrivals if pull.over_ns <= at_ns <= end_ns - UNDER_WAY_NS]
     last_bad = max((number for number, (_, was) in enumerate(window) if not was), default=-1)
     after_s = None
     if last_bad + 1 < len(window):
         after_s = round((window[last_bad + 1][0] - pull.over_ns) / 1e9, 2)
-    return Recovery(pulled=pull, arrived=arrived, hit=hit, after_s=after_s)
+    return Recovery(pulled=pull, in_reach=in_reach, hit=hit, after_s=after_s)

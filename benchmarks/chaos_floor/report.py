@@ -45,14 +45,14 @@ def broken_rules(record: FloorRecord) -> dict[str, list[str]]:
 
 
 def pulls_without_trace(found: Sequence[Recovery]) -> list[str]:
-    """Pulls that hit none of the parts that came meanwhile, and of which nothing else says that they took place.
+    """Pulls that hit none of the parts in their reach, and of which nothing else says that they took place.
 
-    Where no part came the belt stood still (it waits at a change of products for a gateway that does not answer): nothing could be hit.
+    There may be none in reach: at a change of products the belt stands still while the gateway does not answer.
     """
     return [
         f"{item.pulled.kind}, {item.pulled.how}: every part was normal while it lasted"
         for item in found
-        if item.hit == 0 and item.arrived and item.pulled.kind not in SEEN_OTHERWISE and item.pulled.how != "the PLC's"
+        if item.hit == 0 and item.in_reach and item.pulled.kind not in SEEN_OTHERWISE and item.pulled.how != "the PLC's"
     ]
 
 
@@ -104,7 +104,8 @@ def details_of(record: FloorRecord) -> dict[str, Any]:
     report = record.outcome.report
     return {
         "pulls": [
-            {**asdict(item.pulled), "arrived": item.arrived, "hit": item.hit, "after_s": item.after_s} for item in found
+            {**asdict(item.pulled), "in_reach": item.in_reach, "hit": item.hit, "after_s": item.after_s}
+            for item in found
         ],
         "broken": {name: lines[:MOST_LINES] for name, lines in broken_rules(record).items() if lines},
         "misjudged": {"/".join(map(str, part)): record.truth.parts[part] for part in sorted(record.misjudged)},

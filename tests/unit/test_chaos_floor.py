@@ -306,10 +306,16 @@ def test_a_part_that_may_still_get_its_verdict_does_not_count_yet(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pull_that_hit_none_of_the_parts_that_came_took_place_only_where_a_process_was_killed(kind: str) -> None:
+def test_a_pull_that_hit_none_of_the_parts_in_its_reach_took_place_only_where_a_process_was_killed(kind: str) -> None:
     for how in {variant.how for variant in KINDS[kind]}:
         pulled = Pulled(kind=kind, how=how, began_ns=0, over_ns=1)
         is_killed = kind in {"PLC restarted", "wrong namespace", "gateway killed"} or how == "the PLC's"
-        for arrived, hit, without in ((3, 0, not is_killed), (3, 1, False), (0, 0, False)):
-            found = Recovery(pulled=pulled, arrived=arrived, hit=hit, after_s=1.0)
+        for in_reach, hit, without in ((3, 0, not is_killed), (3, 1, False), (0, 0, False)):
+            found = Recovery(pulled=pulled, in_reach=in_reach, hit=hit, after_s=1.0)
             assert bool(pulls_without_trace([found])) is without
+
+
+def test_in_reach_of_a_pull_is_what_passed_the_gate_while_it_lasted(tmp_path: Path) -> None:
+    line = Line(tmp_path, parts=20)
+    (found,) = recoveries([pull(2, 5.5)], line.truth, until_ns=BEGIN_NS + 20 * SECOND_NS)
+    assert found.in_reach == 2  # those of the seconds 2 and 3
