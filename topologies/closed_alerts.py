@@ -12,6 +12,7 @@ from itertools import islice
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.notifications import AlertResponse, ResponseKind
@@ -61,9 +62,9 @@ class ClosedAlerts:
             while not await history.partitions(ALERT_RESPONSES):  # noqa: ASYNC110  the broker tells of no new topic
                 await asyncio.sleep(WITHOUT_TOPIC_S)
         place = TopicPartition(ALERT_RESPONSES.on(self._plant), 0)
-        async with AIOKafkaConsumer(
-            **self._kafka.client(), enable_auto_commit=False, auto_offset_reset="earliest"
-        ) as follower:
+        follower = AIOKafkaConsumer(**self._kafka.client(), enable_auto_commit=False, auto_offset_reset="earliest")
+        try:
+            await follower.start()
             follower.assign([place])
             while True:
                 for raw in (await follower.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
@@ -71,6 +72,8 @@ class ClosedAlerts:
                         self._take(decode(ALERT_RESPONSES, raw.value, raw.headers))
                     except Refused:
                         continue  # the notifier makes it a dead letter
+        finally:
+            await close(follower)
 
     def _take(self, response: AlertResponse) -> None:
         if response.kind is not ResponseKind.CLOSED or response.id in self._ids:
