@@ -17,6 +17,7 @@ from ops.local.guard import die_with_parent
 from schemas.errors import LinesightError
 
 NICENESS = 15
+"""At least; who is started nicer stays so. Nobody but root may go back, and a line that is nice itself comes first, too."""
 THREADS = 1
 MEMORY_BYTES = 8 << 30
 LOOK_EVERY_S = 0.2
@@ -93,7 +94,7 @@ def _children_cpu_s() -> float:
 
 def _restrain(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended already
-        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+        os.setpriority(os.PRIO_PROCESS, pid, max(os.getpriority(os.PRIO_PROCESS, 0), NICENESS))
         resource.prlimit(pid, resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
 
 
