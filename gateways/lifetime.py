@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from schemas.telemetry import Stage
 
 LOOK_EVERY_S = 0.2
+ENDS_WITHIN_S = 1.0
 
 Activity = Coroutine[Any, Any, None]
+_Answer = TypeVar("_Answer")
 
 
 async def together(*activities: Activity) -> None:
@@ -38,6 +40,21 @@ async def until_stopped(stop: asyncio.Event, *activities: Activity) -> None:
         working.cancel()
         stopped.cancel()
         await asyncio.gather(working, stopped, return_exceptions=True)
+
+
+async def in_own_task(request: Awaitable[_Answer]) -> _Answer:
+    """The answer of a request of a client library; a cancellation always ends the wait for it.
+
+    `asyncio.wait_for` before Python 3.12 returns the answer where both come at once (https://github.com/python/cpython/issues/86296), and
+    asyncua takes whatever cancels it while it ends its own tasks for theirs: who was told to stop would go on.
+    """
+    asking = asyncio.ensure_future(request)
+    try:
+        await asyncio.wait((asking,))
+    finally:
+        if asking.cancel():
+            await asyncio.wait((asking,), timeout=ENDS_WITHIN_S)
+    return asking.result()
 
 
 async def show_ready(stage: Stage, is_ready: Callable[[], bool]) -> None:

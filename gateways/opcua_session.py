@@ -16,6 +16,7 @@ from asyncua import Client, Node, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.ua.ua_binary import variant_to_binary
 
+from gateways.lifetime import in_own_task
 from gateways.opcua_notifications import Publication
 from gateways.opcua_refusals import refusal
 from gateways.opcua_security import secure
@@ -95,8 +96,8 @@ class OpcUaSession:
         await secure(client, plc, plant_dir=plant_dir)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                await client.connect()
-                namespace = await _namespace_index(client, plc)
+                await in_own_task(client.connect())
+                namespace = await in_own_task(_namespace_index(client, plc))
                 session = cls(client, plc=plc, namespace=namespace, writable=writable)
                 client.connection_lost_callback = session._on_connection_lost
         except NodeFault:
@@ -261,7 +262,7 @@ class OpcUaSession:
 
     async def _asked(self, request: Awaitable[_Answer]) -> _Answer:
         try:
-            return await request
+            return await in_own_task(request)
         except _FAILURES as error:
             self._lose(repr(error))
             raise PlcAway(f"PLC {self._plc.name} at {self._plc.endpoint}: {error!r}") from error
@@ -315,9 +316,11 @@ async def _close(client: Client) -> None:
         return
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await client.disconnect()
-    except _FAILURES:
+            await in_own_task(client.disconnect())
+    except BaseException as error:
         client.disconnect_socket()
+        if not isinstance(error, _FAILURES):
+            raise
 
 
 def _status(code: Any) -> str:

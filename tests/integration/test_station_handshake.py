@@ -71,7 +71,7 @@ async def test_trigger_ready_follows_the_stages_and_is_taken_back_when_the_gatew
                     await shows(floor, True, HandshakeCode.NONE)
                     await floor.set("recipe", "bumper@1")
                     await shows(floor, False, HandshakeCode.UNKNOWN_RECIPE)
-                    assert floor.value("error_text") == "bumper@1 is none of board@1"
+                    await until(lambda: floor.value("error_text") == "bumper@1 is none of board@1", "the text follows")
                     await floor.set("recipe", "board@1")
                     await shows(floor, True, HandshakeCode.NONE)
                 await shows(floor, False, HandshakeCode.JUDGE_AWAY)
