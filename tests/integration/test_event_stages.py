@@ -288,12 +288,12 @@ async def test_a_receiver_that_was_away_gets_the_alert_after_a_restart_of_the_st
 ) -> None:
     plant = await new_plant(RATE, webhooks=[Webhook(url=receivers.url("good"), timeout_ms=1_000, max_tries=2)])
     old = Alert(
-        id="old/aoi/1/raised/0",
+        id="old/aoi/1/cleared/0",
         line="line-1",
         rule="old",
         subject="aoi",
         severity="info",
-        state=RAISED,
+        state=CLEARED,  # of a rule that the plant file does not have: open ones would be ended, and that be told, too
         episode="old/aoi/1",
         since_at_ns=1,
         at_ns=1,
@@ -305,12 +305,11 @@ async def test_a_receiver_that_was_away_gets_the_alert_after_a_restart_of_the_st
         await publish(settings, plant, VERDICTS, verdicts([OK] * 7 + [NOT_OK] * 3))
         await until(lambda: len(receivers.got["good"]) == 1, "the alert is delivered")
     # written while no process ran: delivered by the next one, from the offset that was committed
-    new = msgspec.structs.replace(old, id="new/aoi/2/raised/0", episode="new/aoi/2")
+    new = msgspec.structs.replace(old, id="new/aoi/2/cleared/0", episode="new/aoi/2")
     await publish(settings, plant, ALERTS, [("line-1", new)])
     async with running(alerts_stage, plant):
-        await until(lambda: len(receivers.got["good"]) == 2, "the alert is delivered")
+        await until(lambda: receivers.keys[-1] == new.id, "the alert is delivered")
     assert [alert["rule"] for alert in receivers.got["good"]] == ["rate", "old"]
-    assert receivers.keys[-1] == "new/aoi/2/raised/0"
 
 
 def readings(values: Sequence[float], *, first: int = 0, asset: str = "press") -> list[tuple[str, SensorReading]]:
