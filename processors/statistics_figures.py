@@ -130,11 +130,12 @@ class Figures:
         ]
 
     def levels(self, wanted: Collection[PlaceWindow]) -> dict[PlaceWindow, list[WindowStatistics]]:
-        """The figures of lines over the wanted windows, of all their parts and of every level, as far as they are held."""
+        """The figures of lines over the wanted windows, of all their parts and of every level, as far as they are held; none of a window
+        in which nobody had a part."""
         found: dict[PlaceWindow, list[WindowStatistics]] = {}
-        for key in self._lines:
+        for key, line in self._lines.items():
             place = PlaceWindow(key.line, key.window)
-            if place in wanted:
+            if place in wanted and _counted(line):
                 found.setdefault(place, []).extend(self._figures(key, set()))
         return found
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from processors.silent_stations import SilentStations
 from processors.statistics_figures import Figures
 from processors.statistics_panes import Panes
+from processors.window_associations import WindowAssociations
 from schemas.chart_settings import Chart, NotOk
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.statistics import Pane, WindowStatistics
@@ -155,3 +156,14 @@ def test_sliding_windows_and_shifts_are_told_as_the_plant_file_has_them() -> Non
         ("sliding", 291, 6, ""),
         ("sliding", 294, 6, ""),
     ]
+
+
+def test_a_restart_compares_nothing_of_windows_without_parts() -> None:
+    compares = msgspec.structs.replace(SETTINGS, charts=(), associations=(AssociationWindow(window_ms=2_000),))
+    figures = Figures(settings=compares, stations=LINE)
+    for number, pane in enumerate(Partition("b").idle_at(110)):
+        figures.feed(pane, offset=number)
+    figures.settle()
+    associations = WindowAssociations(settings=compares)
+    associations.resume(figures)
+    assert [each for _ in range(20) for each in associations.due(figures)] == []
