@@ -5,7 +5,10 @@ the revision of its pane, a line's the offset after the last pane that changed i
 that are not held any more are named by `missing` and put together anew from the log by the caller.
 
 Where something follows from a line's closed window (`silent_stations.awaited_kinds`) it closes when each station of the line has a closed
-pane, an empty one perhaps; at the latest when the window is held no more, two of the longest windows later.
+pane, an empty one perhaps; at the latest two of the longest windows later.
+
+Windows are held behind the newest one with a part. Empty panes of an idle partition follow the clock, and the parts of a backlog lie far
+behind it: by the time of empty ones these would be forgotten before anything followed from them.
 """
 
 from __future__ import annotations
@@ -73,7 +76,9 @@ class Figures:
         self._chart = settings.p_chart
         self._held_ns = held_ns(settings)
         self._complete_from_ns = complete_from_ns
-        self._newest_end_at_ns = 0
+        self._newest_end_at_ns = 0  # of all panes: how long stations are waited for
+        self._newest_part_end_at_ns = 0  # of those with a part: what is held
+        self._waited_until_ns = complete_from_ns
         self._lines: dict[LineWindow, _Line] = {}
         self._changed: dict[LineWindow, set[str]] = {}
         self._missing: set[LineWindow] = set()
@@ -87,8 +92,7 @@ class Figures:
             return
         line = self._lines.get(key)
         if line is None:
-            waits = not key.by and kind_of(key.window) in self._awaited
-            line = self._lines[key] = _Line(waits=waits and key.line in self._stations)
+            line = self._lines[key] = _Line(waits=self._waits(key))
         known = line.panes.get(pane.station)
         if known is not None and pane.revision <= known.revision:
             return
@@ -99,15 +103,15 @@ class Figures:
         changed = self._changed.setdefault(key, set())
         if pane.revision > EMPTY_REVISION:
             changed.add(pane.station)
+            self._newest_part_end_at_ns = max(self._newest_part_end_at_ns, key.window.end_at_ns)
         self._newest_end_at_ns = max(self._newest_end_at_ns, key.window.end_at_ns)
 
     def due(self) -> list[WindowStatistics]:
         """The figures that changed since they were told last, as they are now."""
-        horizon_ns = self._horizon_ns()
-        self._stop_waiting(horizon_ns)
+        self._stop_waiting()
         told = [figures for key in sorted(self._changed) for figures in self._figures(key, self._changed[key])]
         self._changed.clear()
-        self._forget(horizon_ns)
+        self._forget()
         return told
 
     def take_missing(self) -> set[LineWindow]:
@@ -130,11 +134,12 @@ class Figures:
         ]
 
     def levels(self, wanted: Collection[PlaceWindow]) -> dict[PlaceWindow, list[WindowStatistics]]:
-        """The figures of lines over the wanted windows, of all their parts and of every level, as far as they are held."""
+        """The figures of lines over the wanted windows, of all their parts and of every level, as far as they are held; none of a window
+        in which nobody had a part."""
         found: dict[PlaceWindow, list[WindowStatistics]] = {}
-        for key in self._lines:
+        for key, line in self._lines.items():
             place = PlaceWindow(key.line, key.window)
-            if place in wanted:
+            if place in wanted and _counted(line):
                 found.setdefault(place, []).extend(self._figures(key, set()))
         return found
 
@@ -182,25 +187,41 @@ class Figures:
             return False
         return not line.waits or self._stations[key.line] <= line.panes.keys()
 
-    def _horizon_ns(self) -> int | None:
-        """The moment before which windows are held no more; None while it is too soon to forget: that scans everything held."""
-        horizon_ns = self._newest_end_at_ns - self._held_ns
-        return None if horizon_ns - self._complete_from_ns < self._held_ns // 4 else horizon_ns
+    def _waits(self, key: LineWindow) -> bool:
+        """Whether a window that is new here waits for the stations of its line."""
+        if key.by or kind_of(key.window) not in self._awaited or key.line not in self._stations:
+            return False
+        return key.window.start_at_ns >= self._waited_until_ns
 
-    def _stop_waiting(self, horizon_ns: int | None) -> None:
-        """What is about to be forgotten and still waits for a station is told closed: a point with what there is, rather than none."""
-        if horizon_ns is None:
+    def _stop_waiting(self) -> None:
+        """What has waited for a station for too long is told closed: a point with what there is, rather than none. If nobody had a part it
+        is forgotten."""
+        horizon_ns = self._newest_end_at_ns - self._held_ns
+        if not self._is_time(horizon_ns, last_ns=self._waited_until_ns) and not self._forgets():
             return
-        for key, line in self._lines.items():
-            if line.waits and key.window.start_at_ns < horizon_ns and not self._is_closed(key, line):
+        self._waited_until_ns = max(self._waited_until_ns, horizon_ns)
+        for key, line in [*self._lines.items()]:
+            if key.window.start_at_ns >= horizon_ns:
+                continue
+            if not _counted(line):
+                del self._lines[key]
+                self._changed.pop(key, None)
+            elif line.waits and not self._is_closed(key, line):
                 line.waits = False
                 self._changed.setdefault(key, set())
 
-    def _forget(self, horizon_ns: int | None) -> None:
-        if horizon_ns is None:
+    def _forget(self) -> None:
+        if not self._forgets():
             return
-        self._complete_from_ns = horizon_ns
+        horizon_ns = self._complete_from_ns = self._newest_part_end_at_ns - self._held_ns
         self._lines = {key: line for key, line in self._lines.items() if key.window.start_at_ns >= horizon_ns}
+
+    def _forgets(self) -> bool:
+        return self._is_time(self._newest_part_end_at_ns - self._held_ns, last_ns=self._complete_from_ns)
+
+    def _is_time(self, horizon_ns: int, *, last_ns: int) -> bool:
+        """Whether a horizon has come far enough: going by it scans everything held."""
+        return horizon_ns - last_ns >= self._held_ns // 4
 
 
 def _counted(line: _Line) -> set[str]:

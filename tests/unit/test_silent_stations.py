@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.silent_stations import SilentStations
 from processors.statistics_figures import Figures
 from processors.statistics_panes import Panes
+from processors.window_associations import WindowAssociations
 from schemas.chart_settings import Chart, NotOk
 from schemas.reasons import FailSafe, VerdictValue
 from schemas.statistics import Pane, WindowStatistics
@@ -155,3 +157,67 @@ def test_sliding_windows_and_shifts_are_told_as_the_plant_file_has_them() -> Non
         ("sliding", 291, 6, ""),
         ("sliding", 294, 6, ""),
     ]
+
+
+@pytest.mark.parametrize("idle_first", [True, False])
+def test_windows_of_a_backlog_are_held_though_an_idle_partition_has_come_to_the_present(idle_first: bool) -> None:
+    compares = msgspec.structs.replace(
+        SETTINGS, charts=(), by=("recipe",), associations=(AssociationWindow(window_ms=60_000),)
+    )
+    panes = Panes(settings=compares, opportunities=lambda _: 0)
+    silent = SilentStations(settings=compares, lines={"a": "line-1"})
+    figures = Figures(settings=compares, stations={"line-1": frozenset("a")})
+    associations = WindowAssociations(settings=compares)
+    if idle_first:  # before the first part is read
+        silent.clock_at(900 * S)
+    told = silent.due(panes.watermark_ns, counted=panes)
+    for second in (130, 131):
+        panes.feed(verdict("a", second), offset=second, record_at_ms=131_000)
+    panes.clock_at(900 * S)
+    silent.clock_at(900 * S)
+    told += panes.due(900 * S) + silent.due(panes.watermark_ns, counted=panes)
+    compared = []
+    for number, pane in enumerate(told):
+        figures.feed(pane, offset=number)
+        if number % 3 == 0:  # read back in several batches
+            associations.note(figures.due())
+    for _ in range(2):
+        associations.note(figures.due())
+        compared += associations.due(figures)
+    assert figures.take_missing() == set()
+    assert [(each.start_at_ns // S, each.decided) for each in compared] == [(120, 2)]
+
+
+def test_empty_panes_of_a_plant_that_stands_still_are_forgotten() -> None:
+    figures, partition = Figures(settings=SETTINGS, stations=LINE), Partition("a")
+    for number, second in enumerate(range(103, 3_000)):
+        for pane in partition.idle_at(second):
+            figures.feed(pane, offset=number)
+        figures.due()
+    assert len(figures.windows()) < 100
+
+
+def test_a_restart_compares_nothing_of_windows_without_parts() -> None:
+    compares = msgspec.structs.replace(SETTINGS, charts=(), associations=(AssociationWindow(window_ms=2_000),))
+    figures = Figures(settings=compares, stations=LINE)
+    for number, pane in enumerate(Partition("b").idle_at(110)):
+        figures.feed(pane, offset=number)
+    figures.settle()
+    associations = WindowAssociations(settings=compares)
+    associations.resume(figures)
+    assert [each for _ in range(20) for each in associations.due(figures)] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(2, 60), st.booleans()), min_size=20, max_size=60))
+def test_whatever_pauses_there_are_no_window_with_parts_is_forgotten_unclosed(steps: list[tuple[int, bool]]) -> None:
+    figures, partition, second = Figures(settings=SETTINGS, stations=LINE), Partition("a"), 100
+    panes, counted = [], set()
+    for gap, is_part in steps:
+        second += gap
+        panes += partition.read(second + 0.5) if is_part else partition.idle_at(second)
+        if is_part:
+            counted.add((second - second % 2) * S)
+    closed = {each.start_at_ns for each in closed_of_line(figures, panes)}
+    held = {place.window.start_at_ns for place in figures.windows()}
+    assert counted - held <= closed
