@@ -62,16 +62,21 @@ class Heard:
         self.messages: dict[str, list[Any]] = {}
 
     def read(self, demo: DemoRun) -> None:
-        """Reads until every alert that has to come and to end has."""
+        """Reads until all parts have left with a verdict, and every alert that has to come and to end has."""
         topics: tuple[Topic, ...] = (ALERTS, DEAD_LETTERS, INSPECTIONS, VERDICTS)
         give_up_at = time.monotonic() + SETTLED_WITHIN_S
         with Follower(plant=self._plant, settings=KafkaSettings(), topics=topics, from_beginning=True) as follower:
             while True:
                 for seen in follower.drain():
                     self.messages.setdefault(seen.topic.name, []).append(seen.message)
-                if self.episodes() >= EPISODES or time.monotonic() > give_up_at:
+                is_whole = demo.truth.finished and self.decided() >= demo.truth.parts.keys()
+                if (is_whole and self.episodes() >= EPISODES) or time.monotonic() > give_up_at:
                     return
                 demo.step()
+
+    def decided(self) -> set[tuple[str, int]]:
+        """The parts, on each visit, that have a verdict."""
+        return {(said.part_id, said.visit) for said in self.messages.get(VERDICTS.name, ())}
 
     def episodes(self) -> set[tuple[str, str, AlertState]]:
         """What the alerts said, by rule, subject and state."""
