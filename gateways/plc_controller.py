@@ -129,9 +129,8 @@ class PlcController:
         await watch.add(station.watched)
         station.departed.is_unread()
 
-        def exchanged() -> (
-            None
-        ):  # only now: the PLC may refuse a write for what it says, and would be up and down with each attempt
+        def exchanged() -> None:
+            # only now: the PLC may refuse a write for what it says, and would be up and down with each attempt
             if not station.link.up:
                 station.link.stands(session)
 

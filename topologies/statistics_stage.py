@@ -37,8 +37,8 @@ from schemas.telemetry import Noticed, Stage
 from schemas.topics import ASSOCIATIONS, CHARTS, PANES, STATISTICS, VERDICTS, Topic
 from topologies.batches import Batch, Decoded
 from topologies.history import History, start_of_memory_ms
+from topologies.key_partitions import partition_of
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
-from topologies.partitioner import partition_of
 
 BATCH_MS = 250
 TICK_MS = 50
@@ -355,7 +355,7 @@ class Statistics:
         """The stations whose verdicts lie in a partition, and the line of each."""
         lines = {station: line for line, stations in self._stations.items() for station in sorted(stations)}
         partitions = self._plant.kafka.partitions
-        return {station: line for station, line in lines.items() if partition_of(station, partitions) == number}
+        return {station: line for station, line in lines.items() if partition_of(station, of=partitions) == number}
 
     def _opportunities_of(self, recipe: str) -> int:
         """Of a recipe that is not in the plant file (any more) nothing is known: such parts count no opportunities."""

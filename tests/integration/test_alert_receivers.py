@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 from aiohttp import web
+from alert_listeners import TOPICS, S, Server, alert, is_genuine, running
 from broker import publish, publish_raw, read_to_end, until
 
 from ops.local.ports import free_ports
 from schemas.alert_rules import DefectRateRule
-from schemas.alerts import Alert, AlertState
+from schemas.alerts import AlertState
 from schemas.commands import Command, CommandResult
 from schemas.interlocks import Interlocks, Parameter
-from schemas.notifications import AlertResponse, Notification, NotificationKind, ResponseKind, WithheldReason
+from schemas.notifications import AlertResponse, NotificationKind, ResponseKind, WithheldReason
 from schemas.plant import Camera, ExternalSource, KafkaLayout, Line, Plant, Plc, Station
 from schemas.reasons import CommandKind, CommandOutcome
-from schemas.receivers import AlertmanagerReceiver, AndonReceiver, AnyReceiver, WebhookReceiver
+from schemas.receivers import AlertmanagerReceiver, AndonReceiver, AnyReceiver
 from schemas.settings import KafkaSettings
-from schemas.telemetry import Stage
 from schemas.topics import (
     ALERT_RESPONSES,
     ALERTS,
@@ -38,19 +33,9 @@ from schemas.topics import (
     COMMAND_RESULTS,
     COMMANDS,
     DEAD_LETTERS,
-    INSPECTIONS,
     NOTIFICATIONS,
-    PLC_EVENTS,
-    VERDICTS,
 )
-from topologies import alerts_stage
 from topologies.topic_admin import ensure_topics
-
-SECRET = "a secret of sixteen characters"
-TOPICS = (
-    VERDICTS, INSPECTIONS, PLC_EVENTS, ALERTS, ALERT_RESPONSES, NOTIFICATIONS, COMMANDS, COMMAND_RESULTS, AUDIT, DEAD_LETTERS,
-)  # fmt: skip
-S = 1_000_000_000
 
 
 @pytest.fixture
@@ -82,88 +67,6 @@ def new_plant(settings: KafkaSettings, unique_prefix: str) -> Callable[..., Any]
     return made
 
 
-@asynccontextmanager
-async def running(plant: Plant) -> AsyncIterator[Stage]:
-    """The alerts stage, ready, until the block ends; then it must stop in time."""
-    stop, stage = asyncio.Event(), Stage("alerts")
-    task = asyncio.create_task(alerts_stage.run(plant, plant_dir=Path(), stage=stage, stop=stop))
-    try:
-        await until(lambda: stage.ready or task.done(), "the stage is ready")
-        yield stage
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 12)
-
-
-def alert(
-    number: int = 0,
-    state: AlertState = AlertState.RAISED,
-    *,
-    subject: str = "aoi",
-    severity: str = "warning",
-    repeat: int = 0,
-) -> tuple[str, Alert]:
-    """Step of an alert as another stage writes it."""
-    since_ns = 1_000 + number
-    episode = f"rate/{subject}/{since_ns}"
-    return "line-1", Alert(
-        id=f"{episode}/{state.value}/{repeat}",
-        line="line-1",
-        rule="rate",
-        subject=subject,
-        severity=severity,
-        state=state,
-        episode=episode,
-        since_at_ns=since_ns,
-        at_ns=time.time_ns(),
-        summary=f"too many at {subject}",
-        repeat=repeat,
-        station="aoi",
-    )
-
-
-class Server:
-    """A real HTTP receiver, with several ways of taking notifications, and what it got."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.internal = 0
-        self.calls: dict[str, int] = {"hanging": 0, "dripping": 0, "redirecting": 0, "broken": 0}
-        self.released = asyncio.Event()
-        self.port = 0
-
-    def receiver(self, path: str = "good", **settings: Any) -> WebhookReceiver:
-        fields = {"name": path, "secret": SECRET, "timeout_ms": 5_000, "max_tries": 2, **settings}
-        return WebhookReceiver(url=f"http://127.0.0.1:{self.port}/{path}?token=s3cret", **fields)
-
-    @property
-    def notifications(self) -> list[Notification]:
-        return [msgspec.json.decode(body, type=Notification) for _, body in self.got]
-
-    async def take(self, request: web.Request) -> web.StreamResponse:
-        path = request.match_info["path"]
-        if path in self.calls:
-            self.calls[path] += 1
-        if path == "hanging":
-            await self.released.wait()
-        if path == "dripping":
-            response = web.StreamResponse()
-            await response.prepare(request)
-            while not self.released.is_set():
-                await response.write(b" ")
-                await asyncio.sleep(0.01)
-            return response
-        if path == "redirecting":
-            raise web.HTTPPermanentRedirect(f"http://127.0.0.1:{self.port}/internal")
-        if path == "internal":
-            self.internal += 1
-        if path == "broken":
-            return web.Response(status=500)
-        if path == "good":
-            self.got.append((dict(request.headers), await request.read()))
-        return web.Response(status=204)
-
-
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     found = Server()
@@ -177,13 +80,6 @@ async def server() -> AsyncIterator[Server]:
     yield found
     found.released.set()
     await runner.cleanup()
-
-
-def is_genuine(headers: dict[str, str], body: bytes, *, now_s: float) -> bool:
-    """What the documentation tells a receiver to check."""
-    at = headers["Linesight-Timestamp"]
-    expected = hmac.new(SECRET.encode(), at.encode() + b"." + body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(headers["Linesight-Signature"], f"v1={expected}") and abs(now_s - int(at)) < 300
 
 
 async def test_a_webhook_gets_each_notification_signed_once_whatever_restarts(

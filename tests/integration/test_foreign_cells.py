@@ -4,135 +4,32 @@ interlocks, the gate's confirmation, a change of product, a node that is taken a
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
 from broker import publish, read_to_end, until
+from foreign_works import HOUR_MS, SLOTS, Works, command, serial, verdict
 from node_opcua_cell import CELL, OBSERVED, OTHER, NodeOpcuaCells, plant_text
 from peers import require_node_opcua
 from plant_floor import counted, make_topics, running
 
 from gateways import plc_gateway
 from ops.local.ports import free_ports
-from schemas.commands import Command, CommandResult
-from schemas.plant import Plant
 from schemas.plant_file import load_plant
-from schemas.plc_events import LineStateChanged, PartArrived, PartLeft, PlcFault, RecipeChanged, RejectConfirmed
+from schemas.plc_events import LineStateChanged, PartArrived, PlcFault, RecipeChanged, RejectConfirmed
 from schemas.readiness import RecipeStatus
 from schemas.reasons import CommandKind, CommandOutcome, FailSafe, HandshakeCode, VerdictValue
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
-from schemas.topics import COMMAND_RESULTS, COMMANDS, PLC_EVENTS, VERDICTS
+from schemas.topics import COMMAND_RESULTS, VERDICTS
 from schemas.verdicts import Verdict
 from topologies import alerts_stage
 from topologies.readiness import ReadinessTeller
 
-SLOTS = 16
-HOUR_MS = 3_600_000
-SECOND_NS = 1_000_000_000
-_numbers = itertools.count(1)
-Event = TypeVar("Event")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Works:
-    """The cells, the gateway, and two stages that say that they can work."""
-
-    cells: NodeOpcuaCells
-    plant: Plant
-    plant_file: Path
-    kafka: KafkaSettings
-    gateway: Stage
-    inspect: Stage
-    judge: Stage
-
-    async def shows(self, ready: bool, code: HandshakeCode, *, cell: str = CELL) -> None:
-        """Returns once TriggerReady and ErrorCode stand at these."""
-
-        async def so() -> bool:
-            return await self.cells.shows("Vision.Ready", "Vision.Fault", cell=cell) == [ready, code]
-
-        await until(so, f"{cell}: TriggerReady {ready}, {code.name}", within_s=20)
-
-    async def events(self, kind: type[Event], *, cell: str = CELL) -> list[Event]:
-        found = await read_to_end(self.kafka, self.plant, PLC_EVENTS)
-        return [event for event in found if isinstance(event, kind) and event.station == cell]  # type: ignore[attr-defined]
-
-    async def event(self, kind: type[Event], *, cell: str = CELL, **fields: Any) -> Event:
-        """The event with these fields, waited for."""
-        found: list[Event] = []
-
-        async def there() -> bool:
-            told = await self.events(kind, cell=cell)
-            found[:] = [one for one in told if all(getattr(one, name) == value for name, value in fields.items())]
-            return bool(found)
-
-        await until(there, f"{kind.__name__} with {fields}", within_s=20)
-        return found[-1]
-
-    async def pushed(self, serial: str, *, cell: str = CELL) -> PartArrived:
-        """A part on a belt that does not wait has come, and is told."""
-        await self.cells.ask("push", cell=cell, serials=[serial])
-        return await self.event(PartArrived, cell=cell, part_id=serial)
-
-    async def passes(self, name: str, *, cell: str = CELL) -> PartLeft:
-        """A part has passed the gate, and is told."""
-        await self.cells.ask("arriveAtGate", cell=cell, name=name)
-        return await self.event(PartLeft, cell=cell, part_id=name)
-
-    async def results(self, *commands: Command) -> list[CommandResult]:
-        """What became of commands, given in this order."""
-        await publish(self.kafka, self.plant, COMMANDS, [(command.station, command) for command in commands])
-        found: dict[str, CommandResult] = {}
-
-        async def there() -> bool:
-            found.update({result.id: result for result in await read_to_end(self.kafka, self.plant, COMMAND_RESULTS)})
-            return all(command.id in found for command in commands)
-
-        await until(there, "every command has a result", within_s=30)
-        return [found[command.id] for command in commands]
-
-    async def rest(self) -> None:
-        """The cell runs on the first product, its operator has quit what was wrong."""
-        await self.cells.ask("hand", cell=CELL, on=False)
-        await self.cells.ask("sticks", cell=CELL, stuck=False)
-        await self.cells.ask("clock", cell=CELL, aheadMs=0)
-        await self.cells.panel(Mode="running", Reason="", Product="board@1", Coming="", Enable=True)
-        self.judge.ready = self.inspect.ready = True
-
-        async def well() -> bool:
-            ready, fault, quits = await self.cells.shows("Vision.Ready", "Vision.Fault", "Quit")
-            if fault >= HandshakeCode.EARLY_TRIGGER:
-                await self.cells.panel(Quit=quits + 1)
-            return bool(ready) and not fault
-
-        await until(well, "the cell is at rest", within_s=20)
-
-
-def command(kind: CommandKind, *, cell: str = CELL, valid_for_s: float = 30.0, **fields: Any) -> Command:
-    now_ns = time.time_ns()
-    return Command(
-        id=f"{kind}/{cell}/{next(_numbers)}", station=cell, kind=kind, issued_at_ns=now_ns,
-        valid_until_ns=now_ns + int(valid_for_s * SECOND_NS), reason_code="because", **fields,
-    )  # fmt: skip
-
-
-def verdict(
-    part_id: str, value: VerdictValue = VerdictValue.NOT_OK, action: FailSafe = FailSafe.REJECT, **fields: Any
-) -> Command:
-    return command(CommandKind.VERDICT, part_id=part_id, visit=1, verdict=value, action=action, **fields)
-
-
-def serial() -> str:
-    return f"S{next(_numbers):05}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
