@@ -146,6 +146,9 @@ def held_back(command: Command, progress: Progress, outcome: CommandOutcome, why
 def given_up(command: Command, progress: Progress, why: str) -> CommandResult:
     """`expired` where the PLC cannot have executed it, else `not_acknowledged`."""
     outcome = CommandOutcome.NOT_ACKNOWLEDGED if progress.may_be_executed else CommandOutcome.EXPIRED
+    late_s = (progress.began_at_ns - command.valid_until_ns) / NS_PER_S
+    if late_s > 0:
+        why = f"its validity had ended {late_s:.1f} s before it came, by this machine's clock; {why}"
     return result_of(command, progress, outcome, detail=why)
 
 

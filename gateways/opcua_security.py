@@ -7,11 +7,15 @@ from pathlib import Path
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.crypto.uacrypto import CertProperties
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from gateways.certificates import PlcFiles, application_uri_of, files_of, parse_certificate, served_certificate
 from gateways.trust_list import trust_list
 from schemas.errors import ConfigurationError
 from schemas.plant import CertificateLogin, PasswordLogin, Plc
+
+_UNREADABLE = (OSError, ValueError, TypeError, UnsupportedAlgorithm, ua.UaError)
 
 
 class CertificatesUnusable(ConfigurationError):
@@ -35,19 +39,19 @@ async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
             client.set_user(user)
             client.set_password(password)
         case CertificateLogin(certificate=certificate, private_key=private_key):
+            shown, key = _certificate(plc, plant_dir / certificate), _private_key(plc, plant_dir / private_key)
             try:
-                shown, key = _key_file(plant_dir / certificate), _key_file(plant_dir / private_key)
                 await client.load_client_certificate(shown.path_or_content, extension=shown.extension)
                 await client.load_private_key(key.path_or_content, extension=key.extension)
-            except (OSError, ValueError, TypeError, ua.UaError) as error:
+            except _UNREADABLE as error:
                 raise CertificatesUnusable(f"PLC {plc.name}: certificate or key of its login: {error}") from error
 
 
 async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
     files = files_of(plc, plant_dir=plant_dir)
+    certificate, private_key = _certificate(plc, files.own.certificate), _private_key(plc, files.own.private_key)
+    server_certificate = await _plcs(plc, files)
     try:
-        certificate, private_key = map(_key_file, (files.own.certificate, files.own.private_key))
-        server_certificate = await _plcs(plc, files)
         # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
         client.application_uri = (
             application_uri_of(parse_certificate(certificate.path_or_content)) or client.application_uri
@@ -59,7 +63,7 @@ async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
             server_certificate=server_certificate,
             mode=ua.MessageSecurityMode.SignAndEncrypt,
         )
-    except (OSError, ValueError, TypeError, ua.UaError) as error:
+    except _UNREADABLE as error:
         raise CertificatesUnusable(
             f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}"
         ) from error
@@ -69,7 +73,7 @@ async def _plcs(plc: Plc, files: PlcFiles) -> CertProperties:
     """The certificate for which the session is encrypted: the pinned one, or where there may be several, the one that answers, if it is
     trusted. Only who has its key can go on."""
     if files.trusted is None and files.server_certificate is not None:
-        return _key_file(files.server_certificate)
+        return _certificate(plc, files.server_certificate)
     try:
         shown, _ = await served_certificate(plc)
     except ConfigurationError as error:  # what the PLC offers is a person's to put right, like a file
@@ -80,7 +84,34 @@ async def _plcs(plc: Plc, files: PlcFiles) -> CertProperties:
     return CertProperties(shown, extension="der")
 
 
-def _key_file(path: Path) -> CertProperties:
+def _certificate(plc: Plc, path: Path) -> CertProperties:
+    """A certificate that can be read. Raises `CertificatesUnusable`, which names it."""
+    try:
+        found = _properties(path)
+        parse_certificate(found.path_or_content)
+    except _UNREADABLE as error:
+        raise _unusable(plc, path, "a certificate", error) from error
+    return found
+
+
+def _private_key(plc: Plc, path: Path) -> CertProperties:
+    """A private key that can be read. Raises `CertificatesUnusable`, which names it."""
+    try:
+        found = _properties(path)
+        load = load_pem_private_key if found.extension == "pem" else load_der_private_key
+        load(found.path_or_content, password=None)
+    except _UNREADABLE as error:
+        raise _unusable(plc, path, "a private key without a password", error) from error
+    return found
+
+
+def _properties(path: Path) -> CertProperties:
     """A certificate or key with its format, told by its content: names like `.key` and `.crt` are used for both."""
     content = path.read_bytes()
     return CertProperties(content, extension="pem" if content.startswith(b"-----BEGIN") else "der")
+
+
+def _unusable(plc: Plc, path: Path, expected: str, error: Exception) -> CertificatesUnusable:
+    return CertificatesUnusable(
+        f"PLC {plc.name}: {path}: expected {expected}, in DER or PEM; put it there, it is read again with the next try ({error})"
+    )
