@@ -161,6 +161,8 @@ class RingFollower(Generic[Entry]):
         # an array that was never written may be null
         ring = [[] if value is None else value for value in ring]
         why = _torn(ring)
+        if len(str(plc_session or "")) > NAME_LIMIT:
+            why = f"{self._order[-1]} has {len(str(plc_session))} characters, expected at most {NAME_LIMIT}"
         if why:
             return [], why
         try:

@@ -14,6 +14,7 @@ from enum import Enum
 import msgspec
 
 from schemas.commands import Command, CommandResult
+from schemas.errors import DETAIL_LIMIT
 from schemas.message import NS_PER_S
 from schemas.reasons import PLC_CODES, CommandOutcome, PlcAnswer
 
@@ -169,7 +170,7 @@ def result_of(
         sequence=-1 if progress.sequence is None else progress.sequence,
         attempts=progress.attempts,
         finished_at_ns=time.time_ns(),
-        detail=detail,
+        detail=detail[:DETAIL_LIMIT],  # it may quote what the PLC holds
         part_id=command.part_id,
         visit=command.visit,
         arrived_at_ns=command.arrived_at_ns,

@@ -240,3 +240,12 @@ async def test_a_session_that_is_another_with_each_reading_is_named() -> None:
     ring.finish()
     with pytest.raises(RingTorn, match=r"was 'a1+', then 'a1+'; a session lasts until the PLC starts anew"):
         await news(follower(), ring)
+
+
+async def test_a_session_without_end_is_not_carried_on_with_every_part() -> None:
+    ring = Ring()
+    ring.arrive(1)
+    ring.finish()
+    ring.session_name = "x" * 2_000_000
+    with pytest.raises(RingTorn, match="has 2000000 characters, expected at most 256"):
+        await news(follower(), ring)
