@@ -208,7 +208,7 @@ class Spool:
 
     def forget(self, given_up: GivenUp) -> None:
         """What was given up has been named durably."""
-        given_up.path.unlink()
+        given_up.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Lets go of the folder."""
