@@ -149,6 +149,8 @@ class RingFollower(Generic[Entry]):
             # read twice alike it is not torn: nothing was known to compare it with, or the PLC restarted without telling
             if not why or (values == previous and why in (_CHANGED, _NEW)):
                 return self._news(entries, plc_session=str(values[-1] or ""), restarted=why == _CHANGED)
+            if previous is not None and why in (_CHANGED, _NEW) and values[-1] != previous[-1]:
+                why = f"{self._order[-1]} was {previous[-1]!r}, then {values[-1]!r}; a session lasts until the PLC starts anew"
             previous = values
             await asyncio.sleep(READ_AGAIN_AFTER_S)
         raise RingTorn(f"ring {self._ring.count}: {why}")
@@ -159,6 +161,8 @@ class RingFollower(Generic[Entry]):
         # an array that was never written may be null
         ring = [[] if value is None else value for value in ring]
         why = _torn(ring)
+        if len(str(plc_session or "")) > NAME_LIMIT:
+            why = f"{self._order[-1]} has {len(str(plc_session))} characters, expected at most {NAME_LIMIT}"
         if why:
             return [], why
         try:

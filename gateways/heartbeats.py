@@ -17,7 +17,8 @@ from schemas.plant import PlcNodes
 STILL_BEATS = 3
 """So many of our beats the PLC's may stand still before it counts as lost."""
 STILL_AT_LEAST_S = 1.0
-COUNTS = 2**32
+COUNTS = 2**31
+"""Ours begins anew there: an Int32 holds it, too."""
 LAST_WORDS_S = 0.5
 OWN_BEATS = 8
 """So many of our last beats may stand in the node: a PLC's server shows a write after its next cycle. And so many in a row say that the

@@ -14,6 +14,7 @@ from enum import Enum
 import msgspec
 
 from schemas.commands import Command, CommandResult
+from schemas.errors import DETAIL_LIMIT
 from schemas.message import NS_PER_S
 from schemas.reasons import PLC_CODES, CommandOutcome, PlcAnswer
 
@@ -146,6 +147,9 @@ def held_back(command: Command, progress: Progress, outcome: CommandOutcome, why
 def given_up(command: Command, progress: Progress, why: str) -> CommandResult:
     """`expired` where the PLC cannot have executed it, else `not_acknowledged`."""
     outcome = CommandOutcome.NOT_ACKNOWLEDGED if progress.may_be_executed else CommandOutcome.EXPIRED
+    late_s = (progress.began_at_ns - command.valid_until_ns) / NS_PER_S
+    if late_s > 0:
+        why = f"its validity had ended {late_s:.1f} s before it came, by this machine's clock; {why}"
     return result_of(command, progress, outcome, detail=why)
 
 
@@ -166,7 +170,7 @@ def result_of(
         sequence=-1 if progress.sequence is None else progress.sequence,
         attempts=progress.attempts,
         finished_at_ns=time.time_ns(),
-        detail=detail,
+        detail=detail[:DETAIL_LIMIT],  # it may quote what the PLC holds
         part_id=command.part_id,
         visit=command.visit,
         arrived_at_ns=command.arrived_at_ns,

@@ -8,7 +8,7 @@ from asyncua import ua
 
 from gateways.certificates import files_of, read_facts, served_certificate
 from gateways.trust_list import trust_list
-from schemas.errors import ServiceAway
+from schemas.errors import ConfigurationError, ServiceAway
 from schemas.plant import Plc
 
 _NOT_TRUSTED = (
@@ -31,8 +31,7 @@ def refusal(error: BaseException, plc: Plc, *, plant_dir: Path) -> str:
         return repr(error)
     own = files_of(plc, plant_dir=plant_dir).own.certificate
     if isinstance(error, _NOT_TRUSTED):
-        thumbprint = read_facts(own).thumbprint
-        return f"it does not trust our certificate: put {own} (thumbprint {thumbprint}) into its list of trusted clients ({error!r})"
+        return f"it does not trust our certificate: put {own}{_thumbprint(own)} into its list of trusted clients ({error!r})"
     if isinstance(error, ua.uaerrors.BadCertificateTimeInvalid):
         return f"for it, {own} is not valid now: look at both clocks, or rotate the certificate ({error!r})"
     if isinstance(error, TimeoutError):
@@ -41,6 +40,14 @@ def refusal(error: BaseException, plc: Plc, *, plant_dir: Path) -> str:
             f"no answer in time; if it is on, its certificate may not be the pinned one: `plc browse` tells ({error!r})"
         )
     return repr(error)
+
+
+def _thumbprint(certificate: Path) -> str:
+    """In brackets; "" where the file has been replaced by something else since it was shown to the PLC."""
+    try:
+        return f" (thumbprint {read_facts(certificate).thumbprint})"
+    except ConfigurationError:
+        return ""
 
 
 async def why_not(plc: Plc, *, plant_dir: Path) -> str | None:

@@ -33,7 +33,6 @@ SESSION_TIMEOUT_MS = 30_000
 
 MOST_NODES = 20_000
 
-_FAILURES = (OSError, asyncio.TimeoutError, ua.UaError)
 _Answer = TypeVar("_Answer")
 
 
@@ -360,10 +359,11 @@ async def _close(client: Client) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await in_own_task(client.disconnect())
-    except BaseException as error:
+    except Exception:
+        client.disconnect_socket()  # whatever the PLC answered: it is left
+    except BaseException:
         client.disconnect_socket()
-        if not isinstance(error, _FAILURES):
-            raise
+        raise
 
 
 def _status(code: Any) -> str:

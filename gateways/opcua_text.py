@@ -25,6 +25,8 @@ class ForeignTexts:
     def shown(self, node: str, value: Any) -> Any:
         """`value` of `node`, a text or an array with texts in it, as it can be carried on; any other as it is."""
         if isinstance(value, list):
+            if value and isinstance(value[0], int | float):
+                return value  # of one type, as OPC UA has it: hundreds of counters, read with each part
             return [self._text(node, entry) for entry in value] if any(map(_is_odd, value)) else value
         return self._text(node, value)
 

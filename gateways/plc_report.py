@@ -11,6 +11,7 @@ from gateways.outbox import Fate
 from gateways.plc_history import StationHistory
 from gateways.publisher import RecordPublisher
 from gateways.station_metrics import StationMetrics
+from schemas.errors import DETAIL_LIMIT
 from schemas.plant import Plant
 from schemas.plc_events import (
     LineMode,
@@ -155,7 +156,7 @@ class StationReport:
                 id=f"{self._station}/line/{known}/{now_ns}",
                 station=self._station,
                 mode=known,
-                cause=str(cause or ""),
+                cause=str(cause or "")[:DETAIL_LIMIT],
                 occurred_at_ns=now_ns,
             )
         )
@@ -167,9 +168,9 @@ class StationReport:
         now_ns = time.time_ns()
         await self._events.put(
             RecipeChanged(
-                id=f"{self._station}/recipe/{recipe}/{now_ns}",
+                id=f"{self._station}/recipe/{str(recipe)[:DETAIL_LIMIT]}/{now_ns}",
                 station=self._station,
-                recipe=str(recipe),
+                recipe=str(recipe)[:DETAIL_LIMIT],
                 occurred_at_ns=now_ns,
             )
         )
@@ -183,7 +184,7 @@ class StationReport:
             id=f"{self._station}/fault/{code}/{now_ns}",
             station=self._station,
             code=code,
-            detail=detail,
+            detail=detail[:DETAIL_LIMIT],  # it may quote what the PLC holds
             occurred_at_ns=now_ns,
             cleared=cleared,
         )

@@ -19,7 +19,7 @@ MOST_KEYS = 64
 _one_at_a_time = threading.Lock()
 
 
-async def private_key(file: Path) -> PrivateKeyTypes:
+async def load_private_key(file: Path) -> PrivateKeyTypes:
     """The key in `file`, PEM or DER, as it is now; loaded beside the event loop, and again only when the file's content has changed.
 
     Raises OSError, ValueError or TypeError where the file holds no key that can be used.

@@ -166,6 +166,21 @@ class Segment:
         with suppress(OSError):  # its disk fails; whoever opens it next clips it again
             os.ftruncate(self._file, end)
 
+    def restore(self) -> None:
+        """Writes its file again, which was deleted under it: what is open can still be read. Raises OSError; nothing has changed then."""
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            for offset in range(0, self.end, AHEAD_BYTES):
+                _write_all(file, [os.pread(self._file, min(AHEAD_BYTES, self.end - offset), offset)], offset)
+            os.fsync(file)
+            sync_folder(self.path.parent)
+            os.dup2(file, self._file, inheritable=False)  # at once for whoever reads in it, too
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+
     def remembered(self, number: int) -> Record | None:
         """A record that is not known to be on the disk, from memory."""
         unsynced = self.unsynced

@@ -37,6 +37,7 @@ LEAST_SEGMENTS = 16
 """A bound holds at least as many segments, so that giving one up is a small part of it."""
 SPANS = 24
 POSITION = "position.json"
+LOCK = "lock"
 GIVEN_UP = (DropReason.SPOOL_FULL, DropReason.SPOOL_EXPIRED)
 
 
@@ -166,6 +167,19 @@ class Spool:
         self.droppable.reclaim()
         self.kept.reclaim()
 
+    def restore(self) -> int:
+        """Puts back what somebody deleted while it was in use (a clean-up job, a hand): folder, lock, segments; how many segments.
+
+        For the thread that writes. Raises OSError, or ConfigurationError where another process has taken the folder meanwhile.
+        """
+        if not (self.folder / LOCK).exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            former, self._lock_file = self._lock_file, _lock(self.folder)
+            os.close(former)
+        if not (self.folder / POSITION).exists():
+            self._written = _Position()  # with the next sync
+        return self.droppable.restore() + self.kept.restore()
+
     # --- bounds ------------------------------------------------------------------------------------------------------
 
     def give_up(self, *, now_ns: int, more_bytes: int = 0) -> GivenUp | None:
@@ -194,7 +208,7 @@ class Spool:
 
     def forget(self, given_up: GivenUp) -> None:
         """What was given up has been named durably."""
-        given_up.path.unlink()
+        given_up.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -271,7 +285,7 @@ def _envelopes(segment: Segment) -> Iterator[Envelope]:
 
 def _lock(folder: Path) -> int:
     """Makes sure that no other process uses the folder, until the returned file is closed or the process ends."""
-    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as taken:

@@ -92,6 +92,7 @@ class SpoolKeeper:
             if finishing or now_s >= self._next_look_s:
                 self._next_look_s = now_s + LOOK_EVERY_S
                 try:
+                    self._restore()
                     self._hold_bounds()
                     self._spool.reclaim()
                 except OSError as error:
@@ -142,6 +143,12 @@ class SpoolKeeper:
         synced, self._unsynced = self._unsynced, []
         for item in synced:
             self._tell(item, Fate.SPOOLED)
+
+    def _restore(self) -> None:
+        """A file that is deleted while it is written to takes everything, and says nothing: it is gone with the process."""
+        if restored := self._spool.restore():
+            detail = f"{restored} files were deleted under the gateway and are written again: what deletes them?"
+            self._stage.emit(Noticed(what="spool_damaged", subject=str(self._spool.folder), detail=detail))
 
     def _failed(self, error: OSError, now_s: float) -> None:
         self._next_try_s = now_s + RETRY_S

@@ -326,7 +326,15 @@ class Lane:
                 self._forget(segment)
         for segment in gone:
             segment.close()
-            segment.path.unlink()
+            segment.path.unlink(missing_ok=True)
+
+    def restore(self) -> int:
+        """Writes files again that were deleted under it; how many. For the thread that appends. Raises OSError."""
+        with self._lock:
+            gone = [segment for segment in self._segments if not segment.path.exists()]
+        for segment in gone:
+            segment.restore()
+        return len(gone)
 
     def oldest_unclaimed(self) -> Segment | None:
         """The oldest segment of which nothing can have been sent."""

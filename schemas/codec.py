@@ -23,7 +23,9 @@ SPOOLED = "spooled"
 CONTENT_TYPE = b"application/msgpack"
 
 NAME_LIMIT = 256
-"""Longest name or id that a frame may carry: they are repeated in everything that follows from it."""
+"""Longest name or id that a frame may carry, in characters: they are repeated in everything that follows from it."""
+NAME_LIMIT_BYTES = 4 * NAME_LIMIT
+"""What so many characters take at most in UTF-8, as headers hold them."""
 
 _SHOWN_BYTES = 64
 _LARGEST_NUMBER = 2**63 - 1
@@ -181,9 +183,11 @@ def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> bytes | None:
 def frame_owner(headers: Iterable[tuple[str, bytes]]) -> FrameOwner | None:
     """Whom a frame belongs to by its headers alone; None where they do not say, or no message could carry it."""
     found = {
-        key: value.decode("utf-8", "replace")
+        key: text
         for key, value in headers
-        if value is not None and len(value) <= NAME_LIMIT
+        if value is not None
+        and len(value) <= NAME_LIMIT_BYTES
+        and len(text := value.decode("utf-8", "replace")) <= NAME_LIMIT
     }
     try:
         return FrameOwner(

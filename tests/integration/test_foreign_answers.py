@@ -56,6 +56,7 @@ async def test_an_answer_that_the_client_library_cannot_read_ends_that_session(
             raise IndexError("index out of range")  # as asyncua says where a value ends before its time
 
         monkeypatch.setattr(session._client.uaclient, "read_attributes", cut_short)
+        monkeypatch.setattr(session._client, "disconnect", cut_short)
         with pytest.raises(PlcAway, match="index out of range"):
             await session.read([NODES.plc_heartbeat])
         assert session.lost

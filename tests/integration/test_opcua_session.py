@@ -17,6 +17,7 @@ from plant_floor import STATION, Floor
 
 from gateways import opcua_session, plc_link
 from gateways.node_watch import NodeWatch
+from gateways.opcua_security import CertificatesUnusable
 from gateways.opcua_session import NodeFault, OpcUaSession, PlcAway
 from gateways.plc_link import PlcLink
 from gateways.station_nodes import station_nodes, writable_nodes
@@ -86,9 +87,19 @@ async def test_certificate_files_that_cannot_be_used_are_a_matter_of_configurati
     )
     with pytest.raises(ConfigurationError, match=r"plc-1.*client\.der"):
         await OpcUaSession.open(plc, plant_dir=tmp_path, name="test")
-    (tmp_path / "client.der").write_bytes(b"no certificate")
-    with pytest.raises(ConfigurationError, match="plc-1"):
-        await OpcUaSession.open(plc, plant_dir=tmp_path, name="test")
+    await certificate(tmp_path, "client")
+    await certificate(tmp_path, "server")
+    for name, expected in (
+        ("client.der", "a certificate"),
+        ("client.key", "a private key"),
+        ("server.der", "a certificate"),
+    ):
+        good = (tmp_path / name).read_bytes()
+        for damaged in (b"", b"neither", good[: len(good) // 2]):
+            (tmp_path / name).write_bytes(damaged)
+            with pytest.raises(CertificatesUnusable, match=rf"plc-1: \S*{name}: expected {expected}.*put it there"):
+                await OpcUaSession.open(plc, plant_dir=tmp_path, name="test")
+        (tmp_path / name).write_bytes(good)
 
 
 async def test_only_the_nodes_it_was_opened_for_can_be_written_and_each_in_its_type(tmp_path: Path) -> None:

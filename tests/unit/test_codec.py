@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +71,16 @@ def test_a_frame_without_a_readable_body_still_has_an_owner() -> None:
     assert owner.frame_id == FRAME.id
     assert (owner.station, owner.camera, owner.view) == ("aoi-1", "left", "left-top")
     assert (owner.part_id, owner.visit) == ("Teil-ß", 2)
+
+
+@pytest.mark.parametrize("part_id", ["x" * 256, "\u6761" * 256, "\U0001f4a9" * 256])
+def test_the_longest_part_id_has_its_owner_whatever_its_script(part_id: str) -> None:
+    """The ledger counts frames by their headers, and a spool names by them what it gives up."""
+    frame = msgspec.structs.replace(FRAME, part_id=part_id)
+    owner = frame_owner(encode(FRAMES, frame).headers)
+    assert owner is not None
+    assert owner.part_id == part_id
+    assert frame_owner(encode(FRAMES, msgspec.structs.replace(FRAME, part_id=part_id + "x")).headers) is None
 
 
 @pytest.mark.parametrize("absent", ["station", "camera", "session", "sequence", "part-id"])

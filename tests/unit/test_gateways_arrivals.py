@@ -225,3 +225,27 @@ async def test_an_arrival_carries_the_labels_that_the_plant_file_names_and_none_
     first, second = (await reader.read(Session())).entries  # type: ignore[arg-type]
     assert (first.batch, first.labels) == ("x", {"tool": "T3", "cavity": "2"})
     assert (second.batch, second.labels) == ("y", {"cavity": "1"})
+
+
+async def test_a_session_that_is_another_with_each_reading_is_named() -> None:
+    """A program that writes the time there: no reading follows from the one before, and nothing of the ring may be believed."""
+
+    class Clock(Ring):
+        async def read(self, identifiers: Sequence[str]) -> list[Any]:
+            self.session_name += "1"
+            return await super().read(identifiers)
+
+    ring = Clock()
+    ring.arrive(1)
+    ring.finish()
+    with pytest.raises(RingTorn, match=r"was 'a1+', then 'a1+'; a session lasts until the PLC starts anew"):
+        await news(follower(), ring)
+
+
+async def test_a_session_without_end_is_not_carried_on_with_every_part() -> None:
+    ring = Ring()
+    ring.arrive(1)
+    ring.finish()
+    ring.session_name = "x" * 2_000_000
+    with pytest.raises(RingTorn, match="has 2000000 characters, expected at most 256"):
+        await news(follower(), ring)

@@ -22,6 +22,7 @@ from gateways.plc_report import StationReport
 from gateways.sampled_channel import why_unusable
 from gateways.station_metrics import StationMetrics
 from gateways.station_nodes import station_nodes, writable_nodes
+from schemas.codec import encode
 from schemas.plant import Plant, PlcNodes
 from schemas.plc_events import (
     LineMode,
@@ -35,6 +36,7 @@ from schemas.plc_events import (
 )
 from schemas.reasons import HandshakeCode
 from schemas.telemetry import Stage
+from schemas.topics import PLC_EVENTS
 
 
 def arrived(
@@ -287,6 +289,17 @@ async def test_what_is_read_again_is_counted_and_what_is_told_twice_is_a_fault()
     assert counted == 3, "the departure once more, and the confirmation twice"
 
 
+async def test_a_text_without_end_does_not_make_an_event_that_no_topic_takes() -> None:
+    published, stage = Published(), Stage("plc_gateway")
+    report, endless = station_report(published, stage), "x" * 2_000_000
+    await report.line("stopped", endless)
+    await report.recipe(endless)
+    report.fault("node_fault", f"the mailbox holds {endless}")
+    events = await reported(report, published)
+    assert [type(event) for event in events] == [LineStateChanged, RecipeChanged, PlcFault]
+    assert all(len(encode(PLC_EVENTS, event).value) < 2_000 for event in events)
+
+
 # --- heartbeats ----------------------------------------------------------------------------------------------------
 
 NODES = station_nodes(PlcNodes(), "s")
@@ -334,6 +347,14 @@ class WrittenTwice(Refuses):
         if self._ours in self._others and NODES.gateway_heartbeat in values:
             self._other.shared(self.values[NODES.gateway_heartbeat])
             self.values[NODES.gateway_heartbeat] = self._other.next()
+
+
+@given(stands=st.one_of(st.integers(0, 2**32 - 1), st.floats(), st.none(), st.text(max_size=3)))
+def test_a_heart_fits_the_node_wherever_it_begins(stands: object) -> None:
+    heart = OwnHeart(stands)
+    beats = [heart.next() for _ in range(20)]
+    assert len(set(beats)) == 20
+    assert all(0 <= beat < 2**31 for beat in beats), "an Int32 is wide enough for it"
 
 
 @pytest.mark.parametrize(

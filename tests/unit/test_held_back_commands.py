@@ -123,6 +123,13 @@ async def test_a_clock_that_is_set_back_makes_no_command_young_again(monkeypatch
     assert plc.values["command_id"] == ""
 
 
+async def test_a_command_that_came_too_late_says_so_and_by_whose_clock() -> None:
+    """Where this machine's clock is ahead no command is in time, and that is all that there is to see of it."""
+    result = await mailbox_of(Plc()).deliver(command("p0", valid_for_ms=-5_000))
+    assert result.outcome is CommandOutcome.EXPIRED
+    assert result.detail.startswith("its validity had ended 5.0 s before it came, by this machine's clock; ")
+
+
 async def test_no_command_waits_for_an_answer_as_long_as_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = WallClock(monkeypatch)
     plc = Turns(clock.set_back, at=2)  # with the sequence

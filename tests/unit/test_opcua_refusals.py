@@ -41,3 +41,9 @@ def test_a_refusal_says_what_to_do(plc: Plc, error: Exception, told: str, tmp_pa
 )
 def test_of_what_has_no_other_meaning_nothing_is_made_up(error: Exception, tmp_path: Path) -> None:
     assert refusal(error, OPEN, plant_dir=tmp_path) == repr(error)
+
+
+def test_a_certificate_that_was_replaced_meanwhile_does_not_hide_the_refusal(tmp_path: Path) -> None:
+    (tmp_path / "ours.der").write_bytes(b"half of")
+    said = refusal(ua.uaerrors.BadCertificateUntrusted(), ENCRYPTED, plant_dir=tmp_path)
+    assert f"put {tmp_path / 'ours.der'} into its list of trusted clients" in said

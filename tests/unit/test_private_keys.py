@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateways.private_keys import private_key
+from gateways.private_keys import load_private_key
 
 
 def write_key(file: Path, encoding: Encoding = Encoding.PEM) -> Any:
@@ -22,28 +22,28 @@ def write_key(file: Path, encoding: Encoding = Encoding.PEM) -> Any:
 @pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
 async def test_a_key_is_told_by_its_content(tmp_path: Path, encoding: Encoding) -> None:
     written = write_key(tmp_path / "own.key", encoding)
-    found: Any = await private_key(tmp_path / "own.key")
+    found: Any = await load_private_key(tmp_path / "own.key")
     assert found.private_numbers() == written
 
 
 async def test_links_that_start_together_load_the_key_once(tmp_path: Path) -> None:
     write_key(tmp_path / "own.key")
-    first, *others = await asyncio.gather(*(private_key(tmp_path / "own.key") for _ in range(20)))
+    first, *others = await asyncio.gather(*(load_private_key(tmp_path / "own.key") for _ in range(20)))
     assert all(one is first for one in others)
 
 
 async def test_a_rotated_key_counts_from_the_next_connection_on(tmp_path: Path) -> None:
     write_key(tmp_path / "own.key")
-    await private_key(tmp_path / "own.key")
+    await load_private_key(tmp_path / "own.key")
     written = write_key(tmp_path / "own.key")
-    found: Any = await private_key(tmp_path / "own.key")
+    found: Any = await load_private_key(tmp_path / "own.key")
     assert found.private_numbers() == written
 
 
 async def test_a_damaged_key_is_tried_again_once_it_is_put_right(tmp_path: Path) -> None:
     (tmp_path / "own.key").write_bytes(b"-----BEGIN PRIVATE KEY-----\nnone\n")
     with pytest.raises(ValueError, match="PEM"):
-        await private_key(tmp_path / "own.key")
+        await load_private_key(tmp_path / "own.key")
     written = write_key(tmp_path / "own.key")
-    found: Any = await private_key(tmp_path / "own.key")
+    found: Any = await load_private_key(tmp_path / "own.key")
     assert found.private_numbers() == written

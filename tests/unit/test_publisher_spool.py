@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,18 @@ async def test_events_above_their_bound_are_counted_one_by_one(monkeypatch: pyte
         assert shown(stage, "noticed_total", what="events_not_kept") == given_up
     assert fates.count(Fate.UNKNOWN) == 200 - given_up
     assert shown(stage, "noticed_total", what="events_not_kept") == 200, "those that died with the process, too"
+
+
+async def test_a_spool_that_is_deleted_in_the_middle_of_an_outage_is_back_by_itself_and_told(tmp_path: Path) -> None:
+    stage, fates = Stage("plc_gateway"), list[Fate]()
+    async with publisher(stage) as first:
+        first.submit(PLC_EVENTS, "s", event(0), tell=fates.append)
+        await until(lambda: fates == [Fate.SPOOLED])
+        shutil.rmtree(tmp_path / "p")
+        first.submit(PLC_EVENTS, "s", event(1), tell=fates.append)
+        await until(lambda: fates == [Fate.SPOOLED] * 2)
+        assert shown(stage, "noticed_total", what="spool_damaged") == 1
+    second = publisher(Stage("plc_gateway"))
+    assert [left.id for left in second.left_over(PLC_EVENTS)] == [event(0).id, event(1).id]
+    async with second:
+        pass

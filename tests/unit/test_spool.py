@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,33 @@ def test_a_copy_of_a_segment_beside_it_is_refused_in_one_sentence(tmp_path: Path
     (tmp_path / "kept-00000000000000000000 (copy).seg").touch()
     with pytest.raises(ConfigurationError, match=r"\(copy\)\.seg has no number in its name.*: move it away"):
         Spool(tmp_path, settings=settings())
+
+
+@pytest.mark.parametrize("gone", ["everything", "*.seg"])
+def test_what_somebody_deletes_while_it_is_in_use_is_put_back(tmp_path: Path, gone: str) -> None:
+    spool = Spool(folder := tmp_path / "spool", settings=settings())
+    fill(spool, 12)
+    spool.append(Envelope("manifests", b"c", [], 1), b"m", droppable=False)
+    spool.sync()
+    for number in range(3):
+        assert spool.take(spool.droppable) is not None
+        spool.droppable.acknowledge(number)
+    assert spool.restore() == 0
+    if gone == "everything":
+        shutil.rmtree(folder)
+    else:
+        for file in folder.glob(gone):
+            file.unlink()
+    assert spool.restore() > 1
+    fill(spool, 3, first=12)
+    spool.sync()
+    with pytest.raises(ConfigurationError, match="another process uses the spool"):
+        Spool(folder, settings=settings())
+    spool.close()  # as a killed process leaves it, but for the lock
+    again = Spool(folder, settings=settings())
+    assert drain(again.droppable) == list(range(3, 15))
+    assert [record.value for record in again.kept.waiting()] == [b"m"]
+    again.close()
 
 
 def test_a_torn_end_is_noticed_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
