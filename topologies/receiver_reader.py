@@ -3,6 +3,9 @@
 Every record is delivered at least once, in order. What is not taken is tried again with growing pauses, `max_tries` times in all; then
 the record becomes a dead letter, and the next one is delivered. To a receiver that shows a state the newest record is all that matters: it
 is tried until it is in effect, or until a newer one is there.
+
+When another process of the stage comes or goes, what is under way has a moment to finish; then it is let go of unfinished, and whoever
+has the partition next delivers it. So nothing comes from here after newer ones came from there, and nothing of it is refused twice.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 POLL_MS = 500
 STATE_POLL_MS = 200
+DRAIN_S = 2.5
 COMMIT_EVERY = 500
 """Records that need no delivery are committed together."""
 
@@ -81,6 +85,7 @@ class ReceiverReader:
         self._group = f"{plant}.{stage.name}.{delivery.name}"
         self._begins_ms = begins_ms
         self._assigned = False
+        self._under_way: asyncio.Task[bool] | None = None
 
     async def run(self) -> None:
         """One consumer after the other: a client that broke down for good is replaced."""
@@ -97,6 +102,10 @@ class ReceiverReader:
 
     async def _session_with_broker(self) -> None:
         self._assigned = False
+
+        async def revoked() -> None:
+            await self._note_revoked(consumer)
+
         consumer = new_consumer(
             kafka=self._kafka,
             group=self._group,
@@ -104,7 +113,7 @@ class ReceiverReader:
             topics=[self._topic],
             partitions=self._partitions,
             fetched_bytes=BudgetSettings().fetched_bytes,
-            listener=Ownership(topics=[self._topic], on_assigned=self._note_assigned, on_revoked=self._note_revoked),
+            listener=Ownership(topics=[self._topic], on_assigned=self._note_assigned, on_revoked=revoked),
         )
         try:
             await consumer.start()
@@ -119,8 +128,10 @@ class ReceiverReader:
                 # one by one: a delivery may take long, and what was handed out is not handed out again
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
-                    uncommitted += COMMIT_EVERY if await self._handled(raw, consumer) else 1
-                if uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
+                    uncommitted += COMMIT_EVERY if await self._handled_while_ours(raw, consumer) else 1
+                if not self._assigned:
+                    uncommitted = 0  # whoever asked for the partitions saw to it
+                elif uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
                     await consumer.commit()
                     uncommitted = 0
         finally:
@@ -129,8 +140,25 @@ class ReceiverReader:
     def _note_assigned(self, partitions: frozenset[int]) -> None:
         self._assigned = True
 
-    async def _note_revoked(self) -> None:
-        self._assigned = False
+    async def _note_revoked(self, consumer: AIOKafkaConsumer) -> None:
+        """Commits what is finished, or is within `DRAIN_S`. The client waits for it before it gives the partitions up."""
+        had, self._assigned = self._assigned, False
+        if had and await self._settled():
+            try:
+                async with asyncio.timeout(DRAIN_S):
+                    await consumer.commit()
+            except (KafkaError, TimeoutError) as error:  # then the next owner delivers it once more
+                self._stage.emit(AttemptRepeated(service="broker", detail=f"{self._delivery.name}: {error!r}"))
+
+    async def _settled(self) -> bool:
+        """Whether nothing is under way any more, and the position is behind nothing that is not finished."""
+        under_way = self._under_way
+        if under_way is None:
+            return True
+        await asyncio.wait({under_way}, timeout=DRAIN_S)
+        under_way.cancel()
+        await asyncio.wait({under_way})
+        return not under_way.cancelled() and under_way.exception() is None
 
     async def _begin(self, consumer: AIOKafkaConsumer, places: set[TopicPartition]) -> None:
         """A receiver that is new gets what happens from now on, not the alerts of the last months."""
@@ -141,6 +169,17 @@ class ReceiverReader:
             offset = found.offset if found is not None else (await consumer.end_offsets([place]))[place]
             consumer.seek(place, offset)
             await consumer.commit({place: offset})
+
+    async def _handled_while_ours(self, raw: Any, consumer: AIOKafkaConsumer) -> bool:
+        """As `_handled`; False for a record that was let go of unfinished."""
+        self._under_way = asyncio.create_task(self._handled(raw, consumer))
+        try:
+            await asyncio.wait({self._under_way})
+            return not self._under_way.cancelled() and self._under_way.result()
+        finally:
+            under_way, self._under_way = self._under_way, None
+            if under_way.cancel():
+                await asyncio.wait({under_way})
 
     async def _handled(self, raw: Any, consumer: AIOKafkaConsumer) -> bool:
         """Whether the record was for this receiver: then it is finished now, one way or the other, with those that replaced it."""
@@ -169,10 +208,9 @@ class ReceiverReader:
     async def _show(
         self, message: Any, in_effect: Callable[[Any], Awaitable[None]], consumer: AIOKafkaConsumer
     ) -> tuple[str, Any | None]:
-        """Returns when the state is shown, or with the record of a newer one, or when its partition is not ours any more. Raises `Refused`
-        when it never will be."""
+        """Returns when the state is shown, or with the record of a newer one. Raises `Refused` when it never will be."""
         attempt = 0
-        while self._assigned:
+        while True:
             attempt += 1
             await self._delivery.deliver(message)
             effect = asyncio.ensure_future(in_effect(message))
@@ -190,12 +228,11 @@ class ReceiverReader:
             newer = await self._newer_before(asyncio.ensure_future(pause), consumer)
             if newer is not None:
                 return "superseded", newer
-        return "superseded", None
 
     async def _newer_before(self, waited_for: asyncio.Future[Any], consumer: AIOKafkaConsumer) -> Any | None:
         """The next record for this receiver, if it comes before `waited_for` is done; else nothing, and that is left as it is."""
         try:
-            while self._assigned and not waited_for.done():
+            while not waited_for.done():
                 batches = await consumer.getmany(timeout_ms=STATE_POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
                     try:
