@@ -84,7 +84,7 @@ class ReceiverReader:
         self._producer = producer
         self._group = f"{plant}.{stage.name}.{delivery.name}"
         self._begins_ms = begins_ms
-        self._assigned = False
+        self._owned = asyncio.Event()
         self._under_way: asyncio.Task[bool] | None = None
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class ReceiverReader:
                 await asyncio.sleep(pause_s(attempt))
 
     async def _session_with_broker(self) -> None:
-        self._assigned = False
+        self._owned.clear()
 
         async def revoked() -> None:
             await self._note_revoked(consumer)
@@ -119,9 +119,7 @@ class ReceiverReader:
             await consumer.start()
             begun, uncommitted = set[TopicPartition](), 0
             while True:
-                if not self._assigned:
-                    await asyncio.sleep(0.1)
-                    continue
+                await self._owned.wait()
                 if begun != consumer.assignment():
                     begun = set(consumer.assignment())
                     await self._begin(consumer, begun)
@@ -129,7 +127,7 @@ class ReceiverReader:
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
                     uncommitted += COMMIT_EVERY if await self._handled_while_ours(raw, consumer) else 1
-                if not self._assigned:
+                if not self._owned.is_set():
                     uncommitted = 0  # whoever asked for the partitions saw to it
                 elif uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
                     await consumer.commit()
@@ -138,11 +136,12 @@ class ReceiverReader:
             await close(consumer)
 
     def _note_assigned(self, partitions: frozenset[int]) -> None:
-        self._assigned = True
+        self._owned.set()
 
     async def _note_revoked(self, consumer: AIOKafkaConsumer) -> None:
         """Commits what is finished, or is within `DRAIN_S`. The client waits for it before it gives the partitions up."""
-        had, self._assigned = self._assigned, False
+        had = self._owned.is_set()
+        self._owned.clear()
         if had and await self._settled():
             try:
                 async with asyncio.timeout(DRAIN_S):

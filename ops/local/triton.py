@@ -85,11 +85,6 @@ class LocalTriton:
         return f"{ports.HOST}:{self._port(0)}"
 
     @property
-    def http_url(self) -> str:
-        """`http://host:port` of the HTTP endpoint."""
-        return f"http://{ports.HOST}:{self._port(1)}"
-
-    @property
     def metrics_url(self) -> str:
         """Address that Prometheus scrapes."""
         return f"http://{ports.HOST}:{self._port(2)}/metrics"

@@ -99,7 +99,7 @@ async def test_what_hangs_here_is_told_by_the_next_owner_and_never_after_newer_o
     loses = Instance("b", told, lambda message: released.wait())
     gets = Instance("a", told, at_once)
     async with loses.running(plant, settings, monkeypatch, is_state=is_state):
-        await until(lambda: loses.reader._assigned, "the partition is ours")
+        await until(loses.reader._owned.is_set, "the partition is ours")
         await publish(settings, plant, REVIEWS, [("s", review("s", 1))])
         await until(lambda: loses.begun == ["s/1"], "a delivery is under way")
         async with gets.running(plant, settings, monkeypatch, is_state=is_state):
@@ -118,11 +118,11 @@ async def test_what_is_finished_in_time_is_not_told_again(
     told: list[str] = []
 
     async def until_asked_back(message: Review) -> None:
-        await until(lambda: not loses.reader._assigned, "the partition is asked back")
+        await until(lambda: not loses.reader._owned.is_set(), "the partition is asked back")
 
     loses, gets = Instance("b", told, until_asked_back), Instance("a", told, at_once)
     async with loses.running(plant, settings, monkeypatch, is_state=False):
-        await until(lambda: loses.reader._assigned, "the partition is ours")
+        await until(loses.reader._owned.is_set, "the partition is ours")
         await publish(settings, plant, REVIEWS, [("s", review("s", 1))])
         await until(lambda: loses.begun == ["s/1"], "a delivery is under way")
         async with gets.running(plant, settings, monkeypatch, is_state=False):
