@@ -164,8 +164,10 @@ class ReceiverReader:
         for place in places:
             if await consumer.committed(place) is not None:
                 continue
+            # the end is asked for first: what comes between the two questions is found by the second one
+            end = (await consumer.end_offsets([place]))[place]
             found = (await consumer.offsets_for_times({place: self._begins_ms}))[place]
-            offset = found.offset if found is not None else (await consumer.end_offsets([place]))[place]
+            offset = found.offset if found is not None else end
             consumer.seek(place, offset)
             await consumer.commit({place: offset})
 
