@@ -85,6 +85,7 @@ class ReceiverReader:
         self._group = f"{plant}.{stage.name}.{delivery.name}"
         self._begins_ms = begins_ms
         self._owned = asyncio.Event()
+        self._begun = set[TopicPartition]()  # ours, with an offset of this group
         self._under_way: asyncio.Task[bool] | None = None
 
     async def run(self) -> None:
@@ -102,6 +103,7 @@ class ReceiverReader:
 
     async def _session_with_broker(self) -> None:
         self._owned.clear()
+        self._begun = set()
 
         async def revoked() -> None:
             await self._note_revoked(consumer)
@@ -117,12 +119,13 @@ class ReceiverReader:
         )
         try:
             await consumer.start()
-            begun, uncommitted = set[TopicPartition](), 0
+            uncommitted = 0
             while True:
                 await self._owned.wait()
-                if begun != consumer.assignment():
-                    begun = set(consumer.assignment())
-                    await self._begin(consumer, begun)
+                if self._begun != consumer.assignment():
+                    places = set(consumer.assignment())
+                    await self._begin(consumer, places)
+                    self._begun = places
                 # one by one: a delivery may take long, and what was handed out is not handed out again
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
@@ -140,9 +143,10 @@ class ReceiverReader:
 
     async def _note_revoked(self, consumer: AIOKafkaConsumer) -> None:
         """Commits what is finished, or is within `DRAIN_S`. The client waits for it before it gives the partitions up."""
-        had = self._owned.is_set()
         self._owned.clear()
-        if had and await self._settled():
+        begun, self._begun = self._begun, set()
+        # where a new receiver has not begun yet, the position is the oldest record
+        if await self._settled() and begun and begun == consumer.assignment():
             try:
                 async with asyncio.timeout(DRAIN_S):
                     await consumer.commit()
@@ -150,7 +154,7 @@ class ReceiverReader:
                 self._stage.emit(AttemptRepeated(service="broker", detail=f"{self._delivery.name}: {error!r}"))
 
     async def _settled(self) -> bool:
-        """Whether nothing is under way any more, and the position is behind nothing that is not finished."""
+        """Ends what is under way; whether everything that was handed out is finished."""
         under_way = self._under_way
         if under_way is None:
             return True

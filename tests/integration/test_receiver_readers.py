@@ -130,3 +130,19 @@ async def test_what_is_finished_in_time_is_not_told_again(
             await until(lambda: "s/2 by a" in told, "the next owner tells the next one")
     assert told == ["s/1 by b", "s/2 by a"]
     assert await committed(settings, f"{plant.plant}.{GROUP}") >= 1
+
+
+async def test_what_was_before_a_new_receiver_is_not_told_though_its_first_owner_had_not_begun(
+    settings: KafkaSettings, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(settings, plant, REVIEWS, [("s", review("s", 0))])
+    told: list[str] = []
+    loses, gets = Instance("b", told, at_once), Instance("a", told, at_once)
+    async with loses.running(plant, settings, monkeypatch, is_state=False):
+        monkeypatch.setattr(loses.reader, "_begin", lambda consumer, places: asyncio.Event().wait())  # a slow broker
+        await until(loses.reader._owned.is_set, "the partition is ours")
+        async with gets.running(plant, settings, monkeypatch, is_state=False):
+            await until(gets.reader._owned.is_set, "the partition is the other's")
+            await publish(settings, plant, REVIEWS, [("s", review("s", 1))])
+            await until(lambda: bool(told), "it is told")
+    assert told == ["s/1 by a"]
