@@ -129,9 +129,12 @@ class ReceiverReader:
                 # one by one: a delivery may take long, and what was handed out is not handed out again
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
-                    uncommitted += COMMIT_EVERY if await self._handled_while_ours(raw, consumer) else 1
+                    if (
+                        self._owned.is_set()
+                    ):  # else it was handed out while they were asked back: the next owner reads it again
+                        uncommitted += COMMIT_EVERY if await self._handled_while_ours(raw, consumer) else 1
                 if not self._owned.is_set():
-                    uncommitted = 0  # whoever asked for the partitions saw to it
+                    uncommitted = 0  # what is finished was committed when they were asked back
                 elif uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
                     await consumer.commit()
                     uncommitted = 0
