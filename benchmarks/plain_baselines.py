@@ -18,7 +18,7 @@ import numpy.typing as npt
 from benchmarks.spindle_windows import WINDOW_PX, pitted
 from processors.learned.form import Picture
 from training.figures import auroc
-from training.pictures import read_picture
+from training.picture_files import read_picture
 
 _SURROUNDINGS_PX = 61
 _NU = 0.1  # of the one-class SVM: at most this share of the good windows lies outside

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from processors.learned.form import Picture
-from training.pictures import read_picture
+from training.picture_files import read_picture
 
 WINDOW_PX = 112
 _LEAST_BAD_PX = 20

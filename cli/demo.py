@@ -30,6 +30,7 @@ def command(
     from cli.demo_run import DemoRun, say_with_time
     from cli.exits import NotSo
     from cli.quality_html import write_period
+    from cli.report_files import write_reports
     from cli.run_folder import fresh_run_folder
     from cli.services import find_kafka
     from cli.simulated_plant import choose_ports
@@ -51,7 +52,7 @@ def command(
             since_ns = time.time_ns()
             outcome = run.whole(parts=parts, rate_per_s=rate, seed=seed, console=console)
             file = report or base / "report.json"
-            outcome.write(file)  # first: what comes next reads the broker, and must not cost the report
+            write_reports(file, outcome)  # first: what comes next reads the broker, and must not cost the report
             quality = file.with_name("quality.html")
             write_period(
                 quality,

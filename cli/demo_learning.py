@@ -47,6 +47,7 @@ def command(
     from cli.first_champion import train_first_champion
     from cli.learning_run import learn
     from cli.learning_text import print_learning
+    from cli.report_files import write_reports
     from cli.run_folder import fresh_run_folder
     from cli.simulated_plant import choose_ports
     from cli.summary_text import print_summary
@@ -82,7 +83,7 @@ def command(
                 say=say,
             )
             file = report or base / "report-learning.json"
-            outcome.write(file)
+            write_reports(file, outcome)
     if json:
         print_json(outcome.report)
     else:

@@ -31,6 +31,7 @@ def command(
 
     from cli.exits import NotSo
     from cli.inspect_run import InspectRun
+    from cli.report_files import write_reports
     from cli.run_folder import fresh_run_folder
     from cli.scores import print_scores
     from cli.simulated_plant import choose_ports
@@ -53,7 +54,7 @@ def command(
         )
         outcome = run.whole(tuned_on=frozenset(tuned_on or ()))
         file = base / "inspect.json"
-        outcome.write(file)
+        write_reports(file, outcome)
     if json:
         print_json(outcome.report)
     else:

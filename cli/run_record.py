@@ -1,9 +1,8 @@
-"""What a run came to: its topics read from where it began to where they end, as report.json and report.html."""
+"""What a run came to: its topics read from where it began to where they end."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from array import array
@@ -104,16 +103,6 @@ class Outcome:
     plant: Plant
     plant_dir: Path
     truth: TrueClasses
-
-    def write(self, file: Path) -> None:
-        """Writes `file` (JSON) and the HTML beside it, each in one step."""
-        from cli.report_html import write_report_html
-
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(self.report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(file)
-        write_report_html(file.with_suffix(".html"), self, open_store(ObjectStoreSettings()))
 
     def reference(self, verdict: Verdict, view: ViewResult) -> bytes | None:
         """The encoded reference image that a view was compared with; None where it is not known any more."""

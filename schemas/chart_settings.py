@@ -31,15 +31,12 @@ WindowKind = Literal["tumbling", "sliding", "shift"]
 
 FindingMeasure = Literal["area_px", "width_px", "height_px", "centre_x_px", "centre_y_px", "score"]
 ViewMeasure = Literal["anomaly_score", "sharpness_ratio", "level_ratio", "saturated_ratio", "black_ratio", "shift_px"]
+"""Of a view that was inspected, whether something was found on it or not (`Inspection.anomaly_score`, `Inspection.imaging`)."""
 Measure = Literal[FindingMeasure, ViewMeasure]
 FINDING_MEASURES: tuple[FindingMeasure, ...] = (
     "area_px", "width_px", "height_px", "centre_x_px", "centre_y_px", "score",
 )  # fmt: skip
 """Of the largest finding of a part. Width, height and centre are those of its box."""
-VIEW_MEASURES: tuple[ViewMeasure, ...] = (
-    "anomaly_score", "sharpness_ratio", "level_ratio", "saturated_ratio", "black_ratio", "shift_px",
-)  # fmt: skip
-"""Of a view that was inspected, whether something was found on it or not (`Inspection.anomaly_score`, `Inspection.imaging`)."""
 
 
 class NotOk(Section, tag_field="type", tag="not_ok", frozen=True, kw_only=True):

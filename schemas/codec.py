@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -43,8 +43,6 @@ _READABLE = {
     for topic in CATALOGUE
 }
 """What the `schema` header of nearly every record says: looked up first, for it is asked for each."""
-
-Headers = Sequence[tuple[str, bytes]]
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {

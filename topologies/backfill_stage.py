@@ -25,9 +25,10 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import AttemptRepeated, DroppedByRule, Noticed, Stage
 from schemas.topics import FRAMES, INSPECTIONS, MIB_BYTES
 from topologies.background import Background
+from topologies.dead_letters import record_of, refuse
 from topologies.frame_reader import FrameReader
 from topologies.inspection_bench import InspectionBench
-from topologies.line_runner import LineRunner, Outgoing, Producer, Record, refuse
+from topologies.line_runner import LineRunner, Outgoing, Producer, Record
 from topologies.live_group import LiveGroup
 
 REST_RATIO = 1.0
@@ -135,18 +136,7 @@ class Backfill:
         raw = await self._frames.fetch(deferral.frame_partition, deferral.frame_offset)
         if raw is None:
             return self._gone(deferral), None
-        record = Record(
-            topic=FRAMES,
-            message=None,
-            partition=deferral.frame_partition,
-            offset=deferral.frame_offset,
-            at_ms=raw.timestamp,
-            headers=tuple(raw.headers),
-            key=raw.key,
-            value=raw.value or b"",
-            size_bytes=len(raw.value or b""),
-            on_finish=lambda: None,
-        )
+        record = record_of(FRAMES, raw)
         try:
             frame: Frame = decode(FRAMES, record.value, record.headers)
         except Refused as refused:

@@ -30,7 +30,6 @@ class JobBatches:
 
     def __init__(self, *, executor: Executor, threads: int, most_jobs: int = MOST_JOBS) -> None:
         self._executor = executor
-        self._threads = threads
         self._most_jobs = most_jobs
         self._idle = threads
         self._waiting: deque[_Job] = deque()

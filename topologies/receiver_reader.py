@@ -3,6 +3,9 @@
 Every record is delivered at least once, in order. What is not taken is tried again with growing pauses, `max_tries` times in all; then
 the record becomes a dead letter, and the next one is delivered. To a receiver that shows a state the newest record is all that matters: it
 is tried until it is in effect, or until a newer one is there.
+
+When another process of the stage comes or goes, what is under way has a moment to finish; then it is let go of unfinished, and whoever
+has the partition next delivers it. So nothing comes from here after newer ones came from there, and nothing of it is refused twice.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 POLL_MS = 500
 STATE_POLL_MS = 200
+DRAIN_S = 2.5
 COMMIT_EVERY = 500
 """Records that need no delivery are committed together."""
 
@@ -80,7 +84,9 @@ class ReceiverReader:
         self._producer = producer
         self._group = f"{plant}.{stage.name}.{delivery.name}"
         self._begins_ms = begins_ms
-        self._assigned = False
+        self._owned = asyncio.Event()
+        self._begun = set[TopicPartition]()  # ours, with an offset of this group
+        self._under_way: asyncio.Task[bool] | None = None
 
     async def run(self) -> None:
         """One consumer after the other: a client that broke down for good is replaced."""
@@ -96,7 +102,12 @@ class ReceiverReader:
                 await asyncio.sleep(pause_s(attempt))
 
     async def _session_with_broker(self) -> None:
-        self._assigned = False
+        self._owned.clear()
+        self._begun = set()
+
+        async def revoked() -> None:
+            await self._note_revoked(consumer)
+
         consumer = new_consumer(
             kafka=self._kafka,
             group=self._group,
@@ -104,43 +115,79 @@ class ReceiverReader:
             topics=[self._topic],
             partitions=self._partitions,
             fetched_bytes=BudgetSettings().fetched_bytes,
-            listener=Ownership(topics=[self._topic], on_assigned=self._note_assigned, on_revoked=self._note_revoked),
+            listener=Ownership(topics=[self._topic], on_assigned=self._note_assigned, on_revoked=revoked),
         )
         try:
             await consumer.start()
-            begun, uncommitted = set[TopicPartition](), 0
+            uncommitted = 0
             while True:
-                if not self._assigned:
-                    await asyncio.sleep(0.1)
-                    continue
-                if begun != consumer.assignment():
-                    begun = set(consumer.assignment())
-                    await self._begin(consumer, begun)
+                await self._owned.wait()
+                if self._begun != consumer.assignment():
+                    places = set(consumer.assignment())
+                    await self._begin(consumer, places)
+                    self._begun = places
                 # one by one: a delivery may take long, and what was handed out is not handed out again
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
-                    uncommitted += COMMIT_EVERY if await self._handled(raw, consumer) else 1
-                if uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
+                    if (
+                        self._owned.is_set()
+                    ):  # else it was handed out while they were asked back: the next owner reads it again
+                        uncommitted += COMMIT_EVERY if await self._handled_while_ours(raw, consumer) else 1
+                if not self._owned.is_set():
+                    uncommitted = 0  # what is finished was committed when they were asked back
+                elif uncommitted >= COMMIT_EVERY or (uncommitted and not batches):
                     await consumer.commit()
                     uncommitted = 0
         finally:
             await close(consumer)
 
     def _note_assigned(self, partitions: frozenset[int]) -> None:
-        self._assigned = True
+        self._owned.set()
 
-    async def _note_revoked(self) -> None:
-        self._assigned = False
+    async def _note_revoked(self, consumer: AIOKafkaConsumer) -> None:
+        """Commits what is finished, or is within `DRAIN_S`. The client waits for it before it gives the partitions up."""
+        self._owned.clear()
+        begun, self._begun = self._begun, set()
+        # where a new receiver has not begun yet, the position is the oldest record
+        if await self._settled() and begun and begun == consumer.assignment():
+            try:
+                async with asyncio.timeout(DRAIN_S):
+                    await consumer.commit()
+            except (KafkaError, TimeoutError) as error:  # then the next owner delivers it once more
+                self._stage.emit(AttemptRepeated(service="broker", detail=f"{self._delivery.name}: {error!r}"))
+
+    async def _settled(self) -> bool:
+        """Ends what is under way; whether everything that was handed out is finished."""
+        under_way = self._under_way
+        if under_way is None:
+            return True
+        await asyncio.wait({under_way}, timeout=DRAIN_S)
+        under_way.cancel()
+        await asyncio.wait({under_way})
+        return not under_way.cancelled() and under_way.exception() is None
 
     async def _begin(self, consumer: AIOKafkaConsumer, places: set[TopicPartition]) -> None:
         """A receiver that is new gets what happens from now on, not the alerts of the last months."""
         for place in places:
             if await consumer.committed(place) is not None:
                 continue
+            # the end is asked for first: what comes between the two questions is found by the second one
+            end = (await consumer.end_offsets([place]))[place]
             found = (await consumer.offsets_for_times({place: self._begins_ms}))[place]
-            offset = found.offset if found is not None else (await consumer.end_offsets([place]))[place]
+            offset = found.offset if found is not None else end
             consumer.seek(place, offset)
             await consumer.commit({place: offset})
+
+    async def _handled_while_ours(self, raw: Any, consumer: AIOKafkaConsumer) -> bool:
+        """As `_handled`; False for a record that was let go of unfinished."""
+        self._under_way = asyncio.create_task(self._handled(raw, consumer))
+        try:
+            await asyncio.wait({self._under_way})
+            return not self._under_way.cancelled() and self._under_way.result()
+        finally:
+            under_way, self._under_way = self._under_way, None
+            if under_way.cancel():
+                await asyncio.wait({under_way})
 
     async def _handled(self, raw: Any, consumer: AIOKafkaConsumer) -> bool:
         """Whether the record was for this receiver: then it is finished now, one way or the other, with those that replaced it."""
@@ -169,10 +216,9 @@ class ReceiverReader:
     async def _show(
         self, message: Any, in_effect: Callable[[Any], Awaitable[None]], consumer: AIOKafkaConsumer
     ) -> tuple[str, Any | None]:
-        """Returns when the state is shown, or with the record of a newer one, or when its partition is not ours any more. Raises `Refused`
-        when it never will be."""
+        """Returns when the state is shown, or with the record of a newer one. Raises `Refused` when it never will be."""
         attempt = 0
-        while self._assigned:
+        while True:
             attempt += 1
             await self._delivery.deliver(message)
             effect = asyncio.ensure_future(in_effect(message))
@@ -190,12 +236,11 @@ class ReceiverReader:
             newer = await self._newer_before(asyncio.ensure_future(pause), consumer)
             if newer is not None:
                 return "superseded", newer
-        return "superseded", None
 
     async def _newer_before(self, waited_for: asyncio.Future[Any], consumer: AIOKafkaConsumer) -> Any | None:
         """The next record for this receiver, if it comes before `waited_for` is done; else nothing, and that is left as it is."""
         try:
-            while self._assigned and not waited_for.done():
+            while not waited_for.done():
                 batches = await consumer.getmany(timeout_ms=STATE_POLL_MS, max_records=1)
                 for raw in (raw for records in batches.values() for raw in records):
                     try:

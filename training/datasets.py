@@ -23,7 +23,7 @@ from schemas.object_store import digest_of, sha256_hex
 from training.dataset_rows import DatasetRow, Side
 from training.dataset_sides import clusters_of, leaks, sides
 from training.labels import Sample
-from training.pictures import read_picture
+from training.picture_files import read_picture
 from training.splits import fingerprint, near_duplicates
 
 MANIFEST = "dataset.json"

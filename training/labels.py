@@ -14,7 +14,7 @@ import numpy.typing as npt
 from processors.golden.classes import CLASS_BY_DEEPPCB_TYPE
 from processors.scoring import Box, Label
 from schemas.errors import ConfigurationError
-from training.pictures import read_picture
+from training.picture_files import read_picture
 
 GOOD = "good"
 GOOD_WORDS = frozenset({"good", "ok", "normal", "0", "0.0", "false"})

@@ -3,18 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from processors.decoding import decode_bgr
 from processors.learned.form import Form as PictureForm
 from processors.learned.form import Picture
 from schemas.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from training.labels import Region, Sample
+from training.labels import Region, Sample
+from training.picture_files import read_picture
 
 CACHE_BYTES = 768 * 2**20
 _MOST_PX = 600_000
@@ -23,15 +20,7 @@ _LEAST_DEFECT_PX = 8.0
 """Side of a small defect at working scale; a smaller one would be lost in the first layers."""
 
 
-def read_picture(path: Path) -> Picture | None:
-    """uint8 [h, w, 3], blue first, as the line decodes it; None for what does not decode, or is not there."""
-    try:
-        return decode_bgr(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def size_of(sample: "Sample") -> tuple[int, int]:
+def size_of(sample: Sample) -> tuple[int, int]:
     """(width, height) of the sample's picture, px; it is decoded only where nobody looked at it yet.
 
     Raises:
@@ -71,7 +60,7 @@ class Form(PictureForm):
 
     __slots__ = ()
 
-    def load(self, sample: "Sample") -> Picture:
+    def load(self, sample: Sample) -> Picture:
         """uint8 [h, w, channels] at working scale, the reference's channels last.
 
         Raises:
@@ -82,7 +71,7 @@ class Form(PictureForm):
         reference = sample.reference if self.paired else None
         return self.joined(_read(sample.image), None if reference is None else _read(reference))
 
-    def refuse_unpaired(self, samples: Sequence["Sample"]) -> None:
+    def refuse_unpaired(self, samples: Sequence[Sample]) -> None:
         """Names the first sample without a reference, where one is needed.
 
         Raises:
@@ -111,7 +100,7 @@ class PictureCache:
         self._left_bytes = budget_bytes
         self._kept: OrderedDict[Path, Picture] = OrderedDict()
 
-    def __call__(self, sample: "Sample") -> Picture:
+    def __call__(self, sample: Sample) -> Picture:
         """The picture of the sample, as `Form.load`."""
         picture = self._kept.pop(sample.image, None)
         if picture is None:
@@ -124,7 +113,7 @@ class PictureCache:
 
 
 def mask_of(
-    regions: Sequence["Region"],
+    regions: Sequence[Region],
     classes: Sequence[str],
     shape: tuple[int, ...],
     scale: float,

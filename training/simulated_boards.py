@@ -21,7 +21,7 @@ from schemas.errors import ConfigurationError
 from simulation.defects import LABEL_MARGIN_PX, Box, DefectKind, place, survey
 from simulation.drawing import COPPER, SUPERSAMPLING, Mask, coverage
 from training.labels import Sample
-from training.pictures import read_picture
+from training.picture_files import read_picture
 
 COPPERS = ("dark", "light")
 LABELS = "labels.jsonl"

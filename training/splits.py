@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.labels import Sample
-from training.pictures import read_picture
+from training.picture_files import read_picture
 
 MOST_BITS = 6
 MOST_DIFFERENCE_GREY = 2.0

@@ -21,6 +21,7 @@ from ops.local.children import Child, DidNotStart
 from ops.local.java import find_java
 from ops.local.places import KAFKA_JARS
 from ops.local.processes import started_at
+from ops.local.supervisor import Supervised
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.settings import KafkaSettings
 
@@ -77,25 +78,12 @@ rootLogger.appenderRef.console.ref=console
 """
 
 
-class KafkaService(Protocol):
-    """What `linesight up` needs of a Kafka, its own or someone else's."""
-
-    @property
-    def name(self) -> str:
-        """Name in logs and messages."""
+class KafkaService(Supervised, Protocol):
+    """What `linesight up` needs of a Kafka, its own or someone else's. `start` returns when clients can connect."""
 
     @property
     def bootstrap_servers(self) -> str:
         """`host:port[,host:port]`, for any client."""
-
-    def start(self) -> None:
-        """Returns when clients can connect."""
-
-    def stop(self) -> None:
-        """Ends what `start` started, and nothing else."""
-
-    def poll(self) -> int | None:
-        """None while it is up as far as this process can know, else its exit status."""
 
 
 class LocalKafka:

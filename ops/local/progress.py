@@ -28,7 +28,6 @@ class Progress:
     """Progress of one step, `items` long."""
 
     def __init__(self, what: str, items: int) -> None:
-        self._what = what
         self._items = items
         self._done = 0
         self._started_at = time.monotonic()

@@ -38,10 +38,10 @@ class Supervised(Protocol):
         """Start, or start again; raises DidNotStart."""
 
     def stop(self) -> None:
-        """Stop, draining first; returns when it has ended."""
+        """Stop what `start` started, and nothing else, draining first; returns when it has ended."""
 
     def poll(self) -> int | None:
-        """None while it runs, else its exit status."""
+        """None while it runs as far as this process can know, else its exit status."""
 
 
 @dataclass(frozen=True, kw_only=True)

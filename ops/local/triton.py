@@ -15,6 +15,7 @@ from typing import Protocol, Self
 from ops.local import ports, shared_memory
 from ops.local.children import Child, DidNotStart
 from ops.local.places import TRITON_BACKENDS, TRITON_VENV, site_packages
+from ops.local.supervisor import Supervised
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.settings import TritonSettings
 
@@ -32,25 +33,12 @@ FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 _instances = itertools.count()
 
 
-class TritonService(Protocol):
-    """What `linesight up` needs of a Triton, its own or someone else's."""
-
-    @property
-    def name(self) -> str:
-        """Name in logs and messages."""
+class TritonService(Supervised, Protocol):
+    """What `linesight up` needs of a Triton, its own or someone else's. `start` returns when clients can connect."""
 
     @property
     def url(self) -> str:
         """`host:port` of the gRPC endpoint."""
-
-    def start(self) -> None:
-        """Returns when clients can connect."""
-
-    def stop(self) -> None:
-        """Ends what `start` started, and nothing else."""
-
-    def poll(self) -> int | None:
-        """None while it is up as far as this process can know, else its exit status."""
 
 
 class LocalTriton:
@@ -83,11 +71,6 @@ class LocalTriton:
     def url(self) -> str:
         """`host:port` of the gRPC endpoint. Raises DidNotStart before `start()`, as the other addresses do."""
         return f"{ports.HOST}:{self._port(0)}"
-
-    @property
-    def http_url(self) -> str:
-        """`http://host:port` of the HTTP endpoint."""
-        return f"http://{ports.HOST}:{self._port(1)}"
 
     @property
     def metrics_url(self) -> str:

@@ -65,6 +65,12 @@ def complaints(expression: str) -> list[str]:
     return found
 
 
+def labels_of(expression: str) -> set[str]:
+    """Labels that a result of `expression` may have: those that it groups by, else those of the series that it reads."""
+    read = {label for each in selectors(expression) for name in matched(each) for label in known_series()[name]}
+    return grouping_labels(expression) or read
+
+
 def matched(selector: Selector) -> set[str]:
     """The known series that a selector reads."""
     return selector.matches(set(known_series()))

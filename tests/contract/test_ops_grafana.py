@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ops_metrics import Promtool, complaints, matched
+from ops_metrics import Promtool, complaints, labels_of, matched
 from promql import selectors
 from stage_metrics import emitted
 
@@ -38,6 +39,8 @@ def test_a_panel_asks_only_for_what_is_emitted(panel: dict[str, Any]) -> None:
     for target in panel.get("targets", []):
         assert not complaints(target["expr"])
         assert "$plant" in target["expr"], "a panel shows the chosen plant only"
+        legend = set(re.findall(r"{{\s*(\w+)\s*}}", target["legendFormat"]))
+        assert legend <= labels_of(target["expr"]), "a legend would stay empty"
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)

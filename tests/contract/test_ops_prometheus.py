@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ops_metrics import PROMETHEUS, ROOT, Promtool, complaints, matched, rules
+from ops_metrics import PROMETHEUS, ROOT, Promtool, complaints, labels_of, matched, rules
 from promql import label_values_of, selectors
 
 from schemas.reasons import DropReason, RefusalReason
@@ -45,6 +45,8 @@ def test_an_alert_is_tested_both_ways(name: str) -> None:
 def test_an_alert_says_what_it_is_and_what_to_do(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("critical", "warning")
     assert {"summary", "description", "runbook"} <= set(alert["annotations"])
+    told = set(re.findall(r"\$labels\.(\w+)", " ".join(alert["annotations"].values())))
+    assert told <= labels_of(alert["expr"]), "what it says would have a gap"
     runbook = ROOT / alert["annotations"]["runbook"]
     assert runbook.name == f"{alert['alert']}.md"
     text = runbook.read_text(encoding="utf-8")

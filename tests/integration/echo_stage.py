@@ -1,13 +1,16 @@
-"""A stage for tests of the line runner: every review becomes an audit event. Also a process of its own, to be killed.
+"""A stage for tests of both runners: every review becomes an audit event. Also a process of its own, to be killed.
 
-python tests/integration/echo_stage.py BOOTSTRAP_SERVERS PLANT
+python tests/integration/echo_stage.py STAGE BOOTSTRAP_SERVERS PLANT
+
+`judge` stands on the line runner, `alerts` on the event runner.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from schemas.errors import Refused
@@ -18,7 +21,10 @@ from schemas.settings import KafkaSettings
 from schemas.telemetry import Stage
 from schemas.topics import AUDIT, REVIEWS
 from topologies.background import Background
+from topologies.event_runner import EventRunner
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
+
+STATIONS = [f"station-{number}" for number in range(12)]
 
 
 def plant_named(name: str, *, partitions: int = 4) -> Plant:
@@ -38,6 +44,16 @@ def review(station: str, number: int, *, comment: str = "") -> Review:
         verdict=VerdictValue.OK,
         comment=comment,
     )
+
+
+def reviews(count: int, *, first: int = 0) -> list[tuple[str, Review]]:
+    """`count` reviews of each station, with their keys."""
+    return [(station, review(station, number)) for number in range(first, first + count) for station in STATIONS]
+
+
+def value(stage: Stage, name: str, **labels: str) -> float:
+    """A metric of the stage; 0 before it was set."""
+    return stage.registry.get_sample_value(f"linesight_{stage.name}_{name}", labels) or 0.0
 
 
 class Echo:
@@ -90,19 +106,40 @@ class Echo:
             await self._tasks.settled()
 
 
-def runner_of(handler: Any, plant: Plant, kafka: KafkaSettings, stage: Stage, **options: Any) -> LineRunner:
-    """A line runner over reviews."""
-    return LineRunner(plant=plant, stage=stage, topics=(REVIEWS,), handler=handler, kafka=kafka, **options)
+def runner_of(
+    handler: Any, plant: Plant, kafka: KafkaSettings, stage: Stage, **options: Any
+) -> LineRunner | EventRunner:
+    """The runner that `stage` stands on, over reviews."""
+    kind = LineRunner if stage.name == "judge" else EventRunner
+    return kind(plant=plant, stage=stage, topics=(REVIEWS,), handler=handler, kafka=kafka, **options)
 
 
-async def main(bootstrap_servers: str, plant: str) -> None:
-    """Runs until it is killed; says so when it is ready."""
-    stage = Stage("judge")
+@asynccontextmanager
+async def running(name: str, handler: Any, plant: Plant, kafka: KafkaSettings, **options: Any) -> AsyncIterator[Stage]:
+    """The stage, until the block ends; then it is stopped and must have drained in time. A runner that fails ends the block."""
+    stop, stage = asyncio.Event(), Stage(name)
+    block = asyncio.current_task()
+    assert block is not None
+    task = asyncio.create_task(runner_of(handler, plant, kafka, stage, **options).run(stop))
+    task.add_done_callback(lambda done: None if stop.is_set() else block.cancel())
+    try:
+        yield stage
+    except asyncio.CancelledError:
+        if task.done():
+            block.uncancel()
+            task.result()
+        raise
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 12)
+
+
+async def main(name: str, bootstrap_servers: str, plant: str) -> None:
+    """Runs until it is killed."""
     handler = Echo(wait=lambda review: asyncio.sleep(0.001 * (review.reviewed_at_ns % 7)))
-    print("started", flush=True)
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
-    await runner_of(handler, plant_named(plant), kafka, stage).run(asyncio.Event())
+    await runner_of(handler, plant_named(plant), kafka, Stage(name)).run(asyncio.Event())
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(*sys.argv[1:]))
