@@ -1,7 +1,8 @@
-"""Jobs for threads: alone while there is room, several at a time under backlog, so that their results come back together.
+"""Jobs for threads: alone at first, several at a time under backlog, so that their results come back together.
 
 Moving a job to a thread and back costs more of the interpreter than many a job itself; and what comes back together
-goes on to the inference server together.
+goes on to the inference server together. But the server has nothing to do until the first result is there: a backlog begins
+with one job for each thread, and each time a thread comes back to jobs that still wait it takes up to twice as many.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ class _Job:
 
 
 class JobBatches:
-    """Jobs in the order of their calls, on `threads` threads of `executor`, at most `most_jobs` in one go."""
+    """Jobs in the order of their calls, on `threads` threads of `executor`, at most `most_jobs` in one go, of a long backlog."""
 
     def __init__(self, *, executor: Executor, threads: int, most_jobs: int = MOST_JOBS) -> None:
         self._executor = executor
         self._most_jobs = most_jobs
         self._idle = threads
+        self._jobs_per_go = 1
         self._waiting: deque[_Job] = deque()
         self._called = False
 
@@ -51,7 +53,7 @@ class JobBatches:
         self._called = False
         while self._waiting and self._idle:
             share = -(-len(self._waiting) // self._idle)
-            jobs = [self._waiting.popleft() for _ in range(min(share, self._most_jobs))]
+            jobs = [self._waiting.popleft() for _ in range(min(share, self._jobs_per_go))]
             jobs = [job for job in jobs if not job.result.done()]
             if jobs:
                 self._idle -= 1
@@ -60,6 +62,7 @@ class JobBatches:
 
     def _done(self, jobs: Sequence[_Job], done: asyncio.Future[list[tuple[Any, BaseException | None]]]) -> None:
         self._idle += 1
+        self._jobs_per_go = min(2 * self._jobs_per_go, self._most_jobs) if self._waiting else 1
         self._dispatch()  # the thread goes on while the results are handed out
         if done.cancelled():
             for job in jobs:

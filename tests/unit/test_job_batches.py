@@ -45,7 +45,20 @@ async def test_each_gets_its_own_result_or_error(executor: ThreadPoolExecutor) -
             assert each == number * number
 
 
-async def test_what_waits_for_a_thread_is_done_in_its_order_and_comes_back_together(
+async def test_the_first_result_of_a_burst_does_not_wait_for_the_jobs_behind_it(executor: ThreadPoolExecutor) -> None:
+    jobs = JobBatches(executor=executor, threads=1)
+    for _ in range(2):  # the second burst begins as the first did
+        gate, began = threading.Event(), threading.Event()
+        first = asyncio.create_task(jobs.run(str))
+        behind = [asyncio.create_task(jobs.run(held(gate, began))) for _ in range(7)]
+        try:
+            assert await asyncio.wait_for(first, timeout=5) == ""
+        finally:
+            gate.set()
+        assert await asyncio.gather(*behind) == ["held"] * 7
+
+
+async def test_under_backlog_jobs_are_done_in_their_order_and_come_back_together_more_each_time(
     executor: ThreadPoolExecutor,
 ) -> None:
     jobs = JobBatches(executor=executor, threads=1, most_jobs=3)
@@ -59,13 +72,16 @@ async def test_what_waits_for_a_thread_is_done_in_its_order_and_comes_back_toget
 
     first = asyncio.create_task(jobs.run(held(gate, began)))
     await asyncio.to_thread(began.wait)
-    rest = [asyncio.create_task(one(number)) for number in range(6)]
+    rest = [asyncio.create_task(one(number)) for number in range(8)]
     await asyncio.sleep(0)
     gate.set()
     await asyncio.gather(first, *rest)
-    assert done == list(range(6))
-    assert [number for number, _ in returned] == list(range(6))
-    assert all(count >= 3 for _, count in returned), "three were done when the first came back"
+    assert done == list(range(8))
+    assert [number for number, _ in returned] == list(range(8))
+    together = [2, 2, 5, 5, 5, 8, 8, 8]
+    assert all(count >= least for (_, count), least in zip(returned, together, strict=True)), (
+        "two, then three at a time"
+    )
 
 
 async def test_a_job_that_nobody_waits_for_is_not_done(executor: ThreadPoolExecutor) -> None:
