@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -27,7 +27,7 @@ from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.patience import patiently, wait_at_most
 from schemas.plant import Plant
-from schemas.recipes import ModelPin
+from schemas.recipes import ModelPin, Recipe
 from schemas.records import ModelEvent
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
@@ -48,13 +48,13 @@ Key = tuple[str, int]
 
 
 class FollowedModels:
-    """`run` reads and loads; `assigned` is what a frame asks. Make it inside the running loop."""
+    """`run` reads into `registry` and loads; `assigned` is what a frame asks. Make it inside the running loop."""
 
-    def __init__(self, *, plant: Plant, triton: Triton, stage: Stage) -> None:
+    def __init__(self, *, plant: Plant, registry: Registry, triton: Triton, stage: Stage) -> None:
         self._plant = plant
         self._triton = triton
         self._stage = stage
-        self._registry = Registry()
+        self._registry = registry
         self._pinned = {
             (model.pin.name, model.pin.version): model
             for recipe in plant.recipes
@@ -65,8 +65,10 @@ class FollowedModels:
         self._leaving_s: dict[Key, float] = {}
         self._told: set[Key] = set()
         self._parts: OrderedDict[tuple[PartVisit, str, int], int] = OrderedDict()
+        self._read = asyncio.Event()
         self._began = asyncio.Event()
         if not self._pinned:
+            self._read.set()
             self._began.set()
         self._judging = stage.gauge("model_version", "The version of a followed model that judges parts.", "model")
 
@@ -75,17 +77,22 @@ class FollowedModels:
         """Whether the registry was read, and what it says was tried."""
         return self._began.is_set()
 
+    async def known(self, recipe: Recipe) -> None:
+        """Returns when what the registry says of a recipe's models was read, or after `LONGEST_WAIT_S`; at once where it follows none."""
+        if any(model.pin.follow for model in models_of(recipe)):
+            await wait_at_most(LONGEST_WAIT_S, self._read)
+
+    def told(self, pin: ModelPin) -> Mapping[str, str]:
+        """What the registry says of a version, as parameters."""
+        return self._registry.told(pin)
+
     async def assigned(self, assignment: Assignment, frame: Frame) -> Assignment:
         """What the plant file says about a frame, with the versions that judge its part."""
         if not any(pin.follow for pin in assignment.inspection.models):
             return assignment
         if not self._began.is_set() and not await wait_at_most(LONGEST_WAIT_S, self._began):
             self._stage.emit(Noticed(what="models_not_read", subject=frame.id))
-        visit = PartVisit(frame.station, frame.part_id, frame.visit)
-        inspection = with_versions(assignment.inspection, partial(self._version, visit))
-        if inspection is assignment.inspection:
-            return assignment
-        return dataclasses.replace(assignment, view=msgspec.structs.replace(assignment.view, inspection=inspection))
+        return self._for_part(assignment, PartVisit(frame.station, frame.part_id, frame.visit))
 
     def shadow(self, pin: ModelPin) -> int | None:
         """The version of a pinned model that is in shadow now; None where there is none."""
@@ -147,6 +154,7 @@ class FollowedModels:
                 now_s = asyncio.get_running_loop().time()
                 if await consumer.position(place) < end:
                     continue
+                self._read.set()
                 if records or not self._began.is_set() or now_s - tried_s >= RETRY_S:
                     tried_s = now_s
                     await self.load(now_s=now_s)
@@ -178,16 +186,23 @@ class FollowedModels:
         self._held.add(key)
         self._stage.log.info("model_held", model=name, version=version)
 
+    def _for_part(self, planned: Assignment, visit: PartVisit) -> Assignment:
+        inspection = with_versions(planned.inspection, partial(self._version, visit))
+        if inspection is planned.inspection:
+            return planned
+        return dataclasses.replace(planned, view=msgspec.structs.replace(planned.view, inspection=inspection))
+
     def _version(self, visit: PartVisit, pin: ModelPin) -> int:
         """The version for a part: the one that its first frame met, while it can be asked."""
         if not pin.follow:
             return pin.version
-        key = (visit, pin.name, pin.version)
-        known = self._parts.get(key)
+        known = self._parts.get((visit, pin.name, pin.version))
         if known is not None and (known == pin.version or self._serves(pin.name, known)):
             return known
-        version = self._choose(pin, f"{visit.station}/{visit.part_id}")
-        self._parts[key] = version
+        return self._keep(visit, pin, self._choose(pin, f"{visit.station}/{visit.part_id}"))
+
+    def _keep(self, visit: PartVisit, pin: ModelPin, version: int) -> int:
+        self._parts[visit, pin.name, pin.version] = version
         if len(self._parts) > KEPT_PARTS:
             self._parts.popitem(last=False)
         return version

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from followed_disc import frame, plant
 from model_events import version_event
 
 from processors.frame_checks import Assignment
+from processors.model_registry import Registry
 from schemas.recipes import ModelPin
 from schemas.records import ModelChange
 from schemas.telemetry import Stage
@@ -45,19 +48,27 @@ class Follower:
         self.plant = plant(ModelPin(name=MODEL, version=1, follow=True))
         self.server, self.stage = Server(), Stage("inspect")
         self.server.held.add(1)  # the pinned one is the recipe's
-        self.models = FollowedModels(plant=self.plant, triton=self.server, stage=self.stage)  # type: ignore[arg-type]
+        self.models = FollowedModels(
+            plant=self.plant,
+            registry=Registry(),
+            triton=self.server,
+            stage=self.stage,  # type: ignore[arg-type]
+        )
         self.models._began.set()  # the topic was read
         self.at_ns = 0
 
-    async def say(self, change: ModelChange, version: int, *, now_s: float = 0.0) -> None:
+    async def say(self, change: ModelChange, version: int, *, now_s: float = 0.0, **more: Any) -> None:
         self.at_ns += 1
-        self.models.take(version_event(change, version, self.at_ns))
+        self.models.take(version_event(change, version, self.at_ns, **more))
         await self.models.load(now_s=now_s)
 
-    async def version(self, part: str) -> int:
+    @property
+    def planned(self) -> Assignment:
         (recipe,), camera = self.plant.recipes, self.plant.cameras["top"]
-        assignment = Assignment(camera=camera, recipe=recipe, view=recipe.views[0])
-        (pin,) = (await self.models.assigned(assignment, frame(part))).inspection.models
+        return Assignment(camera=camera, recipe=recipe, view=recipe.views[0])
+
+    async def version(self, part: str) -> int:
+        (pin,) = (await self.models.assigned(self.planned, frame(part))).inspection.models
         return pin.version
 
     def told(self) -> float:
