@@ -18,13 +18,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from processors.frame_checks import Assignment
+from processors.learned.settings import DIGEST
 from processors.model_registry import Registry
 from processors.part_state import PartVisit
-from processors.version_choice import shadow_for, version_for, versions_needed, with_versions
+from processors.version_choice import on_trial, shadow_for, version_for, versions_needed, with_versions
 from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.frames import Frame
+from schemas.inspections import ModelUse
 from schemas.patience import patiently, wait_at_most
 from schemas.plant import Plant
 from schemas.recipes import ModelPin, Recipe
@@ -32,6 +34,7 @@ from schemas.records import ModelEvent
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import MODELS
+from topologies.model_control import UNKNOWN
 from topologies.recipe_models import models_of
 from topologies.triton import Model, ModelFailed, ModelUnusable, Triton
 
@@ -93,6 +96,22 @@ class FollowedModels:
         if not self._began.is_set() and not await wait_at_most(LONGEST_WAIT_S, self._began):
             self._stage.emit(Noticed(what="models_not_read", subject=frame.id))
         return self._for_part(assignment, PartVisit(frame.station, frame.part_id, frame.visit))
+
+    def instead(
+        self, planned: Assignment, failed: Assignment, frame: Frame
+    ) -> tuple[Assignment, tuple[ModelUse, ...]] | None:
+        """For a frame that its models failed on: who judges it without versions on trial, and these; None where there were none.
+
+        `planned` is what the plant file says, `failed` what `assigned` made of it. The part stays with who judges it now.
+        """
+        asked = {pin.name: pin for pin in failed.inspection.models}
+        tried = [pin for pin in planned.inspection.models if on_trial(asked[pin.name], self._registry.state(pin.name))]
+        if not tried:
+            return None
+        visit = PartVisit(frame.station, frame.part_id, frame.visit)
+        for pin in tried:
+            self._keep(visit, pin, self._version_of_most(pin))
+        return self._for_part(planned, visit), tuple(self._use(asked[pin.name]) for pin in tried)
 
     def shadow(self, pin: ModelPin) -> int | None:
         """The version of a pinned model that is in shadow now; None where there is none."""
@@ -191,6 +210,11 @@ class FollowedModels:
         if inspection is planned.inspection:
             return planned
         return dataclasses.replace(planned, view=msgspec.structs.replace(planned.view, inspection=inspection))
+
+    def _use(self, pin: ModelPin) -> ModelUse:
+        """As the registry knows it: what failed may be held no more."""
+        digest = self._registry.told(pin).get(DIGEST, UNKNOWN)
+        return ModelUse(model=pin.name, version=pin.version, digest=digest)
 
     def _version(self, visit: PartVisit, pin: ModelPin) -> int:
         """The version for a part: the one that its first frame met, while it can be asked."""

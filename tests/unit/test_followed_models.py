@@ -9,6 +9,7 @@ from model_events import version_event
 
 from processors.frame_checks import Assignment
 from processors.model_registry import Registry
+from processors.version_choice import in_canary
 from schemas.recipes import ModelPin
 from schemas.records import ModelChange
 from schemas.telemetry import Stage
@@ -17,6 +18,7 @@ from topologies.triton import Model, ModelUnusable
 
 MODEL = "boards"
 RELEASED, PROMOTED, ROLLED_BACK = ModelChange.RELEASED, ModelChange.PROMOTED, ModelChange.ROLLED_BACK
+CANARIED = ModelChange.CANARIED
 
 
 class Server:
@@ -71,6 +73,14 @@ class Follower:
         (pin,) = (await self.models.assigned(self.planned, frame(part))).inspection.models
         return pin.version
 
+    async def instead(self, part: str) -> tuple[list[int], list[tuple[int, str]]] | None:
+        """Who judges the part after its version failed on it, and which failed, with its digest."""
+        assigned = await self.models.assigned(self.planned, frame(part))
+        found = self.models.instead(self.planned, assigned, frame(part))
+        if found is None:
+            return None
+        return [pin.version for pin in found[0].inspection.models], [(use.version, use.digest) for use in found[1]]
+
     def told(self) -> float:
         return (
             self.stage.registry.get_sample_value("linesight_inspect_noticed_total", {"what": "model_unusable"}) or 0.0
@@ -102,6 +112,20 @@ async def test_what_the_server_refuses_is_told_once_and_judges_once_it_is_mended
     line.server.refused.clear()
     await line.models.load(now_s=2 * RETRY_S)
     assert await line.version("b") == 2
+
+
+async def test_who_judges_the_others_judges_a_part_on_which_a_canary_fails() -> None:
+    line = Follower()
+    for change, version in ((RELEASED, 2), (PROMOTED, 2), (RELEASED, 3)):
+        await line.say(change, version)
+    await line.say(CANARIED, 3, share_ratio=0.5)
+    mine = next(
+        str(part) for part in range(100) if in_canary(model=MODEL, version=3, part=f"cut/{part}", share_ratio=0.5)
+    )
+    assert await line.version(mine) == 3
+    assert await line.instead(mine) == ([2], [(3, "sha256:3")])
+    assert await line.version(mine) == 2, "its other views"
+    assert await line.instead(mine) is None, "there is nobody in the champion's place"
 
 
 async def test_what_the_server_lost_is_not_asked_and_is_held_again() -> None:
