@@ -59,7 +59,7 @@ PATIENCE_AT_START = 4  # everything is cold, and everything else starts too
 BACK_AT_ONCE = 3
 """Models that are loaded again side by side: more would be late on their known inputs."""
 WARM_UPS = 4
-WARM_SHAPES = 4
+WARM_SHAPES, SHAPE_WARM_UPS = 4, 2  # in the request, then in shared memory
 CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -188,9 +188,8 @@ class Triton:
         model = self._held.get((pin.name, pin.version))
         if model is None:
             raise ModelFailed(f"{pin.name}/{pin.version} is not loaded (any more)")
-        for inputs in (self._known_of(model), *self._asked_in(pin)):
-            for _ in range(WARM_UPS):
-                await self.infer(pin, inputs)
+        for inputs in (*[self._known_of(model)] * WARM_UPS, *self._asked_in(pin) * SHAPE_WARM_UPS):
+            await self.infer(pin, inputs)
 
     def _asked_in(self, pin: ModelPin) -> list[Tensors]:
         shapes = {kind.rows for kind in self._answers_by_kind if kind.model[0] == pin.name}

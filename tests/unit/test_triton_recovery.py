@@ -22,7 +22,7 @@ from schemas.settings import TritonSettings
 from schemas.telemetry import Stage
 from topologies import triton as triton_module
 from topologies.model_control import PROOFS_LATE, Model, ModelControl, ModelUnusable, Tensors
-from topologies.triton import WARM_UPS, ModelFailed, Triton
+from topologies.triton import SHAPE_WARM_UPS, WARM_UPS, ModelFailed, Triton
 
 PIN = ModelPin(name="compare", version=2)
 MODEL = Model(pin=PIN, outputs=("difference",), known={"image": np.zeros((1, 1), np.uint8)})
@@ -232,7 +232,7 @@ async def test_a_new_version_is_warmed_up_in_the_shapes_that_the_others_are_aske
         await triton.infer(model("b").pin, {"image": np.ones((1, 1, 99, 99), np.uint8)})
         await triton.hold(model("a", version=2))
         await triton.warm_up(model("a", version=2).pin)
-        shapes = [(1, 1), (1, 1, 48, 64)]  # the known input, and what version 1 of it was asked
-        assert [shape for version, shape in loads.asked if version == 2] == [
-            shape for shape in shapes for _ in range(WARM_UPS)
-        ]
+        asked = [shape for version, shape in loads.asked if version == 2]
+        assert asked == [(1, 1)] * WARM_UPS + [(1, 1, 48, 64)] * SHAPE_WARM_UPS, (
+            "its known input, and as version 1 was asked"
+        )
