@@ -91,6 +91,7 @@ class ModelControl:
         self._most_rows: dict[Key, int] = {}
         self._uses: dict[Key, ModelUse] = {}
         self._parameters: dict[Key, Mapping[str, str]] = {}
+        self._in_folder: dict[Key, Mapping[str, str]] = {}
         self._empty: dict[Key, Tensors] = {}
 
     def most_rows(self, pin: ModelPin) -> int:
@@ -105,8 +106,9 @@ class ModelControl:
         return msgspec.structs.replace(use, digest=self._told(pin).get(DIGEST, UNKNOWN))
 
     def parameters(self, pin: ModelPin) -> Mapping[str, str]:
-        """The parameters of a loaded version: of the served configuration, else of its folder here, else of its release."""
-        return {**self._told(pin), **self._parameters[pin.name, pin.version]}
+        """The parameters of a loaded version: of the served configuration, else of its release, else of its folder on this machine."""
+        key = pin.name, pin.version
+        return {**self._in_folder[key], **self._told(pin), **self._parameters[key]}
 
     def empty_input(self, pin: ModelPin) -> Tensors:
         """One row of zeros, in the shape that a loaded model's configuration asks for."""
@@ -139,7 +141,7 @@ class ModelControl:
 
     def forget(self, pin: ModelPin) -> None:
         """What is known of a model that is not used any more."""
-        for known in (self._most_rows, self._uses, self._parameters, self._empty):
+        for known in (self._most_rows, self._uses, self._parameters, self._in_folder, self._empty):
             known.pop((pin.name, pin.version), None)
 
     async def prove(self, model: Model, known: Tensors, *, timeout_s: float, patient: bool, shared: bool) -> None:
@@ -211,8 +213,8 @@ class ModelControl:
         check_outputs(answer.config, pin, model.outputs)
         key = pin.name, pin.version
         self._most_rows[key] = answer.config.max_batch_size
-        served = parameters_of(answer.config, pin)
-        self._parameters[key] = {**folder_settings(self._settings.repositories, pin), **served}
+        self._parameters[key] = parameters_of(answer.config, pin)
+        self._in_folder[key] = folder_settings(self._settings.repositories, pin)
         self._empty[key] = empty_input(answer.config)
-        digest = weights_digest(self._settings.repositories, pin) or served.get(DIGEST)
+        digest = weights_digest(self._settings.repositories, pin) or self._parameters[key].get(DIGEST)
         self._uses[key] = ModelUse(model=pin.name, version=pin.version, digest=digest or UNKNOWN)
