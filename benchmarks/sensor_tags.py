@@ -22,7 +22,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.bench_plants import CHECKOUT
 from benchmarks.cpu_time import used_s
@@ -34,11 +33,11 @@ from gateways.certificates import write_pair
 from ops.local.children import Child
 from ops.local.kafka import LocalKafka
 from ops.local.ports import free_ports
-from schemas.codec import decode
 from schemas.plant import Asset, Channel, Line, Plant, Plc
 from schemas.settings import KafkaSettings
-from schemas.topics import MIB_BYTES, SENSORS
+from schemas.topics import SENSORS
 from topologies.topic_admin import ensure_topics
+from topologies.topic_reader import TopicReader
 
 PLCS, TAGS, SAMPLE_MS, BLOCK_SAMPLES = 20, 64, 100, 10
 SERVERS_PER_PROCESS = 5
@@ -173,19 +172,11 @@ async def _settled(kafka: KafkaSettings, plant: Plant, given: dict[str, int]) ->
 async def _values(kafka: KafkaSettings, plant: Plant) -> dict[str, set[int]]:
     """The counts that are on the topic, by tag."""
     found: dict[str, set[int]] = defaultdict(set)
-    async with AIOKafkaConsumer(**kafka.client(), max_partition_fetch_bytes=16 * MIB_BYTES) as consumer:
-        name = SENSORS.on(plant.plant)
-        await consumer._client._wait_on_metadata(name)
-        places = [TopicPartition(name, number) for number in sorted(consumer.partitions_for_topic(name) or ())]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
-        for place in places:
-            while await consumer.position(place) < ends[place]:
-                for record in (await consumer.getmany(place, timeout_ms=500)).get(place, []):
-                    reading = decode(SENSORS, record.value, record.headers)
-                    values = np.frombuffer(reading.waveform, "<f4")
-                    found[f"{reading.asset}/{reading.channel}"] |= {int(one) for one in values if one != BEFORE}
+    async with TopicReader(plant=plant, kafka=kafka) as reader:
+        async for stored in reader.read((SENSORS,), await reader.spans((SENSORS,))):
+            reading = stored.message
+            values = np.frombuffer(reading.waveform, "<f4")
+            found[f"{reading.asset}/{reading.channel}"] |= {int(one) for one in values if one != BEFORE}
     return found
 
 

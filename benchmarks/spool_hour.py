@@ -236,8 +236,8 @@ async def _messages(kafka: KafkaSettings, plant: Plant, topic: Topic) -> AsyncIt
     async with AIOKafkaConsumer(**kafka.client(), auto_offset_reset="earliest", fetch_max_bytes=32 * MIB_BYTES,
                                 max_partition_fetch_bytes=16 * MIB_BYTES) as consumer:  # fmt: skip
         name = topic.on(plant.plant)
-        await consumer._client._wait_on_metadata(name)
-        places = [TopicPartition(name, number) for number in sorted(consumer.partitions_for_topic(name) or ())]
+        numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(name)
+        places = [TopicPartition(name, number) for number in sorted(numbers)]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         for place in places:

@@ -17,6 +17,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from gateways.command_checks import check_fits
 from gateways.command_mailbox import CommandMailbox
 from gateways.lifetime import together
 from gateways.publisher import RecordPublisher
@@ -205,6 +206,7 @@ class CommandIntake(ConsumerRebalanceListener):
                 RefusalReason.UNKNOWN_STATION,
                 f"`{command.station}` is no station with a PLC; expected one of {', '.join(self._mailboxes) or 'none'}",
             )
+        check_fits(command)
         return command
 
     # --- working -----------------------------------------------------------------------------------------------------

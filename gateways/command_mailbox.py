@@ -124,7 +124,7 @@ class CommandMailbox:
                     0  # what stands in the mailbox now says whether to write again, not a pause
                 )
                 self._stage.emit(AttemptRepeated(service="plc", detail=why, attempt=progress.attempts))
-            if time.time_ns() > patience_ns(command, progress):
+            if progress.now_ns() > patience_ns(command, progress):
                 return given_up(command, progress, why)
             await asyncio.sleep(RETRY_S)
 
@@ -138,7 +138,7 @@ class CommandMailbox:
         while True:
             progress.unknown_past = False
             step = next_step(mailbox, command.id, written_sequence=progress.sequence)
-            now_ns = time.time_ns()
+            now_ns = progress.now_ns()
             if step is Step.ANSWERED:
                 self._free, self._payload_stands = (session, mailbox), False
                 self._look_at_clock(clock_told(mailbox, progress, now_ns))
@@ -206,7 +206,7 @@ class CommandMailbox:
 
         Returns what speaks against it; then the sequence was not written.
         """
-        refusal = await self._against_payload(session, command)
+        refusal = await self._against_payload(session, command, progress)
         if refusal is not None:
             return refusal
         self._payload_stands = True
@@ -214,10 +214,10 @@ class CommandMailbox:
         machine, _ = await _both(self._read_machine(session, command), session.write(self._payload(command)))
         if time.monotonic() - began_s > PRESENT_S:
             machine = await self._read_machine(session, command)
-        refusal = self._interlocks.refusal(command, machine, now_ns=time.time_ns())
+        now_ns = progress.now_ns()
+        refusal = self._interlocks.refusal(command, machine, now_ns=now_ns)
         if refusal is not None:
             return refusal
-        now_ns = time.time_ns()
         progress.sequence = sequence
         progress.attempts += 1
         progress.first_written_at_ns = progress.first_written_at_ns or now_ns
@@ -225,13 +225,16 @@ class CommandMailbox:
         await session.write({self._nodes.command_sequence: sequence})
         return None
 
-    async def _against_payload(self, session: OpcUaSession, command: Command) -> Refusal | None:
+    async def _against_payload(self, session: OpcUaSession, command: Command, progress: Progress) -> Refusal | None:
         """The first look. It costs no request while what the subscription told lets the command pass; only a reading refuses."""
         told = self._machine.values(session, self._interlocks.nodes_for(command))
-        if told is not None and self._interlocks.refusal(command, MachineState(**told), now_ns=time.time_ns()) is None:
+        if (
+            told is not None
+            and self._interlocks.refusal(command, MachineState(**told), now_ns=progress.now_ns()) is None
+        ):
             return None
         machine = await self._read_machine(session, command)
-        return self._interlocks.refusal(command, machine, now_ns=time.time_ns())
+        return self._interlocks.refusal(command, machine, now_ns=progress.now_ns())
 
     async def _take_back(self, session: OpcUaSession, step: Step) -> None:
         """Empties the payload where one of ours stands that no sequence followed, or whose sequence the PLC has forgotten."""

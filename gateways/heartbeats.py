@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from gateways.handshake import StationHandshake
@@ -17,6 +19,11 @@ STILL_BEATS = 3
 STILL_AT_LEAST_S = 1.0
 COUNTS = 2**32
 LAST_WORDS_S = 0.5
+OWN_BEATS = 8
+"""So many of our last beats may stand in the node: a PLC's server shows a write after its next cycle. And so many in a row say that the
+other one is gone."""
+STRANGE_BEATS = 2
+JUMP = 1_000_000
 
 
 class HeartbeatWatch:
@@ -34,6 +41,39 @@ class HeartbeatWatch:
             self._value = value
             self._moved_at_s = now_s
         return now_s - self._moved_at_s > self._lost_after_s
+
+
+class OwnHeart:
+    """Our heartbeat in its node, and whether somebody else's stands there: a second gateway (a line that was started twice, on two
+    machines) writes over our commands, and takes TriggerReady back and forth.
+
+    Each begins a random step above what it finds, so that two do not count in step.
+    """
+
+    def __init__(self, stands: object) -> None:
+        found = stands if isinstance(stands, int) else 0
+        self._beat = (found + random.randrange(1, JUMP)) % COUNTS
+        self._written: deque[int] = deque(maxlen=OWN_BEATS)
+        self._strange = self._in_a_row = 0
+
+    def next(self) -> int:
+        """The beat to write now."""
+        self._beat = (self._beat + 1) % COUNTS
+        self._written.append(self._beat)
+        return self._beat
+
+    def shared(self, stands: object) -> str:
+        """Takes what stands in the node before the next beat. What speaks for a second writer; "" where nothing does."""
+        if not self._written or stands in self._written:
+            self._in_a_row += 1
+            if self._in_a_row >= OWN_BEATS:
+                self._strange = 0
+        else:
+            self._in_a_row = 0
+            self._strange += 1
+        if self._strange < STRANGE_BEATS:
+            return ""
+        return f"it stands at {stands}, we wrote {self._beat}: another gateway (a line started twice?) or its program writes there"
 
 
 class ErrorText:
@@ -75,7 +115,7 @@ async def exchange_heartbeats(
     """
     watch = HeartbeatWatch(lost_after_s=max(STILL_AT_LEAST_S, STILL_BEATS * heartbeat_ms / 1000))
     (own,) = await session.read([nodes.gateway_heartbeat])
-    beat = own if isinstance(own, int) else 0
+    heart = OwnHeart(own)
     await recall_fault(session, handshake=handshake, nodes=nodes)
     begun = False
     text = ErrorText(node=nodes.error_text, report=report)
@@ -88,14 +128,16 @@ async def exchange_heartbeats(
         while True:
             handshake.changed.clear()
             if not observe:
-                beat = (beat + 1) % COUNTS
+                (stands,) = await session.read([nodes.gateway_heartbeat])
+                shared = heart.shared(stands)
+                report.fault("second_writer", shared and f"{nodes.gateway_heartbeat}: {shared}", cleared=not shared)
                 values = handshake.values(nodes)
                 told = values.pop(text.node, "")
                 # a heart must not beat beside a TriggerReady that the PLC refuses to have changed
                 if values and not begun:
                     await session.write(values)
                     begun = True
-                await session.write({nodes.gateway_heartbeat: beat, **values})
+                await session.write({nodes.gateway_heartbeat: heart.next(), **values})
                 await text.show(session, told)
             said = dict(zip(heard, await session.read(list(heard.values())), strict=True))
             value = said["plc_heartbeat"]

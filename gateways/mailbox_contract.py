@@ -8,12 +8,13 @@ answered AckSequence == Sequence and AckCommandId is the command's
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import msgspec
 
 from schemas.commands import Command, CommandResult
+from schemas.message import NS_PER_S
 from schemas.reasons import PLC_CODES, CommandOutcome, PlcAnswer
 
 # A command that was written before the PLC went away: so long after its validity its fate may still be read.
@@ -72,12 +73,20 @@ def sequence_after(sequence: int) -> int:
 class Progress:
     """How far a command came. Times are ns UTC, 0 where it did not happen."""
 
+    began_at_ns: int = field(default_factory=time.time_ns)
+    began_s: float = field(default_factory=time.monotonic)
+
     sequence: int | None = None
     attempts: int = 0
     first_written_at_ns: int = 0
     last_written_at_ns: int = 0
     seen_pending_at_ns: int = 0
     unknown_past: bool
+
+    def now_ns(self) -> int:
+        """The time, ns UTC, and not before what has gone by since the command was taken up: a clock that is set back meanwhile makes no
+        command young again, and none waits for it as long as it was set back."""
+        return max(time.time_ns(), self.began_at_ns + int((time.monotonic() - self.began_s) * NS_PER_S))
 
     @property
     def may_be_executed(self) -> bool:

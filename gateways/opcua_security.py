@@ -6,9 +6,10 @@ from pathlib import Path
 
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
-from asyncua.crypto.uacrypto import CertProperties
+from cryptography import x509
 
 from gateways.certificates import PlcFiles, application_uri_of, files_of, parse_certificate, served_certificate
+from gateways.private_keys import private_key
 from gateways.trust_list import trust_list
 from schemas.errors import ConfigurationError
 from schemas.plant import CertificateLogin, PasswordLogin, Plc
@@ -34,11 +35,10 @@ async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
         case PasswordLogin(user=user, password=password):
             client.set_user(user)
             client.set_password(password)
-        case CertificateLogin(certificate=certificate, private_key=private_key):
+        case CertificateLogin(certificate=certificate, private_key=private_key_file):
             try:
-                shown, key = _key_file(plant_dir / certificate), _key_file(plant_dir / private_key)
-                await client.load_client_certificate(shown.path_or_content, extension=shown.extension)
-                await client.load_private_key(key.path_or_content, extension=key.extension)
+                client.user_certificate = parse_certificate((plant_dir / certificate).read_bytes())
+                client.user_private_key = await private_key(plant_dir / private_key_file)
             except (OSError, ValueError, TypeError, ua.UaError) as error:
                 raise CertificatesUnusable(f"PLC {plc.name}: certificate or key of its login: {error}") from error
 
@@ -46,30 +46,27 @@ async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
 async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
     files = files_of(plc, plant_dir=plant_dir)
     try:
-        certificate, private_key = map(_key_file, (files.own.certificate, files.own.private_key))
-        server_certificate = await _plcs(plc, files)
+        certificate = parse_certificate(files.own.certificate.read_bytes())
+        key = await private_key(files.own.private_key)
+        plcs = await _plcs(plc, files)
         # the PLC compares the application URI with the certificate's (OPC UA part 4, 5.6.2)
-        client.application_uri = (
-            application_uri_of(parse_certificate(certificate.path_or_content)) or client.application_uri
+        client.application_uri = application_uri_of(certificate) or client.application_uri
+        # as asyncua's `set_security` does, which loads the key with each connection
+        client.security_policy = SecurityPolicyBasic256Sha256(
+            plcs, certificate, key, ua.MessageSecurityMode.SignAndEncrypt
         )
-        await client.set_security(
-            SecurityPolicyBasic256Sha256,
-            certificate=certificate,
-            private_key=private_key,
-            server_certificate=server_certificate,
-            mode=ua.MessageSecurityMode.SignAndEncrypt,
-        )
+        client.uaclient.set_security(client.security_policy)
     except (OSError, ValueError, TypeError, ua.UaError) as error:
         raise CertificatesUnusable(
             f"PLC {plc.name}: certificate, private key or server certificate cannot be used: {error}"
         ) from error
 
 
-async def _plcs(plc: Plc, files: PlcFiles) -> CertProperties:
+async def _plcs(plc: Plc, files: PlcFiles) -> x509.Certificate:
     """The certificate for which the session is encrypted: the pinned one, or where there may be several, the one that answers, if it is
     trusted. Only who has its key can go on."""
     if files.trusted is None and files.server_certificate is not None:
-        return _key_file(files.server_certificate)
+        return parse_certificate(files.server_certificate.read_bytes())
     try:
         shown, _ = await served_certificate(plc)
     except ConfigurationError as error:  # what the PLC offers is a person's to put right, like a file
@@ -77,10 +74,4 @@ async def _plcs(plc: Plc, files: PlcFiles) -> CertProperties:
     why = trust_list(plc, files).why_not(shown)
     if why:
         raise NotTrusted(f"PLC {plc.name} at {plc.endpoint}: {why}")
-    return CertProperties(shown, extension="der")
-
-
-def _key_file(path: Path) -> CertProperties:
-    """A certificate or key with its format, told by its content: names like `.key` and `.crt` are used for both."""
-    content = path.read_bytes()
-    return CertProperties(content, extension="pem" if content.startswith(b"-----BEGIN") else "der")
+    return parse_certificate(shown)

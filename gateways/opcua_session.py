@@ -21,7 +21,8 @@ from gateways.opcua_notifications import Publication
 from gateways.opcua_refusals import refusal
 from gateways.opcua_security import secure
 from gateways.opcua_subscriptions import Granted, Monitored, Subscription, Subscriptions
-from schemas.errors import ConfigurationError, Transient
+from gateways.opcua_text import ForeignTexts
+from schemas.errors import ConfigurationError, LinesightError, Transient
 from schemas.plant import Plc
 
 REQUEST_TIMEOUT_S = 2.0
@@ -73,20 +74,38 @@ class OpcUaSession:
     found to have before it was written first, or by `types_of`.
     """
 
-    def __init__(self, client: Client, *, plc: Plc, namespace: int, writable: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        plc: Plc,
+        namespace: int,
+        writable: Collection[str] = (),
+        foreign_text: Callable[[str, str], None] = lambda _node, _shown: None,
+    ) -> None:
         self._client = client
         self._plc = plc
         self._namespace = namespace
         self._writable = frozenset(writable)
         self._types: dict[str, ua.VariantType] = {}
         self._node_ids: dict[str, ua.NodeId] = {}  # by identifier: a sensor gateway asks for thousands a second
+        self._texts = ForeignTexts(foreign_text)
         self._lost = asyncio.Event()
         self._subscriptions = Subscriptions(client, node_id=self._node_id, lose=self._lose)
         self.why_lost = ""
 
     @classmethod
-    async def open(cls, plc: Plc, *, plant_dir: Path, name: str, writable: Collection[str] = ()) -> Self:
+    async def open(
+        cls,
+        plc: Plc,
+        *,
+        plant_dir: Path,
+        name: str,
+        writable: Collection[str] = (),
+        foreign_text: Callable[[str, str], None] = lambda _node, _shown: None,
+    ) -> Self:
         """Connects, within a few seconds. What is wrong with a node is told to who uses it, not here: other stations are served.
+        `foreign_text` is called once for each node with a text that is no UTF-8, with what is shown in its place (`opcua_text`).
 
         Raises `PlcAway`, `NodeFault` where the namespace is not there, or `CertificatesUnusable` for files that cannot be used.
         """
@@ -98,12 +117,12 @@ class OpcUaSession:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await in_own_task(client.connect())
                 namespace = await in_own_task(_namespace_index(client, plc))
-                session = cls(client, plc=plc, namespace=namespace, writable=writable)
+                session = cls(client, plc=plc, namespace=namespace, writable=writable, foreign_text=foreign_text)
                 client.connection_lost_callback = session._on_connection_lost
         except NodeFault:
             await _close(client)
             raise
-        except _FAILURES as error:
+        except Exception as error:  # as in `_asked`
             await _close(client)
             raise PlcAway(f"PLC {plc.name} at {plc.endpoint}: {refusal(error, plc, plant_dir=plant_dir)}") from error
         except BaseException:
@@ -131,9 +150,13 @@ class OpcUaSession:
     async def read_each(self, identifiers: Sequence[str]) -> list[Reading]:
         """Values and statuses of all nodes, read in one request."""
         nodes = [self._node_id(identifier) for identifier in identifiers]
-        values = await self._asked(self._client.uaclient.read_attributes(nodes, ua.AttributeIds.Value))
+        values = await self._asked(self._client.uaclient.read_attributes(nodes, ua.AttributeIds.Value), of=nodes)
         return [
-            Reading(None if value.Value is None else value.Value.Value, _status(value.StatusCode)) for value in values
+            Reading(
+                None if value.Value is None else self._texts.shown(identifier, value.Value.Value),
+                _status(value.StatusCode),
+            )
+            for identifier, value in zip(identifiers, values, strict=True)
         ]
 
     async def write(self, values: Mapping[str, Any]) -> None:
@@ -151,9 +174,12 @@ class OpcUaSession:
         nodes, typed = [], []
         for identifier, value in values.items():
             nodes.append(self._node_id(identifier))
+            said = ua.Variant(self._texts.as_said(value), self._types[identifier])
             # without timestamps: many PLCs refuse to have them set (BadWriteNotSupported)
-            typed.append(ua.DataValue(self._fitting(identifier, ua.Variant(value, self._types[identifier]))))
-        results = await self._asked(self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value))
+            typed.append(ua.DataValue(self._fitting(identifier, said)))
+        results = await self._asked(
+            self._client.uaclient.write_attributes(nodes, typed, ua.AttributeIds.Value), of=nodes
+        )
         for identifier, status in zip(values, results, strict=True):
             if not status.is_good():
                 raise NodeFault(f"PLC {self._plc.name} refused the write to {identifier}: {status.name}")
@@ -164,7 +190,7 @@ class OpcUaSession:
         names = []
         for identifier, found in zip(
             identifiers,
-            await self._asked(self._client.uaclient.read_attributes(nodes, ua.AttributeIds.DataType)),
+            await self._asked(self._client.uaclient.read_attributes(nodes, ua.AttributeIds.DataType), of=nodes),
             strict=True,
         ):
             self._types.pop(identifier, None)
@@ -178,7 +204,9 @@ class OpcUaSession:
 
         def take(publication: Publication) -> None:
             for report in publication.reports:
-                told[identifiers[report.item]] = Reading(report.value, "Good" if report.good else str(report))
+                node = identifiers[report.item]
+                value = self._texts.shown(node, report.value)
+                told[node] = Reading(value, "Good" if report.good else str(report))
 
         interval_ms = self._plc.publishing_interval_ms
         subscription = await self.subscribe(interval_ms, take)
@@ -260,12 +288,21 @@ class OpcUaSession:
             ) from error
         return variant
 
-    async def _asked(self, request: Awaitable[_Answer]) -> _Answer:
+    async def _asked(self, request: Awaitable[_Answer], *, of: Sequence[ua.NodeId] | None = None) -> _Answer:
+        """The answer to a request; `of` are the nodes of one that is answered node by node.
+
+        Whatever a PLC's answer does to the client library (it is cut short, or makes no sense) is that PLC's fault: others are served.
+        """
         try:
-            return await in_own_task(request)
-        except _FAILURES as error:
+            answer = await in_own_task(request)
+            if of is not None:
+                _check_each(answer, of)
+        except LinesightError:
+            raise
+        except Exception as error:
             self._lose(repr(error))
             raise PlcAway(f"PLC {self._plc.name} at {self._plc.endpoint}: {error!r}") from error
+        return answer
 
     async def _on_connection_lost(self, error: Exception) -> None:
         self._lose(repr(error))
@@ -285,6 +322,12 @@ async def _namespace_index(client: Client, plc: Plc) -> int:
     if plc.namespace not in served:
         raise NodeFault(f"PLC {plc.name}: expected namespace {plc.namespace}; it serves {', '.join(served)}")
     return int(served.index(plc.namespace))
+
+
+def _check_each(answer: Any, nodes: Sequence[ua.NodeId]) -> None:
+    """Raises `ua.UaError` for an answer with more or fewer entries than nodes: nobody can say which is whose."""
+    if len(answer or ()) != len(nodes):
+        raise ua.UaError(f"it answered for {len(answer or ())} nodes, expected {len(nodes)}")
 
 
 def _type_name(data_type: ua.DataValue, rank: ua.DataValue | None) -> str:

@@ -67,6 +67,7 @@ class PlcLink:
                     plant_dir=self._plant_dir,
                     name=f"linesight {self._stage.name}",
                     writable=self._writable,
+                    foreign_text=self._foreign_text,
                 )
             except (Transient, CertificatesUnusable) as error:  # a file can be put right while other PLCs are served
                 reason = str(error)
@@ -80,6 +81,10 @@ class PlcLink:
             attempt += 1
             self._stage.emit(AttemptRepeated(service="plc", detail=reason, attempt=attempt))
             await asyncio.sleep(pause_before(attempt))
+
+    def _foreign_text(self, node: str, shown: str) -> None:
+        detail = f"{node} holds {shown!r}: not UTF-8, expected in every OPC UA String; wrong bytes are shown as \\x.."
+        self._stage.emit(Noticed(what="text_not_utf8", subject=self._plc.name, detail=detail))
 
     async def _use(self, session: OpcUaSession, work: Callable[[OpcUaSession], Awaitable[None]]) -> str:
         """Runs `work` until it or the session ends; returns why."""

@@ -90,7 +90,8 @@ class Segment:
     def open(cls, path: Path, *, first: int, verify: bool) -> tuple[Segment, int]:
         """A segment of a former life, and how many bytes at its end were no whole record; they are cut off.
 
-        With `verify` every checksum is looked at: the first bad record is the end. Without, records are counted by their lengths.
+        With `verify` every checksum is looked at: a bad record is the end, but where a whole one stands right behind it. That one was
+        no last write that power or a kill cut short: `read` says `Damaged` of it. Without, records are counted by their lengths.
         Raises ConfigurationError for a file of another version or kind, OSError.
         """
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -142,7 +143,7 @@ class Segment:
         head = self._lengths(offset)
         try:
             return _decoder.decode(os.pread(self._file, head[0], offset + HEAD_BYTES)) if head else None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def following(self, offset: int) -> int:
@@ -180,7 +181,9 @@ class Segment:
         ahead = _Ahead(self._file)
         while (lengths := ahead.lengths(self.end)) is not None:
             following = self.end + HEAD_BYTES + sum(lengths)
-            if not lengths[0] or following > size_bytes or (verify and not self._bytes(self.end)[2]):
+            if not lengths[0] or following > size_bytes:
+                break
+            if verify and not (self._stands(self.end, size_bytes) or self._stands(following, size_bytes)):
                 break
             last, self.end = self.end, following
             self.count += 1
@@ -189,6 +192,12 @@ class Segment:
             oldest, newest = self.envelope(HEADER_BYTES), self.envelope(last)
             self.oldest_ns = oldest.at_ns if oldest else modified_ns
             self.newest_ns = newest.at_ns if newest else modified_ns
+
+    def _stands(self, offset: int, size_bytes: int) -> bool:
+        """Whether a whole record begins at `offset`. Lengths that lead out of the file are not followed: they may say gigabytes."""
+        lengths = self._lengths(offset)
+        fits = lengths is not None and offset + HEAD_BYTES + sum(lengths) <= size_bytes
+        return fits and self._bytes(offset)[2]
 
     def _lengths(self, offset: int) -> tuple[int, int] | None:
         """Of envelope and value; None where the file ends."""

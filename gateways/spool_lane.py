@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateways.segment import HEADER_BYTES, Damaged, Envelope, Record, Segment, sync_folder
+from schemas.errors import ConfigurationError
 
 SUFFIX = ".seg"
 UNFINISHED = ".rewritten"
@@ -364,7 +365,7 @@ class Lane:
         paths = sorted(self._folder.glob(f"{self.name}-*{SUFFIX}"))
         for path in paths:
             newest = path == paths[-1]
-            first = int(path.stem.rpartition("-")[2])
+            first = _first_of(path)
             segment, torn_bytes = Segment.open(path, first=first, verify=newest)
             if newest:
                 self.torn_bytes = torn_bytes
@@ -378,3 +379,11 @@ class Lane:
         before = self._segments[-1] if self._segments else None
         if before is not None and before.stop > first:
             before.clip(first)
+
+
+def _first_of(path: Path) -> int:
+    """The number of a segment's first record, by its name. Raises ConfigurationError for a copy that somebody put beside it."""
+    number = path.stem.rpartition("-")[2]
+    if not number.isdecimal():
+        raise ConfigurationError(f"{path} has no number in its name, as segments of a spool have: move it away")
+    return int(number)

@@ -99,11 +99,12 @@ class TrustList:
                 revoked = _revocations(file)
             except (OSError, ValueError) as error:
                 return f"{file}: expected a revocation list: {error}"
-            if (
-                revoked.issuer == certificate.issuer
-                and revoked.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
-            ):
+            if revoked.issuer != certificate.issuer:
+                continue
+            if revoked.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
                 return f"{file} revokes it"
+            if not any(_signed(revoked, one) for one in authorities):
+                return f"{file}: expected the signature of {revoked.issuer.rfc4514_string()}; get the list again from that authority"
         host = urlsplit(self.plc.endpoint).hostname or ""
         try:
             _verifier(authorities, host).verify(certificate, [])
@@ -154,6 +155,14 @@ def _readable(files: Sequence[Path]) -> tuple[list[x509.Certificate], list[str]]
         except (OSError, ValueError):
             unusable.append(str(file))
     return found, unusable
+
+
+def _signed(revoked: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    """Whether the list is `authority`'s own (RFC 5280, 6.3.3 f and g)."""
+    try:
+        return authority.subject == revoked.issuer and revoked.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+    except TypeError:  # a kind of key that signs no certificates
+        return False
 
 
 def _revocations(file: Path) -> x509.CertificateRevocationList:

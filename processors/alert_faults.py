@@ -11,7 +11,7 @@ from schemas.message import NS_PER_MS
 from schemas.plant import Plant
 from schemas.plc_events import PlcFault
 
-HEARTBEAT_FAULTS = frozenset({"heartbeat_lost", "plc_away", "node_fault"})
+HEARTBEAT_FAULTS = frozenset({"heartbeat_lost", "plc_away", "node_fault", "second_writer"})
 
 
 class MissingFrames:
@@ -72,7 +72,10 @@ class MissingFrames:
 
 
 class PlcHeartbeat:
-    """The PLC of a station is away, its heartbeat stands still or a node of it does not serve; cleared when none is so."""
+    """The PLC of a station is away or its heartbeat stands still, a node does not serve, or a second gateway writes there.
+
+    Cleared when none is so.
+    """
 
     def __init__(self, rule: PlcHeartbeatRule, *, plant: Plant, stations: frozenset[str]) -> None:
         self._rule = rule

@@ -78,8 +78,8 @@ class MissingFramesRule(AlertRule, tag_field="type", tag="missing_frames", froze
 
 
 class PlcHeartbeatRule(AlertRule, tag_field="type", tag="plc_heartbeat", frozen=True, kw_only=True):
-    """The PLC's heartbeat stood still, the PLC is away, or a node of the station does not serve (fault `heartbeat_lost`, `plc_away` or
-    `node_fault`)."""
+    """The PLC's heartbeat stood still, the PLC is away, a node of the station does not serve, or a second gateway writes there (fault
+    `heartbeat_lost`, `plc_away`, `node_fault` or `second_writer`)."""
 
     @property
     def signals(self) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class PlcFault(Message, tag_field="kind", tag="fault", frozen=True, kw_only=True
     `node_fault` (a node of the station is missing or cannot be used: the station is not served until it is right again),
     `early_trigger` (a part came while TriggerReady was false), `unknown_next_recipe` (the PLC announces what the plant file does not know),
     `writes_forbidden`, `error_text_refused` (the PLC refuses the text of ErrorText),
+    `second_writer` (another gateway's heartbeat stands where ours should: two lines command one PLC),
     and, as moments that are over when they are told (`cleared`), `arrivals_missed` and `departures_missed`: entries that left the
     PLC's ring before they were read, `double_trigger` and `double_departure`: a part and visit that were told already, and
     `departure_without_part`: nobody can say which part left."""

@@ -18,7 +18,9 @@ WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 # A service that ran this long has recovered: its next failure counts as the first.
 SETTLED_S = 60.0
 UNHURRIED_STOP_S = 8.0
-WRONG_CONFIGURATION = 2  # exit status: a person has to change something, starting again cannot help
+WRONG_CONFIGURATION = 2
+"""Exit status: a person has to change something. At a first start starting again cannot help; later a file that is just being edited may be
+right in a minute, and the others do not need it."""
 
 
 class GaveUp(ServiceAway):
@@ -57,6 +59,8 @@ class _Kept:
     service: Supervised
     started_at: float
     failures: int = 0
+    started_again: bool = False
+    refusals: int = 0
     restart_at: float | None = None
 
 
@@ -88,7 +92,8 @@ class Supervisor(AbstractContextManager["Supervisor"]):
     def tend(self) -> None:
         """Look at every service once, and start again those whose wait is over.
 
-        Raises GaveUp after too many failures in a row, and ConfigurationError for a service that ended with status 2.
+        Raises GaveUp after too many failures in a row, and ConfigurationError for a service that ended with status 2 in its first life.
+        In a later one, after a failure of another kind, it is tried until its configuration is right: what runs needs nothing of it.
         """
         for kept in self._kept:
             if kept.restart_at is not None:
@@ -96,10 +101,9 @@ class Supervisor(AbstractContextManager["Supervisor"]):
                     self._start_again(kept)
             elif (status := kept.service.poll()) is not None:
                 if status == WRONG_CONFIGURATION:
-                    raise ConfigurationError(
-                        f"{kept.service.name} refuses its configuration: {_last_words(kept.service)}"
-                    )
-                self._failed(kept, f"ended with status {status}")
+                    self._refused(kept)
+                else:
+                    self._failed(kept, f"ended with status {status}")
 
     def stop(self) -> None:
         """Stop all services, the last one started first.
@@ -130,14 +134,25 @@ class Supervisor(AbstractContextManager["Supervisor"]):
 
     def _start_again(self, kept: _Kept) -> None:
         kept.restart_at = None
+        kept.started_again = True
         kept.started_at = time.monotonic()
         try:
             kept.service.start()
         except DidNotStart as error:
             self._failed(kept, str(error).removeprefix(f"{kept.service.name} "))
 
+    def _refused(self, kept: _Kept) -> None:
+        refuses = f"refuses its configuration: {_last_words(kept.service)}"
+        if not kept.started_again or not self._waits_s:
+            raise ConfigurationError(f"{kept.service.name} {refuses}")
+        kept.refusals += 1
+        wait_s = self._waits_s[min(kept.refusals, len(self._waits_s)) - 1]
+        kept.restart_at = time.monotonic() + wait_s
+        self._on_restart(Restart(name=kept.service.name, reason=refuses, attempt=kept.refusals, wait_s=wait_s))
+
     def _failed(self, kept: _Kept, reason: str) -> None:
         now = time.monotonic()
+        kept.refusals = 0
         kept.failures = 1 if now - kept.started_at >= SETTLED_S else kept.failures + 1
         if kept.failures > len(self._waits_s):
             raise GaveUp(

@@ -57,8 +57,8 @@ async def read_to_end(kafka: KafkaSettings, plant: Plant, topic: Topic) -> list[
     found = []
     async with AIOKafkaConsumer(**kafka.client(), max_partition_fetch_bytes=6 << 20) as consumer:
         name = topic.on(plant.plant)
-        await consumer._client._wait_on_metadata(name)
-        places = [TopicPartition(name, number) for number in sorted(consumer.partitions_for_topic(name))]
+        numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(name)
+        places = [TopicPartition(name, number) for number in sorted(numbers)]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         for place in places:

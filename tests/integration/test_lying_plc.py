@@ -207,3 +207,12 @@ async def test_a_server_that_takes_connections_and_never_answers_gets_no_command
     result = await lies.result(await lies.command(lies.new_part(), station=MUTE, valid_for_s=0.5))
     assert (result.outcome, result.attempts) == (CommandOutcome.EXPIRED, 0)
     await until(lambda: counted(lies.stage, "retried_total", reason="plc") > retried, "it is tried again", within_s=15)
+
+
+async def test_a_part_id_that_is_no_utf_8_is_told_and_its_result_is_taken(lies: Lies) -> None:
+    said = f"{lies.new_part()}-Geh\udce4use"  # asyncua's way to hold the single byte E4 of Latin-1
+    shown = said.replace("\udce4", "\\xe4")
+    await lies.liar.arrive(said)
+    await lies.until_told(shown)
+    assert (await lies.result(await lies.command(shown))).outcome is CommandOutcome.ACKNOWLEDGED
+    assert lies.noticed("text_not_utf8") >= 1

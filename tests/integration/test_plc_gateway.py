@@ -117,21 +117,24 @@ async def test_a_repeated_command_has_one_result_and_bad_records_become_dead_let
         async with running(plc_gateway.run, plant, name="plc_gateway", plant_dir=tmp_path) as stage:
             await floor.arrive("p1")
             command, elsewhere = verdict("p1"), verdict("p1", station="no-such-station")
+            # no mailbox can hold it: tried for as long as it is valid, it would keep the next one from the PLC
+            endless = msgspec.structs.replace(verdict("p0", valid_for_s=3600), visit=70_000)
             await publish_raw(
                 settings, plant, COMMANDS, [(STATION, b"\x85\xa2", [("schema", b"Command/1")]), (STATION, b"\x80", [])]
             )
-            await send(settings, plant, command, command, elsewhere)
-            letters = await read_until(settings, plant, DEAD_LETTERS, 3)
+            await send(settings, plant, endless, command, command, elsewhere)
+            letters = await read_until(settings, plant, DEAD_LETTERS, 4)
             await until(lambda: counted(stage, "noticed_total", what="duplicate") == 1, "the repetition is noticed")
             assert counted(stage, "dropped_total", reason="unknown_station") == 1
         assert {letter.reason for letter in letters} == {
             RefusalReason.TRUNCATED,
             RefusalReason.UNKNOWN_SCHEMA,
             RefusalReason.UNKNOWN_STATION,
+            RefusalReason.WRONG_TYPE,
         }
         assert len(await results(settings, plant, 1)) == 1
         assert len(floor.executed_requests) == 1
-        assert await committed(settings, f"{plant.plant}.plc_gateway") == 5
+        assert await committed(settings, f"{plant.plant}.plc_gateway") == 6
 
 
 async def test_arrivals_that_left_the_ring_while_the_plc_was_out_of_reach_are_told_by_number(

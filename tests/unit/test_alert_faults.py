@@ -39,9 +39,11 @@ def test_a_plc_is_away_until_every_fault_of_it_is_over() -> None:
     assert told(take(system, fault("heartbeat_lost"), at_s=1)) == [("plc", "aoi", AlertState.RAISED)]
     assert take(system, fault("plc_away"), at_s=2) == []
     assert take(system, fault("node_fault"), at_s=2) == []
+    assert take(system, fault("second_writer"), at_s=2) == []
     assert take(system, fault("heartbeat_lost", cleared=True), at_s=3) == []
     assert take(system, fault("node_fault", cleared=True), at_s=3) == []
-    assert told(take(system, fault("plc_away", cleared=True), at_s=4)) == [("plc", "aoi", AlertState.CLEARED)]
+    assert take(system, fault("plc_away", cleared=True), at_s=3) == []
+    assert told(take(system, fault("second_writer", cleared=True), at_s=4)) == [("plc", "aoi", AlertState.CLEARED)]
     assert take(system, fault("other"), at_s=5) == []
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateways.arrivals import Departure, RingNews
 from gateways.handshake import StationHandshake
-from gateways.heartbeats import HeartbeatWatch, exchange_heartbeats
+from gateways.heartbeats import HeartbeatWatch, OwnHeart, exchange_heartbeats
 from gateways.opcua_session import REQUEST_TIMEOUT_S, NodeFault, PlcAway, Reading
 from gateways.outbox import Fate
 from gateways.plc_history import REMEMBERED, StationHistory
@@ -307,7 +307,7 @@ class Refuses:
         self._beats = beats
 
     async def read(self, identifiers: Sequence[str]) -> list[Any]:
-        if self.values[NODES.gateway_heartbeat] >= self._beats:
+        if not self._beats:
             raise PlcAway("the test is over")
         return [self.values[identifier] for identifier in identifiers]
 
@@ -318,6 +318,39 @@ class Refuses:
         if len(values.get(NODES.error_text or "", "")) > 20:
             raise NodeFault("BadOutOfRange")
         self.values |= values
+        self._beats -= NODES.gateway_heartbeat in values
+
+
+class WrittenTwice(Refuses):
+    """Beside ours a second gateway beats in the same node, while `others` says so of the number of our beats."""
+
+    def __init__(self, *, beats: int, others: range) -> None:
+        super().__init__(beats=beats)
+        self._others, self._ours, self._other = others, 0, OwnHeart(0)
+
+    async def write(self, values: Mapping[str, Any]) -> None:
+        await super().write(values)
+        self._ours += NODES.gateway_heartbeat in values
+        if self._ours in self._others and NODES.gateway_heartbeat in values:
+            self._other.shared(self.values[NODES.gateway_heartbeat])
+            self.values[NODES.gateway_heartbeat] = self._other.next()
+
+
+@pytest.mark.parametrize(
+    ("others", "told"), [(range(0), []), (range(5, 6), []), (range(5, 40), [False]), (range(5, 20), [False, True])]
+)
+async def test_a_second_gateway_on_the_same_plc_is_a_fault_until_it_is_gone(others: range, told: list[bool]) -> None:
+    published, stage = Published(), Stage("plc_gateway")
+    report, handshake = station_report(published, stage), StationHandshake(station="s", recipes=())
+    with pytest.raises(PlcAway):
+        await exchange_heartbeats(
+            WrittenTwice(beats=40, others=others), nodes=NODES, report=report, handshake=handshake, heartbeat_ms=1,  # type: ignore[arg-type]
+            observe=False,
+        )  # fmt: skip
+    faults = [event for event in await reported(report, published) if isinstance(event, PlcFault)]
+    shared = [event for event in faults if event.code == "second_writer"]
+    assert [event.cleared for event in shared] == told
+    assert all("another gateway (a line started twice?)" in event.detail for event in shared if not event.cleared)
 
 
 async def test_a_text_that_the_plc_refuses_ends_no_session_and_is_told_once() -> None:
@@ -329,7 +362,6 @@ async def test_a_text_that_the_plc_refuses_ends_no_session_and_is_told_once() ->
         await exchange_heartbeats(
             plc, nodes=NODES, report=report, handshake=handshake, heartbeat_ms=1, observe=False  # type: ignore[arg-type]
         )  # fmt: skip
-    assert plc.values[NODES.gateway_heartbeat] == 4
     assert plc.values[NODES.error_code or ""] == HandshakeCode.LOST_TRIGGER
     faults = [event for event in await reported(report, published) if isinstance(event, PlcFault)]
     assert [(event.code, event.cleared) for event in faults] == [("error_text_refused", False)]

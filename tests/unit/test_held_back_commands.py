@@ -98,6 +98,40 @@ async def test_a_command_whose_validity_ends_while_its_payload_is_written_gets_n
     assert plc.values["command_id"] == ""
 
 
+class WallClock:
+    """The clock of the gateway's machine, for a test to set back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        honest = time.time_ns
+        self.behind_ns = 0
+        monkeypatch.setattr(time, "time_ns", lambda: honest() - self.behind_ns)
+
+    def set_back(self, _plc: Plc | None = None) -> None:
+        self.behind_ns = 600_000_000_000
+
+
+async def test_a_clock_that_is_set_back_makes_no_command_young_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, asked_for = WallClock(monkeypatch), command("p0", valid_for_ms=20)
+
+    def time_passes_and_the_clock_is_set_back(_plc: Plc) -> None:
+        time.sleep(0.03)
+        clock.set_back()
+
+    plc = Turns(time_passes_and_the_clock_is_set_back)
+    result = await mailbox_of(plc).deliver(asked_for)
+    assert (result.outcome, result.attempts, plc.values["command_sequence"]) == (CommandOutcome.EXPIRED, 0, 0)
+    assert plc.values["command_id"] == ""
+
+
+async def test_no_command_waits_for_an_answer_as_long_as_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = WallClock(monkeypatch)
+    plc = Turns(clock.set_back, at=2)  # with the sequence
+    plc.answers = False
+    async with asyncio.timeout(10):  # not the ten minutes
+        result = await mailbox_of(plc).deliver(command("p0", valid_for_ms=50))
+    assert (result.outcome, result.attempts) == (CommandOutcome.NOT_ACKNOWLEDGED, 1)
+
+
 async def test_what_the_subscription_said_refuses_nothing() -> None:
     """It may be late: a PLC that has just allowed writes is believed when it is asked."""
     plc = Plc()

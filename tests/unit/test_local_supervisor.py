@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,12 @@ def sleeper(name: str, log_dir: Path, script: str = "exec sleep 60") -> Child:
 
 
 def tend_until_restarts(supervisor: Supervisor, restarts: list[Restart], count: int) -> None:
+    tend_until(supervisor, lambda: len(restarts) >= count)
+
+
+def tend_until(supervisor: Supervisor, condition: Callable[[], bool]) -> None:
     give_up_at = time.monotonic() + DEADLINE_S
-    while len(restarts) < count:
+    while not condition():
         assert time.monotonic() < give_up_at
         supervisor.tend()
         time.sleep(0.01)
@@ -68,6 +73,28 @@ def test_a_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="judge"):
             tend_until_restarts(supervisor, restarts, ENDLESS)
     assert restarts == []
+
+
+def test_one_that_ran_and_finds_a_file_that_is_being_edited_is_tried_until_it_is_right(tmp_path: Path) -> None:
+    """It fell for another reason: the others go on, however long the person takes."""
+    restarts: list[Restart] = []
+    file, up = tmp_path / "plant.yaml", tmp_path / "up"
+    script = f"test -e {file} || {{ echo 'linesight: plant.yaml, line 3: expected a name'; exit 2; }}; touch {up}; exec sleep 60"
+    judge, inspect = sleeper("judge", tmp_path, script), sleeper("inspect", tmp_path)
+    with Supervisor(on_restart=restarts.append, waits_s=(0.0, 0.01)) as supervisor:
+        file.touch()
+        supervisor.start(judge)
+        supervisor.start(inspect)
+        tend_until(supervisor, up.exists)
+        file.unlink()
+        up.unlink()
+        judge.kill()
+        tend_until(supervisor, lambda: len(restarts) >= 6)
+        assert "refuses its configuration: plant.yaml, line 3: expected a name" in restarts[-1].reason
+        assert inspect.poll() is None
+        file.touch()
+        tend_until(supervisor, up.exists)
+        assert judge.poll() is None
 
 
 WRONG = """

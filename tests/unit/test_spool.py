@@ -269,6 +269,12 @@ def test_with_a_damaged_position_everything_is_sent_again(tmp_path: Path, conten
     spool.close()
 
 
+def test_a_copy_of_a_segment_beside_it_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "kept-00000000000000000000 (copy).seg").touch()
+    with pytest.raises(ConfigurationError, match=r"\(copy\)\.seg has no number in its name.*: move it away"):
+        Spool(tmp_path, settings=settings())
+
+
 def test_a_torn_end_is_noticed_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINESIGHT_SPOOL_DIR", str(tmp_path))
     stage = Stage("station_gateway")

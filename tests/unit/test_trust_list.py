@@ -59,6 +59,16 @@ def certificate(
     return builder.sign(key(by or name), hashes.SHA256())
 
 
+def revocation_list(*revoked: x509.Certificate, signed_by: str = "Works") -> bytes:
+    """One of the authority `Works`, in DER."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(named("Works")).last_update(NOW)
+    builder = builder.next_update(NOW + dt.timedelta(days=9))
+    for one in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(NOW).build()
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(key(signed_by), hashes.SHA256()).public_bytes(DER)
+
+
 @pytest.fixture
 def put(tmp_path: Path) -> Callable[[str, x509.Certificate], None]:
     """Puts a certificate into the folder of the trusted ones."""
@@ -139,21 +149,24 @@ def test_what_a_revocation_list_names_is_not_trusted_and_a_damaged_list_trusts_n
 ) -> None:
     put("works.der", certificate("Works", authority=True))
     bad, good = certificate("PLC 1", by="Works"), certificate("PLC 1", by="Works")
-    entry = x509.RevokedCertificateBuilder().serial_number(bad.serial_number).revocation_date(NOW).build()
-    revoked = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(named("Works"))
-        .last_update(NOW)
-        .next_update(NOW + dt.timedelta(days=9))
-        .add_revoked_certificate(entry)
-        .sign(key("Works"), hashes.SHA256())
-    )
     place = tmp_path / "trusted" / "works.crl"
-    place.write_bytes(revoked.public_bytes(DER))
+    place.write_bytes(revocation_list(bad))
     assert trusted.why_not(good.public_bytes(DER)) == ""
     assert trusted.why_not(bad.public_bytes(DER)).endswith(f"{place} revokes it")
     place.write_bytes(b"damaged")
     assert f"{place}: expected a revocation list" in trusted.why_not(good.public_bytes(DER))
+
+
+def test_a_revocation_list_that_its_authority_did_not_sign_trusts_nobody_of_it(
+    put: Put, trusted: TrustList, tmp_path: Path
+) -> None:
+    put("works.der", certificate("Works", authority=True))
+    put("others.der", certificate("Others", authority=True))
+    signed, of_others = certificate("PLC 1", by="Works"), certificate("PLC 1", by="Others")
+    place = tmp_path / "trusted" / "works.crl"
+    place.write_bytes(revocation_list(signed_by="Mallory"))
+    assert f"{place}: expected the signature of CN=Works" in trusted.why_not(signed.public_bytes(DER))
+    assert trusted.why_not(of_others.public_bytes(DER)) == ""
 
 
 def test_what_is_added_lies_beside_the_others_once_and_is_found_by_its_thumbprint(trusted: TrustList) -> None:
