@@ -216,5 +216,7 @@ class ModelControl:
         self._parameters[key] = parameters_of(answer.config, pin)
         self._in_folder[key] = folder_settings(self._settings.repositories, pin)
         self._empty[key] = empty_input(answer.config)
-        digest = weights_digest(self._settings.repositories, pin) or self._parameters[key].get(DIGEST)
+        # in a thread: large weights are read and hashed for long, and live frames are on this loop
+        read = await asyncio.to_thread(weights_digest, self._settings.repositories, pin)
+        digest = read or self._parameters[key].get(DIGEST)
         self._uses[key] = ModelUse(model=pin.name, version=pin.version, digest=digest or UNKNOWN)
