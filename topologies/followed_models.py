@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from processors.frame_checks import Assignment
-from processors.learned.settings import DIGEST
+from processors.learned.settings import DIGEST, FILE, SETTINGS, read_model_settings
 from processors.model_registry import Registry
 from processors.part_state import PartVisit
 from processors.version_choice import on_trial, shadow_for, version_for, versions_needed, with_versions
@@ -195,6 +195,8 @@ class FollowedModels:
         pin = ModelPin(name=name, version=version)
         try:
             await self._triton.hold(Model(pin=pin, outputs=pinned.outputs, known=pinned.known))
+            if pinned.known is None:  # one of the trained families
+                self._check_settings(pin)
             await self._triton.warm_up(pin)
         except (ModelUnusable, ModelFailed) as error:
             if key not in self._told:  # it is tried again and again, and told once
@@ -204,6 +206,16 @@ class FollowedModels:
         self._told.discard(key)
         self._held.add(key)
         self._stage.log.info("model_held", model=name, version=version)
+
+    def _check_settings(self, pin: ModelPin) -> None:
+        """A trained version that does not say how its answers are read would stop the stage at its first frame. Raises ModelUnusable."""
+        try:
+            read_model_settings(self._triton.parameters(pin).get(SETTINGS, ""))
+        except ValueError as error:
+            raise ModelUnusable(
+                f"{pin.name}/{pin.version}: its settings, in the configuration at the server, its record on models or its {FILE}: "
+                f"{error}: release it with `linesight release`"
+            ) from error
 
     def _for_part(self, planned: Assignment, visit: PartVisit) -> Assignment:
         inspection = with_versions(planned.inspection, partial(self._version, visit))

@@ -58,9 +58,10 @@ def folder_settings(repositories: Iterable[Path], pin: ModelPin) -> Mapping[str,
     """The settings that lie in the version's own folder, as a parameter; empty where none do on this machine."""
     for repository in repositories:
         try:
-            return {SETTINGS: (repository / pin.name / str(pin.version) / FILE).read_text(encoding="utf-8")}
+            text = (repository / pin.name / str(pin.version) / FILE).read_bytes().decode(errors="replace")
         except OSError:
             continue
+        return {SETTINGS: text}
     return {}
 
 

@@ -17,6 +17,7 @@ from topologies.followed_models import DRAIN_S, RETRY_S, FollowedModels
 from topologies.triton import Model, ModelUnusable
 
 MODEL = "boards"
+SPOTS = '{"family":"segmenter","classes":["spot"],"colour":false,"scale":1.0,"paired":false}'
 RELEASED, PROMOTED, ROLLED_BACK = ModelChange.RELEASED, ModelChange.PROMOTED, ModelChange.ROLLED_BACK
 CANARIED = ModelChange.CANARIED
 
@@ -27,6 +28,10 @@ class Server:
     def __init__(self) -> None:
         self.held: set[int] = set()
         self.refused: set[int] = set()
+        self.settings = SPOTS
+
+    def parameters(self, _pin: ModelPin) -> dict[str, str]:
+        return {"settings": self.settings}
 
     def holds(self, pin: ModelPin) -> bool:
         return pin.version in self.held
@@ -111,6 +116,17 @@ async def test_what_the_server_refuses_is_told_once_and_judges_once_it_is_mended
     assert (await line.version("a"), line.told()) == (1, 1.0)
     line.server.refused.clear()
     await line.models.load(now_s=2 * RETRY_S)
+    assert await line.version("b") == 2
+
+
+async def test_a_version_that_does_not_say_how_its_answers_are_read_judges_nothing() -> None:
+    line = Follower()
+    line.server.settings = ""
+    for change in (RELEASED, PROMOTED):
+        await line.say(change, 2)
+    assert (await line.version("a"), line.told()) == (1, 1.0)
+    line.server.settings = SPOTS
+    await line.models.load(now_s=RETRY_S)
     assert await line.version("b") == 2
 
 
