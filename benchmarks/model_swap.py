@@ -1,11 +1,11 @@
 """Promotions on a running line: 20 of them while 50 frames/s come, and what they cost the frames.
 
 One inspect process, one Triton, one segmenter of the trained families (random weights, 224x224 px). Minutes with swaps take turns with
-minutes without: in the first the next version is added to the repository and promoted every 15 s, as `linesight release` and `models
-promote` do, and the line loads, proves and warms it up beside the one that judges. The server holds the pinned version and the last three:
-it starts a process for each whenever the model's configuration changes, and that is what a swap costs. A frame's time is from the
-broker's receipt to the end of its inspection. Compared are the p99 of the two kinds of minutes; each frame that was not inspected counts
-as dropped, each dead letter as an error, and every version must have judged.
+minutes without: in the first the next version is added to the repository, tried on Triton and promoted every 15 s, as `linesight release`
+and `models promote` do, and the line proves and warms it up beside the one that judges. The server holds the pinned version and the last
+three. A frame's time is from the broker's receipt to the end of its inspection. Compared are the p99 of the two kinds of minutes; each
+frame that was not inspected counts as dropped, each dead letter as an error, every version must have judged, and none may have been
+started a second time, as the server's log tells.
 
 `python -m benchmarks.model_swap [--swaps 20]` writes run/model-swap.json.
 """
@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import yaml
 
@@ -32,22 +34,23 @@ from benchmarks.bench_plants import BenchPlant
 from benchmarks.frames import Picture
 from benchmarks.inspect_worker import READY_S, NotInspected, worker_process
 from benchmarks.live_feed import Inspections, LiveFeed, age_ms
-from benchmarks.random_segmenter import SETTINGS, segmenter_graph, write_segmenter
+from benchmarks.random_segmenter import write_segmenter
 from benchmarks.results_file import Row, Section, load, machine, write
 from benchmarks.services import Services, services
 from cli.following import Follower
 from cli.model_log import now_ns, write_step
 from cli.readiness import is_ready
+from cli.run import NICENESS
 from ops.local.ports import free_ports
-from processors.learned.settings import served_parameters
 from processors.model_steps import version_step
 from schemas.inspections import Inspection
-from schemas.object_store import digest_of
 from schemas.plant_file import load_plant
 from schemas.reasons import FrameOutcome
 from schemas.records import ModelChange
 from schemas.topics import DEAD_LETTERS
 from simulation.pictures import take_pictures
+from topologies.version_check import prove_version
+from training.release import Candidate, add_version, read_candidate
 
 MODEL = "swapped"
 SIDE_PX = 224
@@ -73,7 +76,8 @@ Say = Callable[[str], None]
 def model_swap(*, swaps: int = SWAPS, say: Say = lambda _line: None) -> Section:
     """One run."""
     with services() as found, tempfile.TemporaryDirectory(prefix="linesight-bench-") as folder:
-        write_segmenter(found.repository / MODEL, seed=1)
+        candidates = _candidates(Path(folder), swaps + 1)
+        add_version(found.repository, MODEL, candidates[1], 1)
         plant = _plant(Path(folder))
         found.make_topics(plant.plant)
         os.environ |= {"KAFKA_BOOTSTRAP_SERVERS": found.kafka.bootstrap_servers, "TRITON_URL": found.triton_url}
@@ -87,7 +91,7 @@ def model_swap(*, swaps: int = SWAPS, say: Say = lambda _line: None) -> Section:
                 rate_per_s=RATE_PER_S,
             )
             minutes: list[tuple[str, int, int]] = []
-            with feed:
+            with feed, ThreadPoolExecutor(1, "release", _yield_to_others) as releasing:
                 inspections.look(WARM_S)
                 version = 1
                 while version <= swaps:
@@ -97,20 +101,33 @@ def model_swap(*, swaps: int = SWAPS, say: Say = lambda _line: None) -> Section:
                     began_ns = time.time_ns()
                     for _ in range(min(SWAPS_PER_TURN, swaps - version + 1)):
                         version += 1
-                        due_s = time.monotonic() + SWAP_EVERY_S
-                        _promote(found, plant, version)
-                        inspections.look(max(0.0, due_s - time.monotonic()))
+                        promoted = releasing.submit(_promote, found, plant, candidates[version], version)
+                        inspections.look(SWAP_EVERY_S)
+                        promoted.result()
                     minutes.append(("swaps", began_ns, time.time_ns()))
                     say(f"{version - 1} of {swaps} swaps")
             inspections.look(SETTLE_S)
             errors = _dead_letters(found, plant)
-            section = _section(inspections.of("swaps"), minutes, published=feed.published, errors=errors, swaps=swaps)
+            section = _section(
+                inspections.of("swaps"),
+                minutes,
+                published=feed.published,
+                errors=errors,
+                restarts=_restarts(found, swaps + 1),
+                swaps=swaps,
+            )
             inspections.close()
     return section
 
 
 def _section(
-    found: list[Inspection], minutes: list[tuple[str, int, int]], *, published: int, errors: int, swaps: int
+    found: list[Inspection],
+    minutes: list[tuple[str, int, int]],
+    *,
+    published: int,
+    errors: int,
+    restarts: int,
+    swaps: int,
 ) -> Section:
     ages: dict[str, list[float]] = {"still": [], "swaps": []}
     for kind, began_ns, ended_ns in minutes:
@@ -128,6 +145,7 @@ def _section(
         Row(name="frames that were not inspected", value=published - len(inspected), unit="frames", at_most=0),
         Row(name="dead letters", value=errors, unit="records", at_most=0),
         Row(name="versions that judged frames", value=len(versions), unit="versions", at_least=swaps + 1),
+        Row(name="versions that were started again", value=restarts, unit="starts", at_most=0),
         Row(name="p99 of the minutes with swaps / of the others", value=apart, unit="ratio", at_most=AT_MOST),
         Row(name="p99 with swaps", value=round(p99_ms["swaps"], 1), unit="ms"),
         Row(name="p99 without", value=round(p99_ms["still"], 1), unit="ms"),
@@ -143,31 +161,41 @@ def _section(
     return Section(rows=rows, raw=raw)
 
 
-def _promote(found: Services, plant: BenchPlant, version: int) -> None:
-    """Adds the version to the repository and makes it the champion."""
-    weights = segmenter_graph(version).SerializeToString()
-    home = found.repository / MODEL
-    new = home / f".{version}.new"
-    new.mkdir()
-    (new / "model.onnx").write_bytes(weights)
-    known = [line for line in (home / "config.pbtxt").read_text().splitlines() if not line.startswith("version_policy")]
-    served = sorted({1, *range(max(1, version - SERVED + 1), version + 1)})
-    policy = f"version_policy {{ specific {{ versions: {served} }} }}"
-    own = served_parameters(SETTINGS, version=version, digest=digest_of(weights))
-    text = "\n".join([*known, policy, own])
-    whole = home / ".config.new"
-    whole.write_text(text)
-    whole.replace(home / "config.pbtxt")
-    shutil.move(new, home / str(version))
+def _candidates(folder: Path, count: int) -> dict[int, Candidate]:
+    """Trained folders by the version that they become, made before there is anything to disturb."""
+    folders = {version: folder / f"trained-{version}" / MODEL for version in range(1, count + 1)}
+    for version, each in folders.items():
+        write_segmenter(each, seed=version)
+    return {version: read_candidate(each) for version, each in folders.items()}
+
+
+def _yield_to_others() -> None:
+    """As the stage that releases and promotes by rule."""
+    least = max(NICENESS["trainer"], os.getpriority(os.PRIO_PROCESS, 0))
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), least)  # on Linux a thread has its own
+
+
+def _restarts(found: Services, versions: int) -> int:
+    """How often the server started a version that it had started before."""
+    return found.triton.child.log_path.read_text().count(f"ModelInstanceInitialize: {MODEL}_") - versions
+
+
+def _promote(found: Services, plant: BenchPlant, candidate: Candidate, version: int) -> None:
+    """Releases the version and makes it the champion."""
+    unserved = range(2, version - SERVED + 1)
+    add_version(found.repository, MODEL, candidate, version, unserved=unserved, is_told=True)
+    prove_version(MODEL, version)
+    settings = msgspec.json.encode(candidate.settings).decode()
     for change in (ModelChange.RELEASED, ModelChange.PROMOTED):
         step = version_step(
             model=MODEL,
             version=version,
-            digest=digest_of(weights),
+            digest=candidate.digest,
             change=change,
             at_ns=now_ns(),
             by="bench",
             detail="",
+            settings=settings if change is ModelChange.RELEASED else "",
         )
         write_step(plant.plant, found.kafka, step)
 

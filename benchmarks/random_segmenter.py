@@ -8,12 +8,14 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from processors.learned.settings import ModelSettings, served_parameters
+from processors.learned.settings import FILE, ModelSettings, served_parameters
 from schemas.object_store import digest_of
+from training.model_card import ModelCard, write_card
 
 WIDTHS = (16, 32, 64, 96)
 BACKGROUND_LOGIT = 3.0
@@ -99,6 +101,13 @@ def write_segmenter(folder: Path, *, seed: int) -> None:
     weights = segmenter_graph(seed).SerializeToString()
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "model.onnx").write_bytes(weights)
+    (folder / FILE).write_bytes(msgspec.json.encode(SETTINGS))
+    card = ModelCard(
+        model=folder.name, version=1, digest=digest_of(weights), size_bytes=len(weights), summary="random weights",
+        intended_use="benchmarks", limits="finds nothing", inputs={}, outputs={}, data="none", seed=seed,
+        rebuild="benchmarks.random_segmenter", metrics={"parity_torch_onnx": 0.0},
+    )  # fmt: skip
+    write_card(card, folder)
     parameters = served_parameters(SETTINGS, version=1, digest=digest_of(weights))
     (folder / "config.pbtxt").write_text(
         f'name: "{folder.name}"\nbackend: "onnxruntime"\nmax_batch_size: {MOST_ROWS}\n'

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from cli.model_log import now_ns, read_registry, write_step
@@ -18,6 +19,7 @@ from processors.served_versions import unserved
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.plant import Plant
 from schemas.plant_file import load_plant
+from schemas.recipes import ModelPin
 from schemas.records import Gate, ModelChange, ModelEvent, version_event_id
 from schemas.settings import KafkaSettings, TritonSettings
 
@@ -78,7 +80,8 @@ def released(
     if version is None:
         version = max([*known, registry.state(name).highest], default=0) + 1
         gone = unserved(registry.state(name), pinned=_pinned(plant, name), now_ns=now_ns())
-        place = add_version(repository_for(repositories, name), name, candidate, version, unserved=gone)
+        home = repository_for(repositories, name)
+        place = add_version(home, name, candidate, version, unserved=gone, is_told=_is_followed(plant, name))
         _try_on_triton(name, version, place)
     at_ns = now_ns()
     event = ModelEvent(
@@ -94,14 +97,25 @@ def released(
         figures=_figures(candidate.card.metrics),
         run=run,
         gates=gates,
+        settings=msgspec.json.encode(candidate.settings).decode(),
     )
     write_step(plant, kafka, event)
     return event
 
 
-def _pinned(plant: Plant, name: str) -> frozenset[int]:
+def _pins(plant: Plant, name: str) -> list[ModelPin]:
     pins = [pin for recipe in plant.recipes for inspection in recipe.inspections for pin in inspection.models]
-    return frozenset(pin.version for pin in pins if pin.name == name)
+    return [pin for pin in pins if pin.name == name]
+
+
+def _pinned(plant: Plant, name: str) -> frozenset[int]:
+    return frozenset(pin.version for pin in _pins(plant, name))
+
+
+def _is_followed(plant: Plant, name: str) -> bool:
+    """Whether every stage that asks for the model reads the registry: the settings of a version need not stand at the server."""
+    pins = _pins(plant, name)
+    return bool(pins) and all(pin.follow for pin in pins)
 
 
 def _try_on_triton(name: str, version: int, place: Path) -> None:

@@ -31,7 +31,7 @@ class Examination:
     """What was found on a frame.
 
     `reference` is the digest (`sha256:<hex>`) of what it was compared with, `imaging` how the camera saw beside that; both None where
-    it was compared with nothing. `tolerance` is the digest of the tolerance map, `heat_map` is as of `Inspection`.
+    it was compared with nothing. `tolerance` is the digest of the tolerance map, `heat_map` and `failed_models` are as of `Inspection`.
     """
 
     defects: tuple[Defect, ...]
@@ -42,6 +42,7 @@ class Examination:
     imaging: Imaging | None = None
     heat_map: bytes | None = None
     tolerance: str | None = None
+    failed_models: tuple[ModelUse, ...] = ()
 
 
 def inspected(
@@ -55,6 +56,7 @@ def inspected(
         defects=found.defects,
         anomaly_score=found.anomaly_score,
         models=found.models,
+        failed_models=found.failed_models,
         reference=found.reference,
         tolerance=found.tolerance,
         timings=found.timings,

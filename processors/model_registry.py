@@ -17,8 +17,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from processors.learned.settings import DIGEST, SETTINGS
 from processors.model_runs import RUN_STEPS, run_released, run_step
 from processors.model_state import NEVER_PROMOTED, ModelState, Standing, VersionState
+from schemas.recipes import ModelPin
 from schemas.records import ModelChange, ModelEvent
 
 KEPT_CHAMPIONS = 100
@@ -53,6 +55,14 @@ class Registry:
     def state(self, model: str) -> ModelState:
         """The state of a model; that of one that nobody has heard of where there is none."""
         return self._states.get(model) or ModelState(model=model)
+
+    def told(self, pin: ModelPin) -> Mapping[str, str]:
+        """What its release said of a version, by the names that parameters of a served configuration have; empty where it said nothing."""
+        version = self.state(pin.name).versions.get(pin.version)
+        if version is None:
+            return {}
+        said = {SETTINGS: version.settings, DIGEST: version.digest}
+        return {name: text for name, text in said.items() if text}
 
     def take(self, event: ModelEvent) -> Step:
         """Takes the next record. One that had no effect has none either when it is read again, whatever became of the model."""
@@ -96,6 +106,7 @@ def _released(state: ModelState, event: ModelEvent) -> ModelState | str:
         run=event.run,
         figures=event.figures,
         gates=event.gates,
+        settings=event.settings,
     )
     runs = run_released(state.runs, event)
     return replace(state, versions={**state.versions, event.version: version}, runs=runs)

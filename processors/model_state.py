@@ -33,7 +33,8 @@ class VersionState:
     """One version. `since_ns` is when it came to stand there; `retired`: it judges no part any more and may be unloaded.
 
     `share_ratio` is the share of parts that it judges as a canary. `run` is the training run that made it, empty where a person
-    brought it. `figures` and `gates` are those of the last step.
+    brought it. `figures` and `gates` are those of the last step. `settings` (JSON) is how it takes pictures and how its answers are read,
+    empty where its release did not say so.
     """
 
     version: int
@@ -48,6 +49,7 @@ class VersionState:
     retired: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
+    settings: str = ""
 
 
 class RunStep(StrEnum):

@@ -17,6 +17,7 @@ def version_step(
     gates: tuple[Gate, ...] = (),
     share_ratio: float = 0.0,
     beside: int = 0,
+    settings: str = "",
 ) -> ModelEvent:
     """A step of a version."""
     return ModelEvent(
@@ -31,6 +32,7 @@ def version_step(
         gates=gates,
         share_ratio=share_ratio,
         beside=beside,
+        settings=settings,
     )
 
 

@@ -114,6 +114,8 @@ class TrialEvidence:
         if not of_model or inspection.is_deferral:
             return
         part = f"{inspection.station}/{inspection.part_id}"
+        if (self.trial.model, self.trial.version) in {(use.model, use.version) for use in inspection.failed_models}:
+            versions, failed = {self.trial.version}, True  # another one answered in its place
         mine = self._mine(versions, part, inspection.inspected_at_ns)
         if mine is not None:
             self._keep(self.looks, inspection.id, mine, Look(mine, failed, inspection.timings.infer_ms))

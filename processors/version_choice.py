@@ -19,6 +19,8 @@ import msgspec
 from processors.model_state import ModelState, Standing
 from schemas.recipes import GoldenInspection, ModelPin, ViewInspection
 
+_TRIED = (Standing.CANARY, Standing.ROLLED_BACK, Standing.REJECTED)
+"""The last two while a frame was on its way."""
 _HASH_BYTES = 8
 _HASHES = 2.0 ** (8 * _HASH_BYTES)
 
@@ -49,6 +51,12 @@ def with_versions(inspection: Inspecting, version_of: Callable[[ModelPin], int])
         if version != pin.version:
             changed[name] = msgspec.structs.replace(pin, version=version)
     return msgspec.structs.replace(inspection, **changed) if changed else inspection
+
+
+def on_trial(pin: ModelPin, state: ModelState) -> bool:
+    """Whether the version that judges a part (as in `with_versions`) is there to be tried, or was let go of meanwhile."""
+    version = state.versions.get(pin.version)
+    return pin.follow and version is not None and version.standing in _TRIED
 
 
 def shadow_for(pin: ModelPin, state: ModelState) -> int | None:

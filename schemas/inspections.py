@@ -77,6 +77,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     `heat_map` shows where a trained model found what it found: a grey PNG of at most 64 px a side and 8 kB, stretched over the whole
     frame; 255 is the strongest. None of frames without defects, and of models without a map.
     `tolerance` is the digest (`sha256:<hex>`) of the map of what good parts may differ by; None where none was used.
+    `failed_models` are versions on trial that could not answer for the frame, in whose place `models` did.
     `warnings` lists what was noticed and survived: `clock_skew`, `sequence_gap`, `deferred`.
     """
 
@@ -108,6 +109,7 @@ class Inspection(Message, frozen=True, kw_only=True):
     imaging: Imaging | None = None
     heat_map: bytes | None = None
     tolerance: str | None = None
+    failed_models: tuple[ModelUse, ...] = ()
 
     @property
     def is_deferral(self) -> bool:

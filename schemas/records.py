@@ -63,6 +63,7 @@ class ModelEvent(Message, frozen=True, kw_only=True):
     `run` is `model/run/started_at_ns`, `trigger` the RetrainingTrigger that asked for it, `dataset` the digest of what was frozen.
     `figures` and `gates` are what was measured. `share_ratio` is the share of parts that a canary judges, above 0 and below 1.
     `beside` is the version that judges the other parts; in `rolled_back` the one that the line goes back to; 0 is the recipe's pin.
+    `settings` is, of a version that is released, what its `model.json` says (JSON): a stage that does not see the folder judges by it.
     """
 
     model: str
@@ -79,6 +80,7 @@ class ModelEvent(Message, frozen=True, kw_only=True):
     gates: tuple[Gate, ...] = ()
     share_ratio: float = 0.0
     beside: int = 0
+    settings: str = ""
 
 
 def version_event_id(*, model: str, version: int, change: ModelChange, at_ns: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -18,20 +18,23 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from processors.frame_checks import Assignment
+from processors.learned.settings import DIGEST, FILE, SETTINGS, read_model_settings
 from processors.model_registry import Registry
 from processors.part_state import PartVisit
-from processors.version_choice import shadow_for, version_for, versions_needed, with_versions
+from processors.version_choice import on_trial, shadow_for, version_for, versions_needed, with_versions
 from schemas.closing import close
 from schemas.codec import decode
 from schemas.errors import Refused
 from schemas.frames import Frame
+from schemas.inspections import ModelUse
 from schemas.patience import patiently, wait_at_most
 from schemas.plant import Plant
-from schemas.recipes import ModelPin
+from schemas.recipes import ModelPin, Recipe
 from schemas.records import ModelEvent
 from schemas.settings import KafkaSettings
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import MODELS
+from topologies.model_control import UNKNOWN
 from topologies.recipe_models import models_of
 from topologies.triton import Model, ModelFailed, ModelUnusable, Triton
 
@@ -48,13 +51,13 @@ Key = tuple[str, int]
 
 
 class FollowedModels:
-    """`run` reads and loads; `assigned` is what a frame asks. Make it inside the running loop."""
+    """`run` reads into `registry` and loads; `assigned` is what a frame asks. Make it inside the running loop."""
 
-    def __init__(self, *, plant: Plant, triton: Triton, stage: Stage) -> None:
+    def __init__(self, *, plant: Plant, registry: Registry, triton: Triton, stage: Stage) -> None:
         self._plant = plant
         self._triton = triton
         self._stage = stage
-        self._registry = Registry()
+        self._registry = registry
         self._pinned = {
             (model.pin.name, model.pin.version): model
             for recipe in plant.recipes
@@ -65,8 +68,10 @@ class FollowedModels:
         self._leaving_s: dict[Key, float] = {}
         self._told: set[Key] = set()
         self._parts: OrderedDict[tuple[PartVisit, str, int], int] = OrderedDict()
+        self._read = asyncio.Event()
         self._began = asyncio.Event()
         if not self._pinned:
+            self._read.set()
             self._began.set()
         self._judging = stage.gauge("model_version", "The version of a followed model that judges parts.", "model")
 
@@ -75,17 +80,38 @@ class FollowedModels:
         """Whether the registry was read, and what it says was tried."""
         return self._began.is_set()
 
+    async def known(self, recipe: Recipe) -> None:
+        """Returns when what the registry says of a recipe's models was read, or after `LONGEST_WAIT_S`; at once where it follows none."""
+        if any(model.pin.follow for model in models_of(recipe)):
+            await wait_at_most(LONGEST_WAIT_S, self._read)
+
+    def told(self, pin: ModelPin) -> Mapping[str, str]:
+        """What the registry says of a version, as parameters."""
+        return self._registry.told(pin)
+
     async def assigned(self, assignment: Assignment, frame: Frame) -> Assignment:
         """What the plant file says about a frame, with the versions that judge its part."""
         if not any(pin.follow for pin in assignment.inspection.models):
             return assignment
         if not self._began.is_set() and not await wait_at_most(LONGEST_WAIT_S, self._began):
             self._stage.emit(Noticed(what="models_not_read", subject=frame.id))
+        return self._for_part(assignment, PartVisit(frame.station, frame.part_id, frame.visit))
+
+    def instead(
+        self, planned: Assignment, failed: Assignment, frame: Frame
+    ) -> tuple[Assignment, tuple[ModelUse, ...]] | None:
+        """For a frame that its models failed on: who judges it without versions on trial, and these; None where there were none.
+
+        `planned` is what the plant file says, `failed` what `assigned` made of it. The part stays with who judges it now.
+        """
+        asked = {pin.name: pin for pin in failed.inspection.models}
+        tried = [pin for pin in planned.inspection.models if on_trial(asked[pin.name], self._registry.state(pin.name))]
+        if not tried:
+            return None
         visit = PartVisit(frame.station, frame.part_id, frame.visit)
-        inspection = with_versions(assignment.inspection, partial(self._version, visit))
-        if inspection is assignment.inspection:
-            return assignment
-        return dataclasses.replace(assignment, view=msgspec.structs.replace(assignment.view, inspection=inspection))
+        for pin in tried:
+            self._keep(visit, pin, self._version_of_most(pin))
+        return self._for_part(planned, visit), tuple(self._use(asked[pin.name]) for pin in tried)
 
     def shadow(self, pin: ModelPin) -> int | None:
         """The version of a pinned model that is in shadow now; None where there is none."""
@@ -147,6 +173,7 @@ class FollowedModels:
                 now_s = asyncio.get_running_loop().time()
                 if await consumer.position(place) < end:
                     continue
+                self._read.set()
                 if records or not self._began.is_set() or now_s - tried_s >= RETRY_S:
                     tried_s = now_s
                     await self.load(now_s=now_s)
@@ -168,6 +195,8 @@ class FollowedModels:
         pin = ModelPin(name=name, version=version)
         try:
             await self._triton.hold(Model(pin=pin, outputs=pinned.outputs, known=pinned.known))
+            if pinned.known is None:  # one of the trained families
+                self._check_settings(pin)
             await self._triton.warm_up(pin)
         except (ModelUnusable, ModelFailed) as error:
             if key not in self._told:  # it is tried again and again, and told once
@@ -178,16 +207,38 @@ class FollowedModels:
         self._held.add(key)
         self._stage.log.info("model_held", model=name, version=version)
 
+    def _check_settings(self, pin: ModelPin) -> None:
+        """A trained version that does not say how its answers are read would stop the stage at its first frame. Raises ModelUnusable."""
+        try:
+            read_model_settings(self._triton.parameters(pin).get(SETTINGS, ""))
+        except ValueError as error:
+            raise ModelUnusable(
+                f"{pin.name}/{pin.version}: its settings, in the configuration at the server, its record on models or its {FILE}: "
+                f"{error}: release it with `linesight release`"
+            ) from error
+
+    def _for_part(self, planned: Assignment, visit: PartVisit) -> Assignment:
+        inspection = with_versions(planned.inspection, partial(self._version, visit))
+        if inspection is planned.inspection:
+            return planned
+        return dataclasses.replace(planned, view=msgspec.structs.replace(planned.view, inspection=inspection))
+
+    def _use(self, pin: ModelPin) -> ModelUse:
+        """As the registry knows it: what failed may be held no more."""
+        digest = self._registry.told(pin).get(DIGEST, UNKNOWN)
+        return ModelUse(model=pin.name, version=pin.version, digest=digest)
+
     def _version(self, visit: PartVisit, pin: ModelPin) -> int:
         """The version for a part: the one that its first frame met, while it can be asked."""
         if not pin.follow:
             return pin.version
-        key = (visit, pin.name, pin.version)
-        known = self._parts.get(key)
+        known = self._parts.get((visit, pin.name, pin.version))
         if known is not None and (known == pin.version or self._serves(pin.name, known)):
             return known
-        version = self._choose(pin, f"{visit.station}/{visit.part_id}")
-        self._parts[key] = version
+        return self._keep(visit, pin, self._choose(pin, f"{visit.station}/{visit.part_id}"))
+
+    def _keep(self, visit: PartVisit, pin: ModelPin, version: int) -> int:
+        self._parts[visit, pin.name, pin.version] = version
         if len(self._parts) > KEPT_PARTS:
             self._parts.popitem(last=False)
         return version

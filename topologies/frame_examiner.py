@@ -15,6 +15,7 @@ from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.object_store import ObjectStore
 from schemas.plant import Plant
+from schemas.reasons import RefusalReason
 from schemas.recipes import Recipe, View
 from schemas.settings import BudgetSettings
 from schemas.telemetry import Noticed, Stage
@@ -98,14 +99,30 @@ class FrameExaminer:
         """
         started = time.perf_counter()
         queue_ms = max(0.0, time.time_ns() - place.received_at_ns) / 1e6
-        assignment = await self._followed.assigned(self._checks.check(frame), frame)
+        planned = self._checks.check(frame)
+        assignment = await self._followed.assigned(planned, frame)
         async with self._room.hold(self._most_bytes(frame, assignment)):
             begin()
             content = await self._contents.content(frame, assignment.camera)
-            found = await self._examinations.examine(assignment, frame, content)
+            found = await self._examined(planned, assignment, frame, content)
             total_ms = (time.perf_counter() - started) * 1000
             timings = msgspec.structs.replace(found.timings, queue_ms=queue_ms, total_ms=total_ms)
             return dataclasses.replace(found, timings=timings)
+
+    async def _examined(self, planned: Assignment, assignment: Assignment, frame: Frame, content: bytes) -> Examination:
+        """A version on trial that fails must not cost the part its verdict: the one that judges the others answers in its place."""
+        try:
+            return await self._examinations.examine(assignment, frame, content)
+        except Refused as refused:
+            if refused.reason is not RefusalReason.MODEL_FAILED:
+                raise
+            instead = self._followed.instead(planned, assignment, frame)
+            if instead is None:
+                raise
+            self._stage.emit(Noticed(what="canary_failed", subject=frame.id, detail=refused.detail))
+        settled, failed_models = instead
+        found = await self._examinations.examine(settled, frame, content)
+        return dataclasses.replace(found, failed_models=failed_models)
 
     def _most_bytes(self, frame: Frame, assignment: Assignment) -> int:
         camera = assignment.camera

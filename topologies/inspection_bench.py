@@ -12,12 +12,14 @@ from pathlib import Path
 import cv2
 
 from processors.inspection import FramePlace, dropped, inspected
+from processors.model_registry import Registry
 from processors.recipe_keeping import RecipeKeeping
 from schemas.errors import Refused
 from schemas.frames import Frame
 from schemas.inspections import Inspection
 from schemas.object_store import open_store
 from schemas.plant import Plant
+from schemas.recipes import Recipe
 from schemas.settings import KafkaSettings, ObjectStoreSettings, StageSettings, TritonSettings
 from schemas.telemetry import Stage
 from topologies.background import Background
@@ -55,8 +57,9 @@ class InspectionBench:
         cv2.setNumThreads(1)  # frames run side by side; threads within a frame would only fight them
         settings, store = TritonSettings(), open_store(ObjectStoreSettings())
         owner = f"{plant.plant}-{stage.name}-{StageSettings().instance}"
-        self._triton = Triton(settings=settings, stage=stage, owner=owner)
-        self._followed = FollowedModels(plant=plant, triton=self._triton, stage=stage)
+        registry = Registry()
+        self._triton = Triton(settings=settings, stage=stage, owner=owner, told=registry.told)
+        self._followed = FollowedModels(plant=plant, registry=registry, triton=self._triton, stage=stage)
         threads = 1 if in_the_background else max(2, min(MOST_THREADS, os.cpu_count() or 2))
         self._executor = ThreadPoolExecutor(threads, "decode", _yield_to_all if in_the_background else None)
         self._fetching = ThreadPoolExecutor(FETCHING_THREADS, "fetch")
@@ -87,7 +90,7 @@ class InspectionBench:
             wishes=wishes,
             triton=self._triton,
             models_of=models_of,
-            missing_reference=self._examiner.missing_reference,
+            missing_reference=self._missing_reference,
             stage=stage,
             serves_plcs=any(station.plc is not None for station in plant.stations),
             tells=not in_the_background,
@@ -138,6 +141,11 @@ class InspectionBench:
         finally:
             self._open -= 1
         return inspected(frame, place, found, warnings=warnings, now_ns=time.time_ns()), None
+
+    async def _missing_reference(self, recipe: Recipe, needed: bool) -> str:
+        """As the examiner says; what a trained model says of itself may stand in the registry alone."""
+        await self._followed.known(recipe)
+        return await self._examiner.missing_reference(recipe, needed)
 
     def offer_to_shadow(self, frame: Frame, inspection: Inspection) -> None:
         """A frame whose inspection is out: for a version in shadow, where there is one. Never waits."""

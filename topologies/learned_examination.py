@@ -144,12 +144,15 @@ def _read(text: str | None, inspection: LearnedInspection) -> ModelSettings:
     if not text:
         raise ModelUnusable(
             f"{model}: its configuration at the server has no parameter `{SETTINGS}/{inspection.model.version}`: serve a folder that "
-            "`linesight train` wrote, with the config.pbtxt that is in it"
+            "`linesight train` wrote, with the config.pbtxt that is in it; or name the repository where its model.json lies "
+            "(TRITON_TRAINED_MODELS)"
         )
     try:
         settings = read_model_settings(text)
     except ValueError as error:
-        raise ModelUnusable(f"{model}: its parameter `{SETTINGS}` at the server: {error}") from error
+        raise ModelUnusable(
+            f"{model}: its `{SETTINGS}`, of the server's configuration or its model.json: {error}"
+        ) from error
     if settings.family != family_of(inspection):
         raise ModelUnusable(
             f"{model} is a {settings.family}: write `type: {settings.family}` in the recipe in place of "

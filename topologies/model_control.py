@@ -8,26 +8,30 @@ next attempt: the server does not start a dead model process by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy.typing as npt
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from processors.learned.settings import DIGEST
 from schemas.errors import ConfigurationError
 from schemas.inspections import ModelUse
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
-from topologies.served_config import check_outputs, empty_input, parameters_of, weights_digest
+from topologies.served_config import check_outputs, empty_input, folder_settings, parameters_of, weights_digest
 from topologies.shared_tensors import TYPES
 from topologies.triton_errors import is_away, is_busy, is_late, text_of
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 Key = tuple[str, int]
 """Name and version of a model."""
+Told = Callable[[ModelPin], Mapping[str, str]]
+"""What the registry says of a version, as parameters; empty where it says nothing."""
 
 LOAD_TIMEOUT_S = 30.0
 LOAD_TRIES = 3
@@ -35,6 +39,7 @@ LOAD_TRIES = 3
 ASK_TIMEOUT_S = 2.0
 UNLOAD_LOOKS = 100
 LOOK_PAUSE_S = 0.05
+UNKNOWN = "unknown"
 PROOFS_FAILED = 3
 PROOFS_LATE = 6
 """A model that is to be held and fails, or is late, so many times on its known input is unusable."""
@@ -79,12 +84,14 @@ class Trouble:
 class ModelControl:
     """One server's models, as one client commands them."""
 
-    def __init__(self, *, client: InferenceServerClient, settings: TritonSettings) -> None:
+    def __init__(self, *, client: InferenceServerClient, settings: TritonSettings, told: Told) -> None:
         self._client = client
         self._settings = settings
+        self._told = told
         self._most_rows: dict[Key, int] = {}
         self._uses: dict[Key, ModelUse] = {}
         self._parameters: dict[Key, Mapping[str, str]] = {}
+        self._in_folder: dict[Key, Mapping[str, str]] = {}
         self._empty: dict[Key, Tensors] = {}
 
     def most_rows(self, pin: ModelPin) -> int:
@@ -93,11 +100,15 @@ class ModelControl:
 
     def use(self, pin: ModelPin) -> ModelUse:
         """Version and digest of a loaded model, as an inspection carries them."""
-        return self._uses[pin.name, pin.version]
+        use = self._uses[pin.name, pin.version]
+        if use.digest != UNKNOWN:
+            return use
+        return msgspec.structs.replace(use, digest=self._told(pin).get(DIGEST, UNKNOWN))
 
     def parameters(self, pin: ModelPin) -> Mapping[str, str]:
-        """The parameters in a loaded model's configuration that are this version's."""
-        return self._parameters[pin.name, pin.version]
+        """The parameters of a loaded version: of the served configuration, else of its release, else of its folder on this machine."""
+        key = pin.name, pin.version
+        return {**self._in_folder[key], **self._told(pin), **self._parameters[key]}
 
     def empty_input(self, pin: ModelPin) -> Tensors:
         """One row of zeros, in the shape that a loaded model's configuration asks for."""
@@ -130,7 +141,7 @@ class ModelControl:
 
     def forget(self, pin: ModelPin) -> None:
         """What is known of a model that is not used any more."""
-        for known in (self._most_rows, self._uses, self._parameters, self._empty):
+        for known in (self._most_rows, self._uses, self._parameters, self._in_folder, self._empty):
             known.pop((pin.name, pin.version), None)
 
     async def prove(self, model: Model, known: Tensors, *, timeout_s: float, patient: bool, shared: bool) -> None:
@@ -203,6 +214,9 @@ class ModelControl:
         key = pin.name, pin.version
         self._most_rows[key] = answer.config.max_batch_size
         self._parameters[key] = parameters_of(answer.config, pin)
+        self._in_folder[key] = folder_settings(self._settings.repositories, pin)
         self._empty[key] = empty_input(answer.config)
-        digest = weights_digest(self._settings.repositories, pin) or self._parameters[key].get("digest")
-        self._uses[key] = ModelUse(model=pin.name, version=pin.version, digest=digest or "unknown")
+        # in a thread: large weights are read and hashed for long, and live frames are on this loop
+        read = await asyncio.to_thread(weights_digest, self._settings.repositories, pin)
+        digest = read or self._parameters[key].get(DIGEST)
+        self._uses[key] = ModelUse(model=pin.name, version=pin.version, digest=digest or UNKNOWN)

@@ -1,4 +1,4 @@
-"""What a model's configuration, as the server holds it, says beside how it is run: its parameters, what an input looks like, its digest."""
+"""What is known of a served version beside how it is run: parameters of its configuration, its folder, what an input looks like."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from processors.learned.settings import FILE, SETTINGS
 from schemas.errors import ConfigurationError
 from schemas.object_store import digest_of
 from schemas.recipes import ModelPin
@@ -51,6 +52,17 @@ def check_outputs(config: Any, pin: ModelPin, outputs: Iterable[str]) -> None:
             f"model {pin.name} version {pin.version} gives {', '.join(found)}, and not {', '.join(lacking)}: pin a model of the "
             "family that the recipe names, or name the family of this one"
         )
+
+
+def folder_settings(repositories: Iterable[Path], pin: ModelPin) -> Mapping[str, str]:
+    """The settings that lie in the version's own folder, as a parameter; empty where none do on this machine."""
+    for repository in repositories:
+        try:
+            text = (repository / pin.name / str(pin.version) / FILE).read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        return {SETTINGS: text}
+    return {}
 
 
 def weights_digest(repositories: Iterable[Path], pin: ModelPin) -> str | None:

@@ -79,7 +79,7 @@ class ShadowBench:
         self._stage = stage
         self._is_idle = is_idle
         self._executor = ThreadPoolExecutor(1, "shadow", _yield_to_all)
-        self._models = ShadowModels(settings=TritonSettings())
+        self._models = ShadowModels(settings=TritonSettings(), told=followed.told)
         references = References(plant_dir=plant_dir, store=store, stage=stage, executor=self._executor)
         work = PictureWork(executor=self._executor, threads=1, stage=stage)
         self._examinations = Examinations(triton=self._models, references=references, work=work)

@@ -19,7 +19,7 @@ from schemas.errors import Transient
 from schemas.inspections import ModelUse
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
-from topologies.model_control import ASK_TIMEOUT_S, Key, Model, ModelControl, ModelUnusable, Tensors
+from topologies.model_control import ASK_TIMEOUT_S, Key, Model, ModelControl, ModelUnusable, Tensors, Told
 from topologies.triton import CHANNEL, ModelFailed
 from topologies.triton_errors import is_busy, is_cut_off, text_of
 
@@ -38,10 +38,10 @@ class ServerAway(Transient):
 class ShadowModels:
     """Models that are asked beside the line. Make it inside the running loop."""
 
-    def __init__(self, *, settings: TritonSettings) -> None:
+    def __init__(self, *, settings: TritonSettings, told: Told) -> None:
         self._timeout_s = settings.timeout_ms / 1000
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
-        self._control = ModelControl(client=self._client, settings=settings)
+        self._control = ModelControl(client=self._client, settings=settings, told=told)
         self._held: OrderedDict[Key, Model] = OrderedDict()
         self._unusable: dict[Key, tuple[str, float]] = {}
         self._cut_off: Counter[Key] = Counter()

@@ -32,7 +32,7 @@ from schemas.patience import pause_s
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import AttemptRepeated, Noticed, Stage
-from topologies.model_control import ASK_TIMEOUT_S, Key, Model, ModelControl, ModelUnusable, Tensors, Trouble
+from topologies.model_control import ASK_TIMEOUT_S, Key, Model, ModelControl, ModelUnusable, Tensors, Told, Trouble
 from topologies.request_batches import Kind, Parts, RequestBatches
 from topologies.shared_tensors import (
     FOLDER,
@@ -59,6 +59,7 @@ PATIENCE_AT_START = 4  # everything is cold, and everything else starts too
 BACK_AT_ONCE = 3
 """Models that are loaded again side by side: more would be late on their known inputs."""
 WARM_UPS = 4
+WARM_SHAPES, SHAPE_WARM_UPS = 4, 2  # in the request, then in shared memory
 CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -80,11 +81,11 @@ class ModelFailed(LinesightError):
 class Triton:
     """One client of one server, for one event loop. `owner` names it among the clients on this machine."""
 
-    def __init__(self, *, settings: TritonSettings, stage: Stage, owner: str) -> None:
+    def __init__(self, *, settings: TritonSettings, stage: Stage, owner: str, told: Told) -> None:
         self._settings = settings
         self._stage = stage
         self._client = InferenceServerClient(settings.url, channel_args=CHANNEL)
-        self._control = ModelControl(client=self._client, settings=settings)
+        self._control = ModelControl(client=self._client, settings=settings, told=told)
         self._held: dict[Key, Model] = {}
         self._known: dict[Key, Tensors] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # the server loads and unloads by name
@@ -180,12 +181,20 @@ class Triton:
         self._known[pin.name, pin.version] = known
 
     async def warm_up(self, pin: ModelPin) -> None:
-        """Tries a model on its known input as often as it takes to be quick (buffers grow with the first requests)."""
-        for _ in range(WARM_UPS):
-            model = self._held.get((pin.name, pin.version))
-            if model is None:
-                raise ModelFailed(f"{pin.name}/{pin.version} is not loaded (any more)")
-            await self.infer(pin, self._known_of(model))
+        """Tries a model as often as it takes to be quick (buffers grow with the first requests).
+
+        On its known input, and on nothing in the shapes that other versions of it are asked in.
+        """
+        model = self._held.get((pin.name, pin.version))
+        if model is None:
+            raise ModelFailed(f"{pin.name}/{pin.version} is not loaded (any more)")
+        for inputs in (*[self._known_of(model)] * WARM_UPS, *self._asked_in(pin) * SHAPE_WARM_UPS):
+            await self.infer(pin, inputs)
+
+    def _asked_in(self, pin: ModelPin) -> list[Tensors]:
+        shapes = {kind.rows for kind in self._answers_by_kind if kind.model[0] == pin.name}
+        chosen = sorted(shapes)[:WARM_SHAPES]
+        return [{name: np.zeros((1, *shape), dtype) for name, shape, dtype in rows} for rows in chosen]
 
     def most_rows(self, pin: ModelPin) -> int:
         """How many rows the model takes in one request (its `max_batch_size`); 0 where its rows cannot be batched."""

@@ -1,6 +1,6 @@
 """A trained folder becomes the next version of its model in a repository: proved first, copied beside what is there, never over it.
 
-<model>/config.pbtxt     one for all versions; what is of version 3 alone stands in it as `<name>/3`
+<model>/config.pbtxt     one for all versions; what is of version 3 alone stands in it as `<name>/3`, unless the registry says it
 <model>/3/model.onnx     the weights
 <model>/3/card.json      what it is and what it reached
 <model>/3/model.json     how it takes pictures, its thresholds
@@ -88,12 +88,20 @@ def repository_for(repositories: Iterable[Path], model: str) -> Path:
 
 
 def add_version(
-    repository: Path, model: str, candidate: Candidate, version: int, *, unserved: Collection[int] = ()
+    repository: Path,
+    model: str,
+    candidate: Candidate,
+    version: int,
+    *,
+    unserved: Collection[int] = (),
+    is_told: bool = False,
 ) -> Path:
     """Copies the candidate as that version of the model; returns its folder, which is there whole or not at all.
 
     The server holds every version of a model that its configuration names, each in memory: `unserved` are those that nobody asks any more.
-    Their files stay.
+    Their files stay. `is_told`: stages learn from the registry, or from the folder, what is of this version alone, so that the
+    configuration keeps its parameters. Where these change, the server starts every version anew that it serves; a change of the policy
+    starts none.
 
     Raises ConfigurationError for a name that is none, a version that is there, and a candidate that takes other pictures or gives
     other answers than the model does: one configuration serves all of its versions.
@@ -104,7 +112,8 @@ def add_version(
     place = home / str(version)
     if place.exists():
         raise ConfigurationError(f"{place}: is there already, and a version is never overwritten")
-    configuration = _served(_configuration(home, model, candidate, version), home, version, unserved)
+    text = _configuration(home, model, candidate, version, is_told=is_told)
+    configuration = _served(text, home, version, unserved)
     home.mkdir(parents=True, exist_ok=True)
     new = home / f".{version}.{os.getpid()}.new"
     try:
@@ -130,7 +139,7 @@ def take_back(place: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
-def _configuration(home: Path, model: str, candidate: Candidate, version: int) -> str:
+def _configuration(home: Path, model: str, candidate: Candidate, version: int, *, is_told: bool) -> str:
     own = served_parameters(candidate.settings, version=version, digest=candidate.digest)
     known = home / CONFIGURATION
     if not known.exists():
@@ -145,7 +154,7 @@ def _configuration(home: Path, model: str, candidate: Candidate, version: int) -
     _check_family(home, candidate)
     stale = tuple(line.split("value")[0] for line in own.splitlines())  # of a release that did not come to its end
     kept = [line for line in text.splitlines() if not line.startswith(stale)]
-    return "\n".join(kept) + "\n" + own
+    return "\n".join(kept) + "\n" + ("" if is_told else own)
 
 
 def _served(configuration: str, home: Path, version: int, unserved: Collection[int]) -> str:

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from processors.learned.settings import FAMILIES, ModelSettings, read_model_settings
+from processors.learned.settings import FAMILIES, FILE, ModelSettings, read_model_settings
 from schemas.errors import ConfigurationError
 
 __all__ = ["FAMILIES", "FILE", "ModelSettings", "read_settings"]
-
-FILE = "model.json"
 
 
 def read_settings(folder: Path) -> ModelSettings:

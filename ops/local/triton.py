@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 from ops.local import ports, shared_memory
 from ops.local.children import Child, DidNotStart
-from ops.local.places import TRITON_BACKENDS, TRITON_VENV, site_packages
+from ops.local.places import CHECKOUT, TRITON_BACKENDS, TRITON_VENV, site_packages
 from ops.local.supervisor import Supervised
 from schemas.errors import ConfigurationError, ServiceAway
 from schemas.settings import TritonSettings
@@ -29,6 +29,9 @@ SHARED_MEMORY_BYTES = 16 << 20
 ADVICE = "If a model cannot be loaded, mend or remove it; if /dev/shm is full, free it; then try again."
 # Of the caller's environment, these would make the server's Python look for its packages in the wrong place.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+
+QUIET_START = CHECKOUT / "ops" / "local" / "backends" / "start"
+"""A version that starts yields to those that judge parts (`sitecustomize.py` in it)."""
 
 _instances = itertools.count()
 
@@ -183,6 +186,7 @@ def _server_environment(packages: Path) -> dict[str, str]:
         env.get("LD_LIBRARY_PATH", ""),
     ]
     env["LD_LIBRARY_PATH"] = os.pathsep.join(folder for folder in libraries if folder)
+    env["PYTHONPATH"] = str(QUIET_START)
     env["OPENBLAS_NUM_THREADS"] = env["OMP_NUM_THREADS"] = "1"  # numpy only concatenates there
     return env
 

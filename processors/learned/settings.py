@@ -9,7 +9,10 @@ import msgspec
 from schemas.recipes import LearnedInspection
 
 SETTINGS, DIGEST = "settings", "digest"
-"""Parameters of the configuration that Triton serves with the model (`config.pbtxt`), one for all versions."""
+"""Parameters of the configuration that Triton serves with the model (`config.pbtxt`), one for all versions; so called in the registry."""
+
+FILE = "model.json"
+"""The settings in a trained folder, and in the folder of a released version."""
 
 FAMILIES = ("pair_segmenter", "segmenter", "anomaly", "classifier")
 REFERENCED = ("pair_segmenter", "anomaly")
@@ -72,7 +75,8 @@ def read_model_settings(text: str | bytes) -> ModelSettings:
 def served_parameters(settings: ModelSettings, *, version: int, digest: str) -> str:
     """Lines of `config.pbtxt` that tell of one version what its settings and its weights' digest (`sha256:<hex>`) are.
 
-    A line that asks a server on another machine does not see the model's folder; it reads them from the configuration.
+    A line that asks a server on another machine does not see the model's folder; it reads them from the configuration. Where it follows
+    the registry, it reads them there, and the configuration stays as it is: the server starts every version anew when parameters change.
     """
     # JSON in ASCII, twice: what JSON escapes in a string, protobuf's text format does as well
     values = {SETTINGS: json.dumps(json.dumps(msgspec.to_builtins(settings))), DIGEST: json.dumps(digest)}

@@ -73,6 +73,7 @@ LEARNING: tuple[tuple[Topic, Message], ...] = (
             gates=(Gate(name="escapes_ratio", value=0.0, limit=0.0078125, passed=True, detail="0 of 212"),),
             share_ratio=0.125,
             beside=2,
+            settings='{"family":"classifier","classes":["good","dust"],"colour":false,"scale":1.0,"paired":false,"size_px":[48,48]}',
         ),
     ),
     (

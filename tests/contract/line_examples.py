@@ -173,6 +173,7 @@ LINE: tuple[tuple[Topic, Message], ...] = (
                 sharpness_ratio=0.875, level_ratio=1.25, saturated_ratio=0.125, black_ratio=0.25, shift_px=2.5
             ),
             heat_map=HEAT_MAP,
+            failed_models=(MODEL,),
         ),
     ),
     (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from board_frames import frame
@@ -50,13 +51,19 @@ class Disc:
         self.plant = Plant(plant=name, lines=(Line(name="line-1", stations=(station,)),), recipes=(self.recipe,))
         self.parts = 0
         self.steps = 0
+        self.digests: set[str] = set()
+
+    def pin(self, pin: ModelPin) -> None:
+        """Another pin in the recipe."""
+        self.recipe = msgspec.structs.replace(self.recipe, inspection=SegmenterInspection(model=pin))
+        self.plant = msgspec.structs.replace(self.plant, recipes=(self.recipe,))
 
     async def say(self, change: ModelChange, version: int, **more: Any) -> None:
         """One more record on `models`."""
         self.steps += 1
         event = ModelEvent(
             id=version_event_id(model="spots", version=version, change=change, at_ns=self.steps), model="spots",
-            version=version, digest="", change=change, at_ns=self.steps, by="anna", **more,
+            version=version, digest=more.pop("digest", ""), change=change, at_ns=self.steps, by="anna", **more,
         )  # fmt: skip
         await publish(self.kafka, self.plant, MODELS, [("spots", event)])
 
@@ -85,6 +92,7 @@ class Disc:
             (use,) = each.models
             assert bool(each.defects) is (use.version == 2)
             by_part.setdefault(each.part_id, set()).add(use.version)
+            self.digests.add(use.digest)
         assert len(found) == self.parts * len(VIEWS)
         return by_part
 
@@ -115,7 +123,7 @@ def add_second(line: Disc, folder: Path, *, level: float = 100.0, **more: Any) -
     add_version_of(line, folder, 2, level=level, **more)
 
 
-def add_version_of(line: Disc, folder: Path, version: int, **model: Any) -> None:
-    """One more version in the repository."""
+def add_version_of(line: Disc, folder: Path, version: int, *, unserved: Collection[int] = (), **model: Any) -> None:
+    """One more version in the repository, as it is released where recipes follow the model."""
     candidate = read_candidate(trained(folder / f"version-{version}" / "spots", **model))
-    add_version(line.repository, "spots", candidate, version)
+    add_version(line.repository, "spots", candidate, version, unserved=unserved, is_told=True)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-import msgspec
 import pytest
 from broker import until
-from disc_line import Disc, add_second, disc_line, disc_server
+from disc_line import Disc, add_second, add_version_of, disc_line, disc_server
 from inspecting import inspecting
+from tritonclient.grpc import InferenceServerClient
 
 from ops.local.triton import LocalTriton
 from processors.version_choice import in_canary
-from schemas.recipes import ModelPin, SegmenterInspection
+from schemas.recipes import ModelPin
 from schemas.records import ModelChange
 from schemas.telemetry import Stage
+from topologies.version_check import prove_version
 
 
 @pytest.fixture
@@ -110,10 +112,34 @@ async def test_what_was_promoted_while_the_stage_was_down_judges_its_first_frame
         assert set(map(frozenset, (await line.versions()).values())) == {frozenset({2})}
 
 
+async def test_a_version_whose_folder_is_on_another_machine_is_judged_by_as_its_release_said(
+    line: Disc, server: LocalTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_second(line, tmp_path)
+    monkeypatch.setenv("TRITON_TRAINED_MODELS", str(tmp_path / "not here"))
+    settings, digest = (line.repository / "spots" / "2" / "model.json").read_text(), "sha256:02"
+    await line.say(ModelChange.RELEASED, 2, settings=settings, digest=digest)
+    await line.say(ModelChange.PROMOTED, 2)
+    line.pin(ModelPin(name="spots", version=2, follow=True))  # the recipe itself asks for what only the registry tells
+    await line.see(4)
+    async with inspecting(line.plant, plant_dir=tmp_path):
+        assert set(map(frozenset, (await line.versions()).values())) == {frozenset({2})}
+    assert line.digests == {digest}
+
+
+async def test_a_release_starts_its_own_version_alone(line: Disc, server: LocalTriton, tmp_path: Path) -> None:
+    prove_version("spots", 1)
+    for version, unserved in ((2, ()), (3, ()), (4, (2,))):
+        add_version_of(line, tmp_path, version, unserved=unserved, level=100.0 + version)
+        prove_version("spots", version)
+    started = server.child.log_path.read_text().count("ModelInstanceInitialize: spots_")
+    assert started == 4, "one process for each version, none a second time"
+    with closing(InferenceServerClient(server.url)) as client:
+        assert [client.is_model_ready("spots", str(version)) for version in (1, 2, 3, 4)] == [True, False, True, True]
+
+
 async def test_a_pin_that_does_not_follow_stays(line: Disc, server: LocalTriton, tmp_path: Path) -> None:
-    fixed = SegmenterInspection(model=ModelPin(name="spots", version=1))
-    line.recipe = msgspec.structs.replace(line.recipe, inspection=fixed)
-    line.plant = msgspec.structs.replace(line.plant, recipes=(line.recipe,))
+    line.pin(ModelPin(name="spots", version=1))
     add_second(line, tmp_path)
     await line.say(ModelChange.RELEASED, 2)
     await line.say(ModelChange.PROMOTED, 2)

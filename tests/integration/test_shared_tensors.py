@@ -14,6 +14,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from ops.local.places import CHECKOUT
 from ops.local.triton import LocalTriton
+from processors.model_registry import Registry
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import Stage
@@ -31,6 +32,7 @@ async def client(url: str, *, stage: Stage | None = None, **settings: Any) -> Tr
         settings=TritonSettings(url=url, model_repository=CHECKOUT / "triton_models", **settings),
         stage=stage or Stage("inspect"),
         owner=OWNER,
+        told=Registry().told,
     )
     await triton.hold(model)
     return triton

@@ -25,7 +25,7 @@ from processors.model_registry import Registry
 from processors.model_state import PIN, ModelState, Standing
 from schemas.inspections import Inspection
 from schemas.learning_settings import LearningSettings
-from schemas.reasons import FrameOutcome, RefusalReason, VerdictValue
+from schemas.reasons import FrameOutcome, VerdictValue
 from schemas.records import ModelChange, ModelEvent
 from schemas.telemetry import Stage
 from schemas.topics import (
@@ -193,11 +193,13 @@ async def test_the_rules_promote_and_what_shows_only_then_is_rolled_back(
     assert "overkill_p_value" in unmet(worse)
     assert (back.champion, worse.beside) == (PIN, PIN)
     inspections: list[Inspection] = await read_to_end(line.kafka, line.plant, INSPECTIONS)
-    lost = [each for each in inspections if each.outcome is not FrameOutcome.INSPECTED]
-    assert {each.reason for each in lost} == {RefusalReason.MODEL_FAILED}, (
-        "what the canary could not stand, and nothing else"
+    assert {each.outcome for each in inspections} == {FrameOutcome.INSPECTED}, (
+        "not even what the canary could not stand"
     )
+    replaced = [(each.models, each.failed_models) for each in inspections if each.failed_models]
+    assert {(judged.version, failed.version) for (judged,), (failed,) in replaced} == {(1, 2)}
     assert len(inspections) == line.parts * len(VIEWS)
     verdicts = await read_to_end(line.kafka, line.plant, VERDICTS)
+    assert all(each.verdict is not VerdictValue.NOT_DECIDABLE for each in verdicts)
     wrongly = [each for each in verdicts if each.verdict is VerdictValue.NOT_OK and int(each.part_id) >= before]
     assert {use.version for each in wrongly for use in each.models} == {3}

@@ -182,6 +182,14 @@ def test_a_frame_that_is_lost_by_the_canary_takes_it_back() -> None:
     assert (decision.change, unmet(decision)) == (ModelChange.ROLLED_BACK, {"errors_count"})
 
 
+def test_so_does_one_that_the_champion_judged_in_its_place_and_one_of_another_version_does_not() -> None:
+    part = next(part for part in range(160, 200) if of_canary(part))
+    decision = after(Phase.CANARY, [*judged(60), inspection(part, OTHER, in_place_of=MINE)])
+    assert (decision.change, unmet(decision)) == (ModelChange.ROLLED_BACK, {"errors_count"})
+    other = inspection(part, OTHER, in_place_of=LET_GO)
+    assert after(Phase.CANARY, [*judged(), other]).change is ModelChange.PROMOTED
+
+
 def test_frames_that_the_champion_loses_too_do_not() -> None:
     assert after(Phase.CANARY, [*judged(), *map(lost, range(160, 200))]).change is ModelChange.PROMOTED
     part = next(part for part in range(160, 200) if not of_canary(part))

@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 from processors.learned.settings import ModelSettings, served_parameters
 from schemas.recipes import ClassifierInspection, GoldenInspection, ModelPin, Recipe, SegmenterInspection, View
 from topologies.recipe_models import models_of
-from topologies.served_config import empty_input, parameters_of, weights_digest
+from topologies.served_config import empty_input, folder_settings, parameters_of, weights_digest
 
 SPOTS, LABELS = ModelPin(name="spots", version=2), ModelPin(name="labels", version=1)
 
@@ -68,3 +68,11 @@ def test_the_digest_is_that_of_the_first_repository_that_has_the_version(tmp_pat
     (trained / "spots" / "2" / "model.onnx").write_bytes(b"weights")
     assert str(weights_digest((own, trained), SPOTS)).startswith("sha256:")
     assert weights_digest((own, trained), LABELS) is None
+
+
+def test_the_settings_are_those_of_the_first_folder_that_has_them(tmp_path: Path) -> None:
+    own, trained = tmp_path / "own", tmp_path / "trained"
+    (trained / "spots" / "2").mkdir(parents=True)
+    (trained / "spots" / "2" / "model.json").write_text("{}")
+    assert folder_settings((own, trained), SPOTS) == {"settings": "{}"}
+    assert folder_settings((own, trained), LABELS) == {}

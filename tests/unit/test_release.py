@@ -65,6 +65,33 @@ def test_versions_that_nobody_asks_are_served_no_more_and_their_files_stay(tmp_p
     assert policy(models) == "version_policy { specific { versions: [ 1, 4, 5 ] } }"
 
 
+def test_where_the_registry_tells_it_a_release_leaves_the_parameters_of_the_configuration_as_they_are(
+    tmp_path: Path,
+) -> None:
+    models = tmp_path / "models"
+    add_version(models, "spots", read_candidate(trained(tmp_path / "1" / "spots")), 1, is_told=True)
+    first = (models / "spots" / "config.pbtxt").read_text()
+    assert '"settings/1"' in first, "there is nothing yet that a change could disturb"
+    for version in (2, 3):
+        candidate = read_candidate(trained(tmp_path / str(version) / "spots", level=100.0 + version))
+        add_version(models, "spots", candidate, version, is_told=True)
+    assert (models / "spots" / "config.pbtxt").read_text() == first
+    fourth = read_candidate(trained(tmp_path / "4" / "spots", level=104.0))
+    add_version(models, "spots", fourth, 4, unserved={2}, is_told=True)
+    changed = (models / "spots" / "config.pbtxt").read_text()
+    assert changed == first.replace("all { }", "specific { versions: [ 1, 3, 4 ] }")
+
+
+def test_what_an_abandoned_release_left_in_the_configuration_does_not_stay_for_another(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    add_version(models, "spots", read_candidate(trained(tmp_path / "1" / "spots")), 1)
+    first = (models / "spots" / "config.pbtxt").read_text()
+    take_back(add_version(models, "spots", read_candidate(trained(tmp_path / "2" / "spots", level=50)), 2))
+    third = read_candidate(trained(tmp_path / "3" / "spots", level=60))
+    add_version(models, "spots", third, 2, is_told=True)
+    assert (models / "spots" / "config.pbtxt").read_text() == first
+
+
 def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     models = tmp_path / "models"
     add_version(models, "spots", read_candidate(trained(tmp_path / "a" / "spots")), 3)

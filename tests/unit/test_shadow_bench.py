@@ -11,6 +11,7 @@ from model_events import MODEL, version_event
 
 from processors.frame_checks import FrameChecks
 from processors.inspection import Examination, FramePlace, inspected
+from processors.model_registry import Registry
 from processors.shadow_answers import answered, failed, trials
 from schemas.inspections import Defect, Inspection, ModelUse, Timings
 from schemas.object_store import FolderStore
@@ -73,7 +74,7 @@ def stage() -> Stage:
 
 
 async def bench(stage: Stage, folder: Path, *steps: ModelChange) -> ShadowBench:
-    followed = FollowedModels(plant=plant(PIN), triton=None, stage=stage)  # type: ignore[arg-type]  # nothing is loaded here
+    followed = FollowedModels(plant=plant(PIN), registry=Registry(), triton=None, stage=stage)  # type: ignore[arg-type]  # nothing is loaded
     for at_ns, change in enumerate(steps, start=1):
         followed.take(version_event(change, 2, at_ns))
     return ShadowBench(

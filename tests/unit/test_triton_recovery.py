@@ -11,16 +11,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from processors.model_registry import Registry
 from schemas.errors import ConfigurationError
 from schemas.recipes import ModelPin
 from schemas.settings import TritonSettings
 from schemas.telemetry import Stage
 from topologies import triton as triton_module
-from topologies.model_control import PROOFS_LATE, Model, ModelControl, ModelUnusable
-from topologies.triton import ModelFailed, Triton
+from topologies.model_control import PROOFS_LATE, Model, ModelControl, ModelUnusable, Tensors
+from topologies.triton import SHAPE_WARM_UPS, WARM_UPS, ModelFailed, Triton
 
 PIN = ModelPin(name="compare", version=2)
 MODEL = Model(pin=PIN, outputs=("difference",), known={"image": np.zeros((1, 1), np.uint8)})
@@ -58,7 +60,7 @@ class Server:
 
 
 def control_of(server: Server) -> ModelControl:
-    return ModelControl(client=server, settings=TritonSettings())
+    return ModelControl(client=server, settings=TritonSettings(), told=Registry().told)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,7 @@ class Loads:
         self.proofs = 0
         self.proved_often = asyncio.Event()
         self.unloaded: list[str] = []
+        self.asked: list[tuple[int, tuple[int, ...]]] = []
 
     async def load(self, model: Model) -> None:
         if model.pin.name in self.gone:
@@ -127,6 +130,10 @@ class Loads:
     def most_rows(self, _pin: ModelPin) -> int:
         return 1
 
+    async def infer(self, model: Model, inputs: Tensors, **_: Any) -> dict[str, npt.NDArray[Any]]:
+        self.asked.append((model.pin.version, next(iter(inputs.values())).shape))
+        return {"found": np.zeros((1, 1), np.uint8)}
+
 
 class Lives:
     """Stands for the connection: whether the server says that it is there."""
@@ -149,7 +156,9 @@ def model(name: str, version: int = 1) -> Model:
 async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Triton, Loads, Lives]]:
     monkeypatch.setattr(triton_module, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(triton_module, "LONGEST_PAUSE_S", 0.001)
-    triton = Triton(settings=TritonSettings(shared_memory="off"), stage=Stage("inspect"), owner="t")
+    triton = Triton(
+        settings=TritonSettings(shared_memory="off"), stage=Stage("inspect"), owner="t", told=Registry().told
+    )
     await triton._client.close()
     loads, lives = Loads(), Lives()
     triton._client, triton._control = lives, loads  # type: ignore[assignment]
@@ -211,3 +220,19 @@ async def test_the_server_takes_a_model_out_only_where_no_version_of_it_is_held(
         triton.let_go(model("a", 2).pin)
         await triton.unload(model("a", 2).pin)
         assert loads.unloaded == ["a"]
+
+
+async def test_a_new_version_is_warmed_up_in_the_shapes_that_the_others_are_asked_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with client(monkeypatch) as (triton, loads, _):
+        for name in ("a", "b"):
+            await triton.hold(model(name))
+        await triton.infer(model("a").pin, {"image": np.ones((1, 1, 48, 64), np.uint8)})
+        await triton.infer(model("b").pin, {"image": np.ones((1, 1, 99, 99), np.uint8)})
+        await triton.hold(model("a", version=2))
+        await triton.warm_up(model("a", version=2).pin)
+        asked = [shape for version, shape in loads.asked if version == 2]
+        assert asked == [(1, 1)] * WARM_UPS + [(1, 1, 48, 64)] * SHAPE_WARM_UPS, (
+            "its known input, and as version 1 was asked"
+        )

@@ -46,11 +46,13 @@ def failure(part: int, line: VerdictValue = OK) -> ShadowAnswer:
     return answer(part, NOT_DECIDABLE, line, error="it came to grief")
 
 
-def inspection(part: int, version: int, *, infer_ms: float = 5.0, lost: str = "", recipe: str = "disc@1") -> Inspection:
+def inspection(
+    part: int, version: int, *, infer_ms: float = 5.0, lost: str = "", recipe: str = "disc@1", in_place_of: int = 0
+) -> Inspection:
     return Inspection(
         id=f"top/s/{part}", station="cut", camera="top", view="top", session="s", sequence=part, part_id=str(part), visit=1, recipe=recipe,
         outcome=FrameOutcome.DROPPED if lost else FrameOutcome.INSPECTED, reason=lost or None, models=use(version),
-        inspected_at_ns=SINCE_NS + part, timings=Timings(infer_ms=infer_ms),
+        inspected_at_ns=SINCE_NS + part, timings=Timings(infer_ms=infer_ms), failed_models=use(in_place_of),
     )  # fmt: skip
 
 
