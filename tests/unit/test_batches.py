@@ -64,7 +64,8 @@ async def test_nothing_is_committed_past_a_record_that_is_not_finished_and_all_i
         fetched, taker, topic=VERDICTS, place=PLACE, holdings=held, refuse=lambda *pair: refused.append(pair)
     )
     assert [record.offset for record, _ in refused] == list(bad)
-    taken = [found.offset for batch in taker.batches for found in batch.records]
+    taken = [offset for batch in taker.batches for _, offset, _ in batch.records]
+    assert [batch.last_offset for batch in taker.batches] == taken[-1:]
     assert taken == [offset for offset in range(10, 15) if offset not in bad]
     assert held.committable() == {}
     assert held.held_bytes > 0
