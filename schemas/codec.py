@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from schemas.errors import Refused
 from schemas.frames import Frame, frame_id
 from schemas.reasons import RefusalReason
 from schemas.topics import CATALOGUE, VERDICTS, Topic
-from schemas.verdicts import CountedVerdict, CountedView, MeasuredView
+from schemas.verdicts import CountedVerdict, MeasuredViews
 
 SPOOLED = "spooled"
 CONTENT_TYPE = b"application/msgpack"
@@ -34,10 +34,7 @@ _ids = random.Random()
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _counted_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(CountedVerdict)
-_views_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[CountedView, ...])
-_measured_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[MeasuredView, ...])
-DEFECT_KEY = b"class"
-"""Stands in every verdict that has a defect, and perhaps in others: a label may have this name."""
+_measured_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(MeasuredViews)
 _READABLE = {
     topic.name: frozenset(f"{topic.schema}/{version}".encode() for version in range(1, topic.version + 1))
     for topic in CATALOGUE
@@ -117,27 +114,34 @@ def decode(topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes
 def decode_counted(
     value: bytes | None, headers: Iterable[tuple[str, bytes]], *, with_views: bool, measured: bool = False
 ) -> CountedVerdict:
-    """A record of `verdicts` as statistics need it. Views without a defect are read `with_views` only, and else not even checked.
-    With `measured` those that are read are there for charts of measurements, too.
+    """A record of `verdicts` as statistics need it: with its views where one has a defect, of every part `with_views`.
+    With `measured` those that are kept are there for charts of measurements, too.
 
-    Raises `Refused` as `decode` does.
+    Raises `Refused` as `decode` does. Views are read with the rest, in 0.6 us: to look for a defect in the record first took 1.1 us.
     """
     _require_schema(VERDICTS, headers)
     verdict: CountedVerdict = _decoded(_counted_decoder, VERDICTS, value)
-    if with_views or DEFECT_KEY in (
-        value or b""
-    ):  # in all of the record, for a copy of the views costs more than it saves
-        raw = bytes(verdict.raw_views)
-        if raw:
-            msgspec.structs.force_setattr(verdict, "views", _decoded(_views_decoder, VERDICTS, raw))
-            if measured:
-                msgspec.structs.force_setattr(verdict, "measured", _decoded(_measured_decoder, VERDICTS, raw))
+    if not with_views and not _has_defect(verdict):
+        msgspec.structs.force_setattr(verdict, "views", ())
+    elif measured and verdict.views:
+        found: MeasuredViews = _decoded(_measured_decoder, VERDICTS, value)
+        msgspec.structs.force_setattr(verdict, "measured", found.views)
     return verdict
 
 
+def _has_defect(verdict: CountedVerdict) -> bool:
+    for view in verdict.views:  # a generator takes three times as long  # noqa: SIM110
+        if view.defects:
+            return True
+    return False
+
+
 def _require_schema(topic: Topic, headers: Iterable[tuple[str, bytes]]) -> None:
-    said = dict(headers)
-    if said.get("schema") not in _READABLE[topic.name]:
+    said = None
+    for key, value in headers:  # a dict of them takes twice as long; the last one counts, as in a dict
+        if key == "schema":
+            said = value
+    if said not in _READABLE[topic.name]:
         _check_schema(topic, said)
 
 
@@ -153,8 +157,8 @@ def _decoded(decoder: msgspec.msgpack.Decoder[Any], topic: Topic, value: bytes |
         raise Refused(RefusalReason.TRUNCATED, f"not a MessagePack {topic.schema}: {error}") from error
 
 
-def _check_schema(topic: Topic, headers: Mapping[str, bytes]) -> None:
-    found = (headers.get("schema") or b"")[:_SHOWN_BYTES]  # a Kafka header may be null, and as long as its writer likes
+def _check_schema(topic: Topic, said: bytes | None) -> None:
+    found = (said or b"")[:_SHOWN_BYTES]  # a Kafka header may be null, and as long as its writer likes
     name, _, version = found.decode("utf-8", "replace").partition("/")
     if name != topic.schema:
         raise Refused(

@@ -66,13 +66,13 @@ class Verdict(Message, frozen=True, kw_only=True):
     challenge_passed: bool | None = None
 
 
-class CountedDefect(Value, frozen=True, kw_only=True):
+class CountedDefect(Value, frozen=True, kw_only=True, gc=False):
     """Of a defect, what statistics count."""
 
     class_name: str = field(name="class")
 
 
-class CountedView(Value, frozen=True, kw_only=True):
+class CountedView(Value, frozen=True, kw_only=True, gc=False):
     """Of a view, what statistics count."""
 
     outcome: str = "missing"
@@ -95,7 +95,7 @@ class MeasuredView(Value, frozen=True, kw_only=True):
 class CountedVerdict(Message, frozen=True, kw_only=True, gc=False):
     """Of a `Verdict` on the wire, what statistics count: reading the rest of most verdicts takes longer than counting them.
 
-    `views` are read where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`); `measured` are the same
+    `views` are kept where one of them has a defect, or where they are asked for (`schemas.codec.decode_counted`); `measured` are the same
     views for charts of measurements, read beside them where such charts are.
     """
 
@@ -110,9 +110,14 @@ class CountedVerdict(Message, frozen=True, kw_only=True, gc=False):
     batch: str = ""
     labels: dict[str, str] = {}
     challenge: str = ""
-    raw_views: msgspec.Raw = field(name="views", default=msgspec.Raw())
-    views: tuple[CountedView, ...] = field(name="read_views", default=())
+    views: tuple[CountedView, ...] = ()
     measured: tuple[MeasuredView, ...] = field(name="read_measured", default=())
+
+
+class MeasuredViews(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a `Verdict` on the wire, its views alone, for charts of measurements."""
+
+    views: tuple[MeasuredView, ...] = ()
 
 
 def verdict_id(*, station: str, part_id: str, visit: int, revision: int) -> str:

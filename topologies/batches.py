@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
@@ -24,21 +24,19 @@ RECORDS_PER_FETCH = 10_000
 """What was fetched of a partition is taken whole: while there is some left the client asks for no more of it, and would be waited for."""
 
 
-class Decoded(NamedTuple):
-    """A record of a batch: its message, typed, its place and its time (ms since the epoch)."""
-
-    message: Any
-    offset: int
-    at_ms: int
+Decoded = tuple[Any, int, int]
+"""A record of a batch: its message, typed, its offset and its time (ms since the epoch). With names it takes four times as long to make."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Records of one partition, in their order. `on_finish` is called once, when everything that they caused was acknowledged."""
+    """Records of one partition, in their order, the last one at `last_offset`. `on_finish` is called once, when everything that they
+    caused was acknowledged."""
 
     topic: Topic
     partition: int
     records: Sequence[Decoded]
+    last_offset: int
     on_finish: Callable[[], None]
 
     def finish(self) -> None:
@@ -73,10 +71,10 @@ async def hand_over(
     bad: dict[int, tuple[Any, Refused]] = {}
     for raw in fetched:
         try:
-            good.append(Decoded(handler.decode(topic, raw.value, raw.headers), raw.offset, raw.timestamp))
+            good.append((handler.decode(topic, raw.value, raw.headers), raw.offset, raw.timestamp))
         except Refused as refused:
             bad[raw.offset] = raw, refused
-    last = good[-1].offset if good else -1
+    last = good[-1][1] if good else -1
     finish = _nothing
     for offset in sorted([*bad, *([last] if good else [])]):  # in the order of the partition, as the prefix has it
         if offset == last:
@@ -88,7 +86,9 @@ async def hand_over(
     if bad:
         await asyncio.sleep(0)  # they take their places before what follows does
     if good:
-        await handler.take_batch(Batch(topic=topic, partition=place.partition, records=good, on_finish=finish))
+        await handler.take_batch(
+            Batch(topic=topic, partition=place.partition, records=good, last_offset=last, on_finish=finish)
+        )
 
 
 def _nothing() -> None:

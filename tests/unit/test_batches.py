@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import TopicPartition
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from test_statistics_apart import SETTINGS, Logged, logs
 from processors.statistics_panes import Panes
 from schemas.codec import decode, decode_counted, encode
 from schemas.errors import Refused
-from schemas.reasons import RefusalReason
+from schemas.reasons import RefusalReason, VerdictValue
 from schemas.statistics_settings import StatisticsSettings
 from schemas.telemetry import Stage
 from schemas.topics import REVIEWS, VERDICTS, Topic
@@ -63,7 +64,8 @@ async def test_nothing_is_committed_past_a_record_that_is_not_finished_and_all_i
         fetched, taker, topic=VERDICTS, place=PLACE, holdings=held, refuse=lambda *pair: refused.append(pair)
     )
     assert [record.offset for record, _ in refused] == list(bad)
-    taken = [found.offset for batch in taker.batches for found in batch.records]
+    taken = [offset for batch in taker.batches for _, offset, _ in batch.records]
+    assert [batch.last_offset for batch in taker.batches] == taken[-1:]
     assert taken == [offset for offset in range(10, 15) if offset not in bad]
     assert held.committable() == {}
     assert held.held_bytes > 0
@@ -118,3 +120,31 @@ def test_a_verdict_that_cannot_be_read_is_refused_as_ever(value: bytes, reason: 
     with pytest.raises(Refused) as caught:
         decode_counted(value, [("schema", f"{REVIEWS.schema}/1".encode())], with_views=False)
     assert caught.value.reason == "unknown_schema"
+
+
+PART = {"id": "a/1/1/1", "station": "a", "line": "l", "part_id": "1", "visit": 1, "revision": 1, "recipe": "r@1"}
+JUDGED = {**PART, "verdict": VerdictValue.OK, "arrived_at_ns": 5}
+
+
+@pytest.mark.parametrize("with_views", [False, True])
+@pytest.mark.parametrize("views", ["left", [7], [{"defects": "none"}], [{"defects": [{"score": 0.5}]}]])
+def test_a_verdict_whose_views_cannot_be_read_is_refused_also_where_they_do_not_count(
+    views: Any, with_views: bool
+) -> None:
+    value = msgspec.msgpack.encode({**JUDGED, "views": views})
+    with pytest.raises(Refused, match="views"):
+        decode_counted(value, [("schema", b"Verdict/1")], with_views=with_views)
+
+
+def test_views_are_kept_where_one_has_a_defect_or_where_they_are_asked_for() -> None:
+    good, bad = {"outcome": "inspected", "camera": "c", "defects": []}, {"defects": [{"class": "open"}]}
+    headers = [("schema", b"Verdict/1")]
+
+    def kept(*views: dict[str, Any], with_views: bool = False) -> list[tuple[str, str, list[str]]]:
+        value = msgspec.msgpack.encode({**JUDGED, "labels": {"class": "open"}, "views": views})
+        found = decode_counted(value, headers, with_views=with_views).views
+        return [(view.outcome, view.camera, [each.class_name for each in view.defects]) for view in found]
+
+    assert kept(good, good) == []
+    assert kept(good, bad) == [("inspected", "c", []), ("missing", "", ["open"])]
+    assert kept(good, with_views=True) == [("inspected", "c", [])]

@@ -43,6 +43,15 @@ def test_every_record_names_its_schema_its_content_type_and_its_trace() -> None:
     assert re.fullmatch(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"])
 
 
+def test_the_last_schema_header_counts_and_a_record_without_one_is_refused() -> None:
+    """A mirror that adds headers adds them at the end."""
+    record = encode(AUDIT, AuditEvent(id="a", actor="anna", action="review", subject="s", at_ns=1))
+    assert decode(AUDIT, record.value, [("schema", b"Other/1"), *record.headers]).id == "a"
+    for headers in ([*record.headers, ("schema", b"Other/1")], [*record.headers, ("schema", None)], record.headers[1:]):
+        with pytest.raises(Refused, match="unknown_schema"):
+            decode(AUDIT, record.value, headers)
+
+
 def test_the_trace_of_the_cause_is_carried_on() -> None:
     cause = new_traceparent()
     event = AuditEvent(id="a", actor="anna", action="review", subject="s", at_ns=1)
