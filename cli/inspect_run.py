@@ -145,6 +145,8 @@ class InspectRun:
                     await self._room.acquire()
                     part_id = f"{run_id}-{row.number}"
                     reference = await asyncio.to_thread(self._reference, row)
+                    # neither the stages' start nor a pause between pictures is a silence
+                    self._last_news_s = time.monotonic()
                     self._open[part_id] = _Open(row=row, fed_at_ns=time.time_ns())
                     if row.labels is not None:
                         self._truth[part_id, 1] = tuple(sorted(label.class_name for label in row.labels))
