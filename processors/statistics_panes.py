@@ -208,9 +208,12 @@ class Panes:
         """All panes that are held, as they are now."""
         return [self._pane(key) for key in sorted(self._panes)]
 
-    def panes_of_windows(self, windows: Collection[StationWindow]) -> list[Pane]:
-        """The panes of those windows as they are now, of all parts and of every level."""
-        return [self._pane(key) for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]
+    def closed_panes(self, windows: Collection[StationWindow]) -> list[Pane]:
+        """The panes of those windows, which somebody else knows to be complete, of all parts and of every level."""
+        keys = [key for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]
+        for key in keys:
+            self._panes[key].closed = True
+        return [self._pane(key) for key in keys]
 
     def __contains__(self, key: object) -> bool:
         """Whether a part was counted in a station's window that is held."""

@@ -35,5 +35,6 @@ class Recount:
             self._panes.pass_by(verdict, record_at_ms=record_at_ms)
 
     def panes(self) -> list[Pane]:
-        """The wanted windows, with every level, as they are by the records fed so far: a review may move a part to another level."""
-        return self._panes.panes_of_windows(self._wanted)
+        """The wanted windows, with every level, as they are by the records fed so far: a review may move a part to another level. They are
+        complete, or they would be held; of what was read here alone nobody could tell, where it begins with a review."""
+        return self._panes.closed_panes(self._wanted)
