@@ -10,15 +10,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+from processors.station_pane import StationWindow
 from processors.statistics_figures import Figures, LineWindow, PlaceWindow
-from processors.statistics_panes import StationWindow
 from processors.statistics_recount import Recount
 from processors.windowed_charts import Reworked, SeriesKey
 from schemas.associations import Associations
 from schemas.charts import ChartPoint
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
-from schemas.settings import KafkaSettings
+from schemas.settings import BudgetSettings, KafkaSettings
 from schemas.statistics import Pane, WindowStatistics
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import PANES, STATISTICS, VERDICTS
@@ -92,7 +92,12 @@ class LateStatistics:
         return History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka)
 
     async def _recounted(self, number: int, missing: dict[StationWindow, None]) -> list[Pane]:
-        recount = Recount(wanted=missing, settings=self._settings, opportunities=self._opportunities)
+        recount = Recount(
+            wanted=missing,
+            settings=self._settings,
+            opportunities=self._opportunities,
+            limit_bytes=BudgetSettings().windows_bytes,
+        )
         async with self._history() as history:
             until_offset = self._next_offsets[VERDICTS.name, number]
             since = history.since(

@@ -16,9 +16,11 @@ from processors.statistics_panes import Panes, held_ns
 from processors.window_associations import WindowAssociations
 from processors.windowed_charts import WindowedCharts
 from processors.windowed_charts import held_ms as charts_held_ms
+from processors.windows_bound import keep_within
 from schemas.codec import decode, decode_counted
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
+from schemas.settings import BudgetSettings
 from schemas.topics import ASSOCIATIONS, CHARTS, PANES, VERDICTS, Topic
 from topologies.batches import Decoded
 from topologies.history import History, start_of_memory_ms
@@ -57,6 +59,7 @@ class StatisticsMemory:
         }
         self._opportunities = opportunities
         self._decoded = decoded
+        self._windows_bytes = BudgetSettings().windows_bytes
         self._held_ms = held_ns(plant.statistics) // NS_PER_MS
 
     async def read_back(self, history: History, partitions: frozenset[int]) -> dict[int, PartitionMemory]:
@@ -97,6 +100,7 @@ class StatisticsMemory:
             read_back.append(Decoded(found.message, found.offset, found.at_ms))
             if len(read_back) >= RECORDS_AT_ONCE:
                 panes.feed_all(read_back)
+                keep_within([panes], limit_bytes=self._windows_bytes)
                 read_back.clear()
         panes.feed_all(read_back)
         panes.settle()

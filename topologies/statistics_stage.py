@@ -20,10 +20,11 @@ from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_figures import PlaceWindow
 from processors.statistics_lane import is_review
 from processors.statistics_panes import Fed
+from processors.windows_bound import keep_within
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
-from schemas.settings import KafkaSettings
+from schemas.settings import BudgetSettings, KafkaSettings
 from schemas.statistics import WindowStatistics
 from schemas.telemetry import Noticed, Stage
 from schemas.topics import PANES, VERDICTS, Topic
@@ -68,6 +69,7 @@ class Statistics:
         self._kafka = kafka
         self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
         self._memory: dict[int, PartitionMemory] = {}
+        self._windows_bytes = BudgetSettings().windows_bytes
         self._pending: list[Batch] = []
         self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
@@ -218,6 +220,8 @@ class Statistics:
             if missing := held.panes.take_missing():
                 self._late.windows.ask(number, dict.fromkeys(missing), [flush.share(VERDICTS, number)])
             flush.panes += held.silent.due(held.panes.watermark_ns, counted=held.panes)
+        if keep_within([held.panes for held in self._memory.values()], limit_bytes=self._windows_bytes):
+            self._stage.emit(Noticed(what="held_for_less_long", subject="windows, for LINESIGHT_BUDGET_WINDOWS_MIB"))
         for reading in self._late.windows.take_done():
             flush.panes += reading.found
             flush.finishes += reading.finishes

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.statistics_panes import Panes, StationWindow
+from processors.station_pane import StationWindow
+from processors.statistics_panes import Panes
 from processors.statistics_recount import Recount
 from processors.windows import Window
 from schemas.inspections import Defect
@@ -143,7 +144,7 @@ class Told:
 
 
 def recounted(wanted: set[StationWindow], log: list[Logged]) -> list[Pane]:
-    recount = Recount(wanted=wanted, settings=SETTINGS, opportunities=lambda _: 0)
+    recount = Recount(wanted=wanted, settings=SETTINGS, opportunities=lambda _: 0, limit_bytes=1 << 30)
     for item, offset, at_ms in log:
         if at_ms * 1_000_000 >= recount.from_ns:
             recount.feed(item, offset=offset, record_at_ms=at_ms)
