@@ -20,7 +20,7 @@ from schemas.topics import PANES
 from topologies.statistics_stage import Statistics
 
 PARTS = [Part("abc"[number % 3], 100 + 5 * number, 0) for number in range(60)]
-REVIEWED = [*PARTS, *(Part("a", 100 + 30 * number, 300, revision=2) for number in range(6))]
+WITH_LATE_ONES = [*PARTS, *(Part("a", 101 + 40 * number, 38) for number in range(6))]
 A_FEW_PARTS_BYTES = 30_000
 
 
@@ -54,12 +54,12 @@ def test_windows_are_held_for_less_long_and_every_figure_stays_right(monkeypatch
         stages.append(handler._stage)
 
     log, free = Log(1), Log(1)
-    asyncio.run(through(free, PLANTS[1], REVIEWED, [7], monkeypatch))
+    asyncio.run(through(free, PLANTS[1], WITH_LATE_ONES, [7], monkeypatch))
     monkeypatch.setattr(Statistics, "__init__", small)
-    asyncio.run(through(log, PLANTS[1], REVIEWED, [7], monkeypatch))
+    asyncio.run(through(log, PLANTS[1], WITH_LATE_ONES, [7], monkeypatch))
     noticed = stages[0].registry.get_sample_value("linesight_statistics_noticed_total", {"what": "held_for_less_long"})
     assert noticed is not None
-    assert told(log) == expected(REVIEWED)
+    assert told(log) == expected(WITH_LATE_ONES)
     assert newest_counts(log) == newest_counts(free)
 
 
