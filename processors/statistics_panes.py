@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import Enum, auto
 
+from processors.gathered_verdicts import Counted, Gathering, Part, PartKey, is_review, was_measured
 from processors.open_windows import OpenWindows
 from processors.picture_values import needs_every_view, picture_charts
 from processors.station_pane import StationPane, StationWindow
 from processors.statistics_counts import AnyVerdict, Share, shares
-from processors.statistics_lane import Counted, Lane, Part, PartKey, is_review, was_measured
 from processors.window_plan import WindowPlan, longest_window_ms
 from processors.window_values import ChartedWindows
 from processors.windows import Watermark, Window
@@ -131,7 +131,7 @@ class Panes:
             fed = self.feed(verdict, offset=offset, record_at_ms=at_ms)
             if fed is not Fed.COUNTED:
                 odd.append((verdict, fed))
-            record = self._gathered(waiting, odd) if self._lane_is_open() else next(waiting, None)
+            record = self._gathered(waiting, odd) if self._gathers() else next(waiting, None)
         return odd
 
     def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
@@ -225,7 +225,7 @@ class Panes:
         else:
             self._watermark.record_at(record_at_ms * NS_PER_MS)
 
-    def _lane_is_open(self) -> bool:
+    def _gathers(self) -> bool:
         """Whether the windows of the last part are all held and none of them can be late for what arrives within them. Where every part is
         measured nothing could be gathered."""
         plan = self._plan
@@ -239,14 +239,14 @@ class Panes:
         """Counts records within the windows of the last part, and adds what is there already to `odd`; returns the first that has to be
         counted by itself."""
         duplicates: list[AnyVerdict] = []
-        lane = Lane(
+        gathering = Gathering(
             from_ns=self._plan.known_from_ns,
             until_ns=self._plan.known_until_ns,
             grace_ns=self._grace_ns,
             idle_ms=self._idle_ms,
             measures=self._measures,
         )
-        record, newest_ns, last_ms = lane.gather(
+        record, newest_ns, last_ms = gathering.gather(
             records,
             last_record_at_ms=self._watermark.last_news_at_ns // NS_PER_MS,
             known=self._parts,
@@ -255,11 +255,11 @@ class Panes:
         )
         odd += [(verdict, Fed.DUPLICATE) for verdict in duplicates]
         # a pane that several change has the offset of the last one
-        for same in sorted(lane.alike.values(), key=lambda same: same.last_offset):
+        for same in sorted(gathering.alike.values(), key=lambda same: same.last_offset):
             part = Part(same.verdict.revision, same.verdict.arrived_at_ns, same.shares)
             for pane, share in self._panes_of(same.verdict, part, same.last_offset):
                 pane.sums.add(share.counts, times=same.parts)
-        if lane.alike or duplicates:
+        if gathering.alike or duplicates:
             self._watermark.record_at(last_ms * NS_PER_MS)
             self._watermark.event_at(newest_ns)
             self._close()

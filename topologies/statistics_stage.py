@@ -15,10 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from processors.gathered_verdicts import is_review
 from processors.idle_partitions import IdlePartitions
 from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_figures import PlaceWindow
-from processors.statistics_lane import is_review
 from processors.statistics_panes import Fed
 from processors.windows_bound import keep_within
 from schemas.errors import Refused
