@@ -27,6 +27,7 @@ from schemas.message import NS_PER_S
 from schemas.plant import Line, Plant
 
 PARTS_PER_HOUR = 200
+FEW_PARTS_PER_HOUR = (4, 10, 20, 40)  # 0.2, 0.5, 1 and 2 bad ones a point
 RATE = 0.05
 LOW_RATE = 0.03  # of causes once more: at 300 parts chance hides some of them
 MONTH_HOURS = 30 * 24
@@ -53,11 +54,11 @@ class ShiftsFound(NamedTuple):
     dated: int
 
 
-def alarms(kind: ChartKind, counts: Sequence[int]) -> list[int]:
-    """The hours (points, from 0) at which an alert is raised by a chart of hourly counts of bad parts."""
+def alarms(kind: ChartKind, counts: Sequence[int], *, parts: int = PARTS_PER_HOUR) -> list[int]:
+    """The hours (points, from 0) at which an alert is raised by a chart of hourly counts of bad ones among `parts`."""
     chart = Chart(name="share", figure=NotOk(), chart=kind, window_ms=3_600_000)
-    samples = [_sample(hour, counted=count, size=PARTS_PER_HOUR) for hour, count in enumerate(counts)]
-    return _raised(chart, _baseline(chart), samples)
+    samples = [_sample(hour, counted=count, size=parts) for hour, count in enumerate(counts)]
+    return _raised(chart, _baseline(chart, parts), samples)
 
 
 def measured_alarms(kind: ChartKind, subgroups: Sequence[tuple[float, ...]]) -> list[int]:
@@ -97,7 +98,7 @@ def _raised(chart: Chart, baseline: AnyBaseline, samples: Sequence[Sample]) -> l
 PLANT = Plant(plant="works", lines=(Line(name="line-1", stations=()),), recipes=())
 
 
-def _baseline(chart: Chart) -> CountedBaseline:
+def _baseline(chart: Chart, parts: int) -> CountedBaseline:
     return CountedBaseline(
         chart=chart.name,
         settings=chart,
@@ -110,8 +111,8 @@ def _baseline(chart: Chart) -> CountedBaseline:
         frozen_at_ns=0,
         applies_from_ns=0,
         rate=RATE,
-        counted=round(100 * PARTS_PER_HOUR * RATE),
-        looked_at=100.0 * PARTS_PER_HOUR,
+        counted=round(100 * parts * RATE),
+        looked_at=100.0 * parts,
     )
 
 
@@ -157,12 +158,12 @@ def causes_found(rate: float) -> tuple[int, int]:
     return first, others
 
 
-def false_alarms_per_chart(kind: ChartKind) -> float:
-    """Mean number of alerts that a chart raises in 30 days of hourly points in control, over 100 charts."""
+def false_alarms_per_chart(kind: ChartKind, *, parts: int = PARTS_PER_HOUR) -> float:
+    """Mean number of alerts that a chart raises in 30 days of hourly points in control, over 100 charts; of counts, of `parts` an hour."""
     rng = np.random.default_rng(SEED)
     if kind in KINDS:
-        months = [rng.binomial(PARTS_PER_HOUR, RATE, MONTH_HOURS).tolist() for _ in range(CHARTS)]
-        return sum(len(alarms(kind, counts)) for counts in months) / CHARTS
+        months = [rng.binomial(parts, RATE, MONTH_HOURS).tolist() for _ in range(CHARTS)]
+        return sum(len(alarms(kind, counts, parts=parts)) for counts in months) / CHARTS
     size = 1 if kind == "i_mr" else 5
     measured = [list(map(tuple, rng.standard_normal((MONTH_HOURS, size)).tolist())) for _ in range(CHARTS)]
     return sum(len(measured_alarms(kind, values)) for values in measured) / CHARTS

@@ -20,8 +20,9 @@ from rich.table import Table
 from benchmarks import alert_quality, alert_storm, simulated_run_lengths, skab, statistics_replay, statistics_topics
 from benchmarks.results_file import Row, load, machine, write
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
+from processors.spc.count_run_length import ewma_count_run_length
 from processors.spc.ewma import WEIGHT, WIDTH
-from processors.spc.run_length import attribute_run_length, cusum_run_length, ewma_count_run_length
+from processors.spc.run_length import attribute_run_length, cusum_run_length
 from processors.spc.run_rule_lengths import run_rule_length
 from processors.spc.run_rules import NELSON, WESTERN_ELECTRIC, RunRule
 from schemas.plant_file import load_plant
@@ -125,6 +126,11 @@ def _alerts(details: dict[str, Any]) -> Iterator[Row]:
         alarms = alert_quality.false_alarms_per_chart(kind)
         name = f"false alarms, {kind} chart, 30 days of hours"
         yield Row(name=name, value=round(alarms, 3), unit="per chart", at_most=1)
+    for kind in ("ewma", "cusum"):
+        for parts in alert_quality.FEW_PARTS_PER_HOUR:
+            alarms = alert_quality.false_alarms_per_chart(kind, parts=parts)
+            name = f"false alarms, {kind} chart, {parts * alert_quality.RATE:g} bad ones expected, 30 days of hours"
+            yield Row(name=name, value=round(alarms, 3), unit="per chart")
 
 
 def _pump(details: dict[str, Any]) -> Iterator[Row]:

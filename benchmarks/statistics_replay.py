@@ -15,6 +15,7 @@ from processors.statistics_panes import Panes
 from processors.statistics_replay import StatisticsReplay
 from schemas.codec import decode, encode
 from schemas.message import NS_PER_S
+from schemas.settings import BudgetSettings
 from schemas.statistics_settings import StatisticsSettings
 from schemas.topics import VERDICTS
 
@@ -42,6 +43,7 @@ def replayed(count: int, settings: StatisticsSettings) -> Replayed:
         opportunities=lambda _: OPPORTUNITIES,
         from_ns=START_NS,
         to_ns=START_NS + seconds_of_parts * NS_PER_S,
+        limit_bytes=BudgetSettings().windows_bytes,
     )
     newest: dict[str, tuple[int, int, bool, int]] = {}
     seconds, offset = 0.0, 0

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from cli.hints import next_command
 from processors.chart_baselines import newest_baselines
-from processors.chart_lengths import expected_count, points_between_false_alarms
-from processors.chart_windows import overlapping_windows
+from processors.chart_lengths import expected_count, mean_size, points_between_false_alarms, size_that_does
+from processors.chart_windows import length_ms, overlapping_windows
 from schemas.alert_rules import ChartRule
-from schemas.chart_settings import Chart, CountedBaseline, NotOk
+from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, NotOk
 from schemas.plant import Plant
 
+MONTH_MS = 30 * 24 * 3_600_000
 FEWEST_EXPECTED = 5.0
 """Below so many bad parts or defects a point the lower limit of a chart of counts is 0 or 1, and rules about zones see next to nothing."""
 
@@ -20,7 +22,8 @@ FEWEST_EXPECTED = 5.0
 def chart_notes(plant: Plant) -> list[dict[str, object]]:
     """One entry a chart: `points_between_false_alarms` is null where it is not known, and at least that many where windows overlap, at most
     `overlapping_windows` times as many; `frozen` names the subjects in phase II, of which the figure is that of the one that is wrong most
-    often, and `fewest_expected` the one with the fewest bad parts or defects a point, and how many (null for measurements)."""
+    often, `wrong_too_often` an EWMA or CUSUM of counts that is wrong more than once in 30 days, with the parts a point that would do (null
+    where none would), and `fewest_expected` the one with the fewest bad parts or defects a point, and how many (null for measurements)."""
     return [_note(chart, plant) for chart in plant.statistics.charts]
 
 
@@ -38,8 +41,28 @@ def _note(chart: Chart, plant: Plant) -> dict[str, object]:
         "overlapping_windows": overlapping_windows(chart, plant.statistics),
         "frozen": sorted(frozen),
         "fewest_expected": None if fewest is None else {"subject": fewest, "expected": round(counts[fewest], 2)},
+        "wrong_too_often": _wrong_too_often(chart, frozen, plant),
         "several_stations": _several_stations(chart, plant),
         "alerts": [rule.name for rule in plant.alerts if isinstance(rule, ChartRule) and rule.chart == chart.name],
+    }
+
+
+def _wrong_too_often(chart: Chart, frozen: Mapping[str, AnyBaseline], plant: Plant) -> dict[str, object] | None:
+    if chart.chart not in ("ewma", "cusum"):
+        return None
+    points = MONTH_MS / length_ms(chart, plant.statistics)
+    worst: tuple[float, str, CountedBaseline] | None = None
+    for subject, each in frozen.items():
+        length = points_between_false_alarms(chart, each)
+        if isinstance(each, CountedBaseline) and length is not None and length < points:
+            worst = min(worst or (length, subject, each), (length, subject, each), key=lambda found: found[:2])
+    if worst is None:
+        return None
+    _, subject, baseline = worst
+    return {
+        "subject": subject,
+        "parts": mean_size(baseline),
+        "would_do": size_that_does(chart, baseline, points=points),
     }
 
 
@@ -73,6 +96,15 @@ def told(note: dict[str, object], *, plant_file: Path) -> str:
             f"; {fewest['subject']} counts {fewest['expected']:g} a point: below {FEWEST_EXPECTED:g} it finds little but a rise, "
             "a longer window or an EWMA finds more"
         )
+    wrong = note["wrong_too_often"]
+    if isinstance(wrong, dict):
+        would_do = wrong["would_do"]
+        remedy = (
+            f"points of about {would_do} parts (longer windows) would do"
+            if would_do
+            else "take a chart of exact limits"
+        )
+        said += f"; wrong more often than once in 30 days, for {wrong['subject']} has {wrong['parts']} parts a point: {remedy}"
     if note["several_stations"]:
         said += "; a part counts once at each station of a line: limits hold where stations fail independently, else take `by: station`"
     return said

@@ -26,7 +26,8 @@ ANSWER_MS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One record: `message` is None where it cannot be decoded, and `refused` says why; `at_ms` is the record's timestamp."""
+    """One record: `message` is None where it cannot be decoded, and `refused` says why; `at_ms` is the record's timestamp;
+    `size_bytes` that of its body as it came."""
 
     topic: Topic
     message: Any
@@ -36,6 +37,7 @@ class Seen:
     partition: int
     offset: int
     at_ms: int
+    size_bytes: int
 
 
 class Follower:
@@ -104,6 +106,7 @@ class Follower:
                     partition=record.partition,
                     offset=record.offset,
                     at_ms=record.timestamp,
+                    size_bytes=len(record.value or b""),
                 )
 
     def drain(self) -> Iterator[Seen]:

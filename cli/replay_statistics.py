@@ -9,12 +9,14 @@ from cli.producing import Sender
 from cli.report_source import CLOCK_MARGIN_MS
 from processors.period_report import Period
 from processors.statistics_replay import StatisticsReplay
+from processors.windows_bound import require_within
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
-from schemas.settings import KafkaSettings
+from schemas.settings import BudgetSettings, KafkaSettings
 from schemas.statistics import Pane
 from schemas.topics import PANES, VERDICTS
 
+COUNTED_AT_ONCE = 1_000
 AT_ONCE = 1_000
 """Panes that are sent before the broker's word is waited for."""
 
@@ -27,7 +29,9 @@ class Replayed(NamedTuple):
 
 
 def replay_statistics(plant: Plant, kafka: KafkaSettings, period: Period, *, now_ms: int) -> Replayed:
-    """Counts the windows of a period again. Raises ConfigurationError where verdicts of it are gone, ServiceAway."""
+    """Counts the windows of a period again. Raises ConfigurationError where verdicts of it are gone, or are more than can be counted
+    at once; ServiceAway."""
+    limit_bytes = BudgetSettings().windows_bytes
     from_ms = period.from_ns // NS_PER_MS - CLOCK_MARGIN_MS
     opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
     replays: dict[int, StatisticsReplay] = {}
@@ -43,12 +47,15 @@ def replay_statistics(plant: Plant, kafka: KafkaSettings, period: Period, *, now
                     opportunities=lambda recipe: opportunities.get(recipe, 0),
                     from_ns=period.from_ns,
                     to_ns=period.to_ns,
+                    limit_bytes=limit_bytes,
                 ),
             )
             ends[seen.partition] = seen.offset + 1
             if seen.message is not None:
                 replay.feed(seen.message, offset=seen.offset, record_at_ms=seen.at_ms)
                 counted += period.holds(seen.message.arrived_at_ns)
+                if counted % COUNTED_AT_ONCE == 0:
+                    require_within([each.panes for each in replays.values()], limit_bytes=limit_bytes)
     with Follower(plant=plant, settings=kafka, topics=(PANES,), from_ms=from_ms) as follower:
         for seen in follower.drain():
             if seen.message is not None and period.holds(seen.message.start_at_ns):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,13 @@ from processors.report_capability import wanted_channels
 from schemas.alerts import Alert, AlertState
 from schemas.charts import ChartPoint
 from schemas.commands import Command
+from schemas.errors import ConfigurationError
 from schemas.inspections import ModelUse
 from schemas.message import NS_PER_MS
 from schemas.notifications import ResponseKind
 from schemas.plant import Plant
 from schemas.sensors import SensorReading
-from schemas.settings import KafkaSettings
+from schemas.settings import BudgetSettings, KafkaSettings
 from schemas.topics import (
     ALERT_RESPONSES,
     ALERTS,
@@ -37,6 +38,10 @@ CLOCK_MARGIN_MS = 15 * 60_000
 """By how much the clocks of a broker and of a producer may differ."""
 ALERTS_BACK_MS = 7 * 24 * 3_600_000
 """An alert that was raised earlier and is open still is not found."""
+
+
+DECODED_RATIO = 4
+"""What a message takes in memory, with what the report makes of it, to its body: a verdict decoded takes 2.4 to 3 times that."""
 
 
 @dataclass(slots=True)
@@ -66,6 +71,18 @@ class Source:
     models: set[ModelUse] = field(default_factory=set)
     offsets: dict[tuple[str, int], Offsets] = field(default_factory=dict)
     not_kept: set[str] = field(default_factory=set)
+    held_bytes: int = 0
+
+    def hold(self, seen: Seen, *, limit_bytes: int) -> None:
+        """Room for one more message. Raises ConfigurationError where there is none: a report of a part of the period would be signed as
+        whole."""
+        self.held_bytes += DECODED_RATIO * seen.size_bytes
+        if self.held_bytes > limit_bytes:
+            raise ConfigurationError(
+                f"the messages of the period take more than {limit_bytes >> 20} MiB, from "
+                f"{seen.topic.name}/{seen.partition}/{seen.offset} on; expected fewer. Choose a shorter period "
+                "(--from, --to, --shift), or raise LINESIGHT_BUDGET_WINDOWS_MIB"
+            )
 
     def keeps(self, *topics: str) -> bool:
         """Whether nothing of the period is missing on these topics."""
@@ -95,9 +112,10 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
     Raises ConfigurationError where verdicts of the period are not kept any more: a sheet with some of them would be signed as whole.
     """
     source = Source()
+    limit_bytes = BudgetSettings().windows_bytes
     from_ms = period.from_ns // NS_PER_MS - CLOCK_MARGIN_MS
 
-    def read(topic: Topic, *, back_ms: int = 0) -> Iterator[Any]:
+    def read(topic: Topic, *, back_ms: int = 0, held: Callable[[Any], bool] = _none) -> Iterator[Any]:
         source.forget_offsets(topic)  # read once more, from further back
         with Follower(plant=plant, settings=kafka, topics=(topic,), from_ms=from_ms - back_ms) as follower:
             if not follower.keeps_from(period.from_ns // NS_PER_MS):
@@ -105,14 +123,19 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
             for seen in follower.drain():
                 _note(source, seen)
                 if seen.message is not None:
+                    if held(seen.message):
+                        source.hold(seen, limit_bytes=limit_bytes)
                     yield seen.message
 
     with Follower(plant=plant, settings=kafka, topics=(VERDICTS,)) as follower:
         follower.require_from(period.from_ns // NS_PER_MS)
-    for verdict in read(VERDICTS):
-        if period.holds(verdict.arrived_at_ns):
-            source.verdicts.append(verdict)
-            source.models.update(verdict.models)
+
+    def of_the_period(verdict: Verdict) -> bool:
+        return period.holds(verdict.arrived_at_ns)
+
+    for verdict in filter(of_the_period, read(VERDICTS, held=of_the_period)):
+        source.verdicts.append(verdict)
+        source.models.update(verdict.models)
     with_plc = [station.name for station in plant.stations if station.plc is not None]
     source.states = states_of(lambda back_ms: read(PLC_EVENTS, back_ms=back_ms), stations=with_plc, period=period)
     _take_alerts(source, read(ALERTS, back_ms=ALERTS_BACK_MS), period)
@@ -120,16 +143,27 @@ def read_source(plant: Plant, kafka: KafkaSettings, period: Period) -> Source:
         if response.kind is ResponseKind.ACKNOWLEDGED and response.at_ns < period.to_ns:
             source.acknowledged_by.setdefault(response.episode, response.by)
     if plant.statistics.charts:
-        source.points = [point for point in read(CHARTS) if period.holds(point.start_at_ns)]
+
+        def is_point(point: ChartPoint) -> bool:
+            return period.holds(point.start_at_ns)
+
+        source.points = list(filter(is_point, read(CHARTS, held=is_point)))
     if wanted := wanted_channels(plant):
-        source.readings = [
-            each for each in read(SENSORS) if period.holds(each.measured_at_ns) and (each.asset, each.channel) in wanted
-        ]
+
+        def is_wanted(reading: SensorReading) -> bool:
+            return period.holds(reading.measured_at_ns) and (reading.asset, reading.channel) in wanted
+
+        source.readings = list(filter(is_wanted, read(SENSORS, held=is_wanted)))
     answered = {result.id for result in read(COMMAND_RESULTS)}
     commands = {each.id: each for each in read(COMMANDS) if period.holds(each.issued_at_ns)}
     source.open_commands = [each for each in commands.values() if each.id not in answered]
     source.drop_halves()
     return source
+
+
+def _none(message: object) -> bool:
+    """Of most topics little is kept of a message, and not for each."""
+    return False
 
 
 def _note(source: Source, seen: Seen) -> None:

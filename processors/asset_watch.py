@@ -42,7 +42,7 @@ class Driver(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssetBaseline:
+class NormalOperation:
     """Normal operation of an asset. `watched` are the numbers of the channels that have a level; `mean`, `deviation`: theirs [watched]."""
 
     channels: tuple[str, ...]
@@ -57,7 +57,7 @@ class AssetBaseline:
         return tuple(name for number, name in enumerate(self.channels) if number not in self.watched)
 
 
-def learn(channels: Sequence[str], rows: Rows) -> AssetBaseline:
+def learn(channels: Sequence[str], rows: Rows) -> NormalOperation:
     """From rows of normal operation in order of time, float64 [m, channels], m >= 100.
 
     Raises ValueError for fewer rows, what is no number, or where no channel has a level.
@@ -77,7 +77,7 @@ def learn(channels: Sequence[str], rows: Rows) -> AssetBaseline:
         smooth = smooth + WEIGHT * (row - smooth)
         smoothed[number] = smooth
     warm = round(3 / WEIGHT)  # rows that the EWMA takes to forget where it began
-    return AssetBaseline(
+    return NormalOperation(
         channels=tuple(channels),
         watched=watched,
         mean=mean,
@@ -94,7 +94,7 @@ class AssetWatch:
     The state is that of the last 45 rows: whoever starts in the middle feeds those first.
     """
 
-    baseline: AssetBaseline
+    baseline: NormalOperation
     _smooth: Rows = field(init=False)
     _rows_inside: int = field(default=0, init=False)
 

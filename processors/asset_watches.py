@@ -15,8 +15,7 @@ from processors.alert_actions import AlertStep, can_act, with_action
 from processors.alert_episodes import Clear, Episodes, Finding, Raise
 from processors.alert_subjects import Owns, every_key
 from processors.asset_rows import AssetRows, Row
-from processors.asset_watch import AssetBaseline as Normal
-from processors.asset_watch import AssetWatch, Judged, learn
+from processors.asset_watch import AssetWatch, Judged, NormalOperation, learn
 from processors.spc.multivariate import MultivariateModel
 from schemas.alert_rules import AssetWatchRule
 from schemas.alerts import Alert
@@ -212,7 +211,7 @@ def _fits(baseline: AssetBaseline, found: _Watch) -> bool:
     return (baseline.revision, baseline.every_ms, baseline.channels) == (settings.revision, settings.every_ms, names)
 
 
-def _told(normal: Normal, found: _Watch, rows: list[Row]) -> AssetBaseline:
+def _told(normal: NormalOperation, found: _Watch, rows: list[Row]) -> AssetBaseline:
     model, settings = normal.model, found.settings
     return AssetBaseline(
         id=f"{found.asset.name}/{settings.revision}/{rows[0].at_ns}",
@@ -237,9 +236,9 @@ def _told(normal: Normal, found: _Watch, rows: list[Row]) -> AssetBaseline:
     )
 
 
-def _normal(baseline: AssetBaseline) -> Normal:
+def _normal(baseline: AssetBaseline) -> NormalOperation:
     model, size = baseline.model, len(baseline.watched)
-    return Normal(
+    return NormalOperation(
         channels=baseline.channels,
         watched=baseline.watched,
         mean=np.array(baseline.mean),

@@ -11,14 +11,9 @@ from scipy.stats import norm
 
 from processors.chart_baselines import count_limits
 from processors.chart_points import chosen_rules
+from processors.spc.count_run_length import cusum_count_run_length, ewma_count_run_length
 from processors.spc.probability_limits import THREE_SIGMA, Spread, spread_alarm_ratio, width
-from processors.spc.run_length import (
-    attribute_run_length,
-    cusum_run_length,
-    ewma_count_run_length,
-    ewma_run_length,
-    shewhart_run_length,
-)
+from processors.spc.run_length import attribute_run_length, cusum_run_length, ewma_run_length, shewhart_run_length
 from processors.spc.run_rule_lengths import ORDER_RULES, count_run_rule_length, run_rule_length
 from processors.spc.run_rules import NELSON, RunRule
 from schemas.chart_settings import AnyBaseline, Chart, CountedBaseline, is_counted
@@ -32,11 +27,10 @@ MANY = 400.0
 def points_between_false_alarms(chart: Chart, baseline: AnyBaseline | None = None) -> float | None:
     """In control; None where a combination of rules was neither worked out nor simulated.
 
-    Of charts of measurements with the spread chart beside them, as if both were independent. A CUSUM of counts is taken as one of normal
-    values.
+    Of charts of measurements with the spread chart beside them, as if both were independent.
     """
     if isinstance(baseline, CountedBaseline) and baseline.sigma_z is None and expected_count(baseline) <= MANY:
-        return _of_counts(chart, baseline)
+        return _of_counts(chart, baseline, size=mean_size(baseline))
     return _of_normal_values(chart)
 
 
@@ -45,8 +39,25 @@ def expected_count(baseline: CountedBaseline) -> float:
     return baseline.counted / baseline.points
 
 
-def _of_counts(chart: Chart, baseline: CountedBaseline) -> float | None:
-    limits, size = count_limits(chart, baseline), max(1, round(baseline.looked_at / baseline.points))
+def size_that_does(chart: Chart, baseline: CountedBaseline, *, points: float) -> int | None:
+    """Parts a point, some doublings of the baseline's, with which an EWMA or CUSUM is wrong no more often than every so many points; None
+    where none does."""
+    size = mean_size(baseline)
+    while size * baseline.rate <= MANY:
+        length = _of_counts(chart, baseline, size=size)
+        if length is not None and length >= points:
+            return size
+        size *= 2
+    return None
+
+
+def mean_size(baseline: CountedBaseline) -> int:
+    """Parts in a point of the baseline, on average."""
+    return max(1, round(baseline.looked_at / baseline.points))
+
+
+def _of_counts(chart: Chart, baseline: CountedBaseline, *, size: int) -> float | None:
+    limits = count_limits(chart, baseline)
     if limits.sigma(size) <= 0:
         return None  # none was ever bad, or all were: any other count is a signal
     match chart.chart:
@@ -55,7 +66,13 @@ def _of_counts(chart: Chart, baseline: CountedBaseline) -> float | None:
                 limits, size=size, rate=limits.rate, weight=chart.weight, width=chart.width_sigma
             )
         case "cusum":
-            return _of_normal_values(chart)
+            return cusum_count_run_length(
+                limits,
+                size=size,
+                rate=limits.rate,
+                reference=chart.reference_sigma,
+                interval=chart.interval_sigma,
+            )
     rules = {RunRule.BEYOND_3_SIGMA, *chosen_rules(chart)}
     if rules == {RunRule.BEYOND_3_SIGMA}:
         return attribute_run_length(limits, size=size, rate=limits.rate)

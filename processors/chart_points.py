@@ -51,6 +51,7 @@ class Plotted(NamedTuple):
     rules: tuple[str, ...] = ()
     spread: SpreadPoint | None = None
     sums: CusumSums | None = None
+    expected_count: float | None = None
 
 
 def chosen_rules(chart: Chart) -> tuple[RunRule, ...]:
@@ -96,10 +97,10 @@ def _counted(chart: Chart, baseline: CountedBaseline | None, samples: Sequence[S
         plain = float(newest.counted) if attribute_chart(chart).plots_counts else newest.counted / newest.size
         return Plotted(value=plain)
     limits = count_limits(chart, baseline)
-    if chart.chart == "ewma":
-        return _ewma(chart, 0.0, 1.0, [_standardised(limits, sample) for sample in samples])
-    if chart.chart == "cusum":
-        return _cusum(chart, 0.0, 1.0, [_standardised(limits, sample) for sample in samples])
+    if chart.chart in ("ewma", "cusum"):
+        look = _ewma if chart.chart == "ewma" else _cusum
+        plotted = look(chart, 0.0, 1.0, [_standardised(limits, sample) for sample in samples])
+        return plotted._replace(expected_count=baseline.rate * newest.size)
     point = limits.point(count=newest.counted, size=newest.size)
     assert point is not None, "samples without parts were passed over"
     return Plotted(

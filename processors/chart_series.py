@@ -189,6 +189,7 @@ class Series:
             baseline=name,
             frozen_by=baseline.frozen_by if baseline else "",
             previous=sample.previous,
+            expected_count=plotted.expected_count,
         )
 
     def _baseline_at(self, start_at_ns: int) -> tuple[AnyBaseline | None, str]:

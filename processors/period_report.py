@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from processors.planned_stops import planned_stops
 from processors.quality.association import Association, associations
 from processors.quality.oee import Effectiveness, StateChange, StateTimes, effectiveness, known_from_ns, state_times
 from processors.quality.pane_figures import decided_defects, decided_opportunities, decided_parts
@@ -216,8 +217,8 @@ def _station(
         recipe = plant.recipe(verdict.recipe)
         sums.add(Contribution.of(verdict, opportunities=recipe.opportunities_per_part if recipe else 0))
     counts = sums.counts()
-    times = state_times(states, from_ns=period.from_ns, to_ns=period.to_ns)
-    known_ns = times.running_ns + times.stopped_ns + times.held_ns
+    stops = planned_stops(plant.statistics, from_ns=period.from_ns, to_ns=period.to_ns)
+    times = state_times(states, from_ns=period.from_ns, to_ns=period.to_ns, planned_stops=stops)
     known_since_ns = known_from_ns(states, from_ns=period.from_ns, to_ns=period.to_ns)
     effective = [verdict.verdict for verdict in verdicts if verdict.arrived_at_ns >= known_since_ns]
     defects = decided_defects(counts)
@@ -233,7 +234,7 @@ def _station(
         times=times,
         effective_parts=len(effective),
         effectiveness=_effectiveness(station, times, effective),
-        availability_ratio=times.running_ns / known_ns if known_ns else None,
+        availability_ratio=times.running_ns / times.planned_ns if times.planned_ns else None,
         points=marked_points(verdicts, period_ns=(period.from_ns, period.to_ns), statistics=plant.statistics),
     )
 

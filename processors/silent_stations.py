@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from processors.shift_calendar import ShiftCalendar
-from processors.statistics_panes import StationWindow, held_ns
+from processors.station_pane import StationWindow
+from processors.statistics_panes import held_ns
 from processors.windows import Window
 from schemas.chart_settings import is_windowed
 from schemas.message import NS_PER_MS, NS_PER_S

@@ -27,6 +27,8 @@ from schemas.statistics import Pane, PaneCounts, WindowStatistics
 from schemas.statistics_settings import PChart, StatisticsSettings
 
 NOBODY: Mapping[str, frozenset[str]] = {}
+STEPS = 4
+"""In how many steps the memory moves on by its own length: going on by one scans everything held."""
 
 
 class PlaceWindow(NamedTuple):
@@ -86,6 +88,8 @@ class Figures:
     def feed(self, pane: Pane, *, offset: int) -> None:
         """Takes a pane; one that is not newer than the last of its station and window changes nothing."""
         key = LineWindow.of(pane)
+        if pane.revision > EMPTY_REVISION:
+            self._newest_part_end_at_ns = max(self._newest_part_end_at_ns, key.window.end_at_ns)
         if key.window.start_at_ns < self._complete_from_ns:
             if pane.revision > EMPTY_REVISION:  # nobody waits for a window that is not held
                 self._missing.add(key)
@@ -103,7 +107,6 @@ class Figures:
         changed = self._changed.setdefault(key, set())
         if pane.revision > EMPTY_REVISION:
             changed.add(pane.station)
-            self._newest_part_end_at_ns = max(self._newest_part_end_at_ns, key.window.end_at_ns)
         self._newest_end_at_ns = max(self._newest_end_at_ns, key.window.end_at_ns)
 
     def due(self) -> list[WindowStatistics]:
@@ -111,8 +114,20 @@ class Figures:
         self._stop_waiting()
         told = [figures for key in sorted(self._changed) for figures in self._figures(key, self._changed[key])]
         self._changed.clear()
-        self._forget()
         return told
+
+    def ending(self) -> set[PlaceWindow]:
+        """The windows that `forget` drops now: what follows from them has to be worked out before."""
+        if not self._forgets():
+            return set()
+        return {place for place in self.windows() if place.window.start_at_ns < self._horizon_ns()}
+
+    def forget(self) -> None:
+        """Drops what lies too far back. Call it after `due`, and when everything was made of `ending` that follows from it."""
+        if not self._forgets():
+            return
+        horizon_ns = self._complete_from_ns = self._horizon_ns()
+        self._lines = {key: line for key, line in self._lines.items() if key.window.start_at_ns >= horizon_ns}
 
     def take_missing(self) -> set[LineWindow]:
         """Windows of panes that came too late to be held: they have to be put together anew from the log."""
@@ -147,6 +162,12 @@ class Figures:
     def complete_from_ns(self) -> int:
         """Windows that begin at this moment or later are held."""
         return self._complete_from_ns
+
+    @property
+    def reaches_back_to_ns(self) -> int:
+        """From when on windows may be held by who has fed the same: a memory that is read back from here on lacks none of them. Below 0
+        before the first part."""
+        return self._horizon_ns() - 2 * self._held_ns // STEPS
 
     def windows(self) -> set[PlaceWindow]:
         """Every window of a line that is held."""
@@ -210,18 +231,15 @@ class Figures:
                 line.waits = False
                 self._changed.setdefault(key, set())
 
-    def _forget(self) -> None:
-        if not self._forgets():
-            return
-        horizon_ns = self._complete_from_ns = self._newest_part_end_at_ns - self._held_ns
-        self._lines = {key: line for key, line in self._lines.items() if key.window.start_at_ns >= horizon_ns}
+    def _horizon_ns(self) -> int:
+        return self._newest_part_end_at_ns - self._held_ns
 
     def _forgets(self) -> bool:
-        return self._is_time(self._newest_part_end_at_ns - self._held_ns, last_ns=self._complete_from_ns)
+        return self._is_time(self._horizon_ns(), last_ns=self._complete_from_ns)
 
     def _is_time(self, horizon_ns: int, *, last_ns: int) -> bool:
         """Whether a horizon has come far enough: going by it scans everything held."""
-        return horizon_ns - last_ns >= self._held_ns // 4
+        return horizon_ns - last_ns >= self._held_ns // STEPS
 
 
 def _counted(line: _Line) -> set[str]:

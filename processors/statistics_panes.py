@@ -11,24 +11,25 @@ more (older than two of the longest windows) are named by `missing` and counted 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NamedTuple
 
-import msgspec
-
+from processors.gathered_verdicts import Counted, Gathering, Part, PartKey, is_review, was_measured
 from processors.open_windows import OpenWindows
 from processors.picture_values import needs_every_view, picture_charts
-from processors.statistics_counts import AnyVerdict, Share, Sums, shares
-from processors.statistics_lane import Counted, Lane, Part, PartKey, is_review, was_measured
+from processors.station_pane import StationPane, StationWindow
+from processors.statistics_counts import AnyVerdict, Share, shares
 from processors.window_plan import WindowPlan, longest_window_ms
-from processors.window_values import ChartedWindows, Order, WindowValues
+from processors.window_values import ChartedWindows
 from processors.windows import Watermark, Window
 from schemas.message import NS_PER_MS, NS_PER_S
-from schemas.statistics import Pane, PaneCounts
+from schemas.statistics import Pane
 from schemas.statistics_settings import StatisticsSettings
 
 UPDATES_PER_WINDOW = 60
+PART_BYTES = 320
+PANE_BYTES = 1_000
+VALUE_BYTES = 500
+"""What a part, a window of one level, and the value of a part for one chart take: measured, `tests/unit/test_windows_bound.py`."""
 
 
 def held_ns(settings: StatisticsSettings) -> int:
@@ -51,47 +52,6 @@ class Fed(Enum):
     CHALLENGE = auto()
 
 
-class StationWindow(NamedTuple):
-    """A window of a station: of all its parts, or of those of one `level` of `by`."""
-
-    station: str
-    window: Window
-    by: str = ""
-    level: str = ""
-
-
-@dataclass(slots=True)
-class _Pane:
-    key: StationWindow
-    line: str
-    late_from_ns: int  # a watermark that has come so far makes what comes now late
-    values: WindowValues | None  # where a chart of measurements has a point for it
-    sums: Sums = field(default_factory=Sums)
-    changed_by: int = -1
-    late_parts: int = 0
-    previous: PaneCounts | None = None
-    closed: bool = False
-    changed: bool = False
-    told_at_ns: int = 0
-
-    def counts(self) -> PaneCounts:
-        """The sums, and the values that stand for the window."""
-        counts = self.sums.counts()
-        return counts if self.values is None else msgspec.structs.replace(counts, measured=self.values.first())
-
-    def add(self, order: Order, share: Share) -> None:
-        """Counts a part in."""
-        self.sums.add(share.counts)
-        if self.values is not None:
-            self.values.add(order, share.values)
-
-    def take(self, order: Order, share: Share) -> None:
-        """Counts a part out again."""
-        self.sums.take(share.counts)
-        if self.values is not None:
-            self.values.take(order)
-
-
 class Panes:
     """The panes of one partition of `verdicts`. Feed it records in order; ask for what is `due`."""
 
@@ -109,18 +69,19 @@ class Panes:
         self._charted = ChartedWindows(picture_charts(settings))
         self._measures = bool(self._charted.by)
         self._measures_all = needs_every_view(settings)
+        self._part_bytes = PART_BYTES + VALUE_BYTES * len(picture_charts(settings))
         self._plan = WindowPlan(settings)
         self._opportunities = opportunities
         self._complete_from_ns = complete_from_ns
         self._watermark = Watermark(grace_ms=settings.grace_ms, idle_timeout_ms=settings.idle_timeout_ms)
         self._held_ns = held_ns(settings)
         self._parts: dict[PartKey, Part] = {}
-        self._panes: dict[StationWindow, _Pane] = {}
+        self._panes: dict[StationWindow, StationPane] = {}
         self._open: OpenWindows[StationWindow] = OpenWindows()
         self._changed: set[StationWindow] = set()
         self._must_tell: set[StationWindow] = set()
         self._missing: set[StationWindow] = set()
-        self._recent: dict[tuple[str, str, str], tuple[tuple[Window, ...], list[_Pane]]] = {}
+        self._recent: dict[tuple[str, str, str], tuple[tuple[Window, ...], list[StationPane]]] = {}
         self._alike: dict[tuple[Share, ...], tuple[Share, ...]] = {}  # most parts are, and each is held for long
         self._plain: dict[tuple[object, ...], tuple[Share, ...]] = {}
         self._grace_ns = settings.grace_ms * NS_PER_MS
@@ -136,6 +97,11 @@ class Panes:
     def windows_held(self) -> int:
         """How many windows are kept."""
         return len(self._panes)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory that takes."""
+        return len(self._parts) * self._part_bytes + len(self._panes) * PANE_BYTES
 
     @property
     def watermark_ns(self) -> int:
@@ -165,7 +131,7 @@ class Panes:
             fed = self.feed(verdict, offset=offset, record_at_ms=at_ms)
             if fed is not Fed.COUNTED:
                 odd.append((verdict, fed))
-            record = self._gathered(waiting, odd) if self._lane_is_open() else next(waiting, None)
+            record = self._gathered(waiting, odd) if self._gathers() else next(waiting, None)
         return odd
 
     def pass_by(self, verdict: AnyVerdict, *, record_at_ms: int) -> None:
@@ -196,6 +162,20 @@ class Panes:
         missing, self._missing = self._missing, set()
         return missing
 
+    def let_go(self, wanted_bytes: int) -> int:
+        """Forgets the oldest parts and closed windows, as if those were held for less long; what comes late for them is `missing`.
+        Returns how many bytes that freed: fewer than wanted where the rest is of windows that are open."""
+        before = self.held_bytes
+        arrived = sorted(part.arrived_at_ns for part in self._parts.values())
+        most = min(len(arrived) - 1, wanted_bytes // self._part_bytes + len(arrived) // 4)
+        untold = (key.window.start_at_ns for key in {*self._open, *self._changed})
+        horizon_ns = min(untold, default=self._watermark.at_ns)
+        if arrived:
+            horizon_ns = min(horizon_ns, arrived[most])
+        if horizon_ns > self._complete_from_ns:
+            self._forget_before(horizon_ns)
+        return before - self.held_bytes
+
     def settle(self) -> None:
         """What was fed so far was committed: what closed or was corrected has been told; what is open is told once more."""
         self._changed = set(self._open)
@@ -208,9 +188,12 @@ class Panes:
         """All panes that are held, as they are now."""
         return [self._pane(key) for key in sorted(self._panes)]
 
-    def panes_of_windows(self, windows: Collection[StationWindow]) -> list[Pane]:
-        """The panes of those windows as they are now, of all parts and of every level."""
-        return [self._pane(key) for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]
+    def closed_panes(self, windows: Collection[StationWindow]) -> list[Pane]:
+        """The panes of those windows, which somebody else knows to be complete, of all parts and of every level."""
+        keys = [key for key in sorted(self._panes) if StationWindow(key.station, key.window) in windows]
+        for key in keys:
+            self._panes[key].closed = True
+        return [self._pane(key) for key in keys]
 
     def __contains__(self, key: object) -> bool:
         """Whether a part was counted in a station's window that is held."""
@@ -242,7 +225,7 @@ class Panes:
         else:
             self._watermark.record_at(record_at_ms * NS_PER_MS)
 
-    def _lane_is_open(self) -> bool:
+    def _gathers(self) -> bool:
         """Whether the windows of the last part are all held and none of them can be late for what arrives within them. Where every part is
         measured nothing could be gathered."""
         plan = self._plan
@@ -256,14 +239,14 @@ class Panes:
         """Counts records within the windows of the last part, and adds what is there already to `odd`; returns the first that has to be
         counted by itself."""
         duplicates: list[AnyVerdict] = []
-        lane = Lane(
+        gathering = Gathering(
             from_ns=self._plan.known_from_ns,
             until_ns=self._plan.known_until_ns,
             grace_ns=self._grace_ns,
             idle_ms=self._idle_ms,
             measures=self._measures,
         )
-        record, newest_ns, last_ms = lane.gather(
+        record, newest_ns, last_ms = gathering.gather(
             records,
             last_record_at_ms=self._watermark.last_news_at_ns // NS_PER_MS,
             known=self._parts,
@@ -272,11 +255,11 @@ class Panes:
         )
         odd += [(verdict, Fed.DUPLICATE) for verdict in duplicates]
         # a pane that several change has the offset of the last one
-        for same in sorted(lane.alike.values(), key=lambda same: same.last_offset):
+        for same in sorted(gathering.alike.values(), key=lambda same: same.last_offset):
             part = Part(same.verdict.revision, same.verdict.arrived_at_ns, same.shares)
             for pane, share in self._panes_of(same.verdict, part, same.last_offset):
                 pane.sums.add(share.counts, times=same.parts)
-        if lane.alike or duplicates:
+        if gathering.alike or duplicates:
             self._watermark.record_at(last_ms * NS_PER_MS)
             self._watermark.event_at(newest_ns)
             self._close()
@@ -303,7 +286,7 @@ class Panes:
         """The shift that holds the moment: one at most, for they do not overlap; empty in a break."""
         return next((window.shift for window in self._plan.containing(at_ns) if window.shift), "")
 
-    def _panes_of(self, verdict: AnyVerdict, part: Part, offset: int) -> Iterator[tuple[_Pane, Share]]:
+    def _panes_of(self, verdict: AnyVerdict, part: Part, offset: int) -> Iterator[tuple[StationPane, Share]]:
         """The panes that the verdict changes, noted as changed, each with the share of the part that it holds."""
         windows = self._held(verdict.station, self._plan.containing(part.arrived_at_ns))
         log_at_ns = self._watermark.log_at_ns
@@ -327,7 +310,7 @@ class Panes:
         self._missing.update(StationWindow(station, w) for w in windows if w.start_at_ns < self._complete_from_ns)
         return tuple(window for window in windows if window.start_at_ns >= self._complete_from_ns)
 
-    def _panes_in(self, windows: tuple[Window, ...], verdict: AnyVerdict, share: Share) -> list[_Pane]:
+    def _panes_in(self, windows: tuple[Window, ...], verdict: AnyVerdict, share: Share) -> list[StationPane]:
         """The panes of those windows. Mostly the same as last time: then the plan gave the very same windows."""
         place = (verdict.station, share.by, share.level)
         recent = self._recent.get(place)
@@ -335,12 +318,12 @@ class Panes:
             recent = self._recent[place] = windows, [self._pane_in(window, verdict, share) for window in windows]
         return recent[1]
 
-    def _pane_in(self, window: Window, verdict: AnyVerdict, share: Share) -> _Pane:
+    def _pane_in(self, window: Window, verdict: AnyVerdict, share: Share) -> StationPane:
         key = StationWindow(verdict.station, window, share.by, share.level)
         pane = self._panes.get(key)
         if pane is None:
             values = self._charted.values_of(window, share.by)
-            pane = self._panes[key] = _Pane(key, verdict.line, window.end_at_ns + self._grace_ns, values)
+            pane = self._panes[key] = StationPane(key, verdict.line, window.end_at_ns + self._grace_ns, values)
             self._open.add(key, complete_at_ns=pane.late_from_ns)
         return pane
 
@@ -375,6 +358,9 @@ class Panes:
         horizon_ns = self._watermark.at_ns - self._held_ns
         if horizon_ns - self._complete_from_ns < self._held_ns // 4:
             return  # forgetting scans everything held: do it now and then
+        self._forget_before(horizon_ns)
+
+    def _forget_before(self, horizon_ns: int) -> None:
         self._complete_from_ns = horizon_ns
         self._recent.clear()
         self._alike.clear()

@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from processors.statistics_panes import Panes, StationWindow
+from processors.station_pane import StationWindow
+from processors.statistics_panes import Panes
 from processors.windows import Window
+from processors.windows_bound import require_within
 from schemas.statistics import Pane
 from schemas.statistics_settings import StatisticsSettings
 from schemas.verdicts import Verdict
@@ -28,23 +30,32 @@ class StatisticsReplay:
     """Counts windows that lie in `[from_ns, to_ns)` whole. Feed it the partition from `from_ns` on, in order."""
 
     def __init__(
-        self, *, settings: StatisticsSettings, opportunities: Callable[[str], int], from_ns: int, to_ns: int
+        self,
+        *,
+        settings: StatisticsSettings,
+        opportunities: Callable[[str], int],
+        from_ns: int,
+        to_ns: int,
+        limit_bytes: int,
     ) -> None:
-        self._panes = Panes(settings=settings, opportunities=opportunities, complete_from_ns=from_ns)
+        self.panes = Panes(settings=settings, opportunities=opportunities, complete_from_ns=from_ns)
         self._from_ns = from_ns
         self._to_ns = to_ns
+        self._limit_bytes = limit_bytes
         self._told: dict[StationWindow, Pane] = {}
 
     def feed(self, verdict: Verdict, *, offset: int, record_at_ms: int) -> None:
-        """Takes the next verdict; one of a part outside the period only moves the watermark."""
+        """Takes the next verdict; one of a part outside the period only moves the watermark. Raises ConfigurationError where the parts take
+        more than `limit_bytes`: nothing is told of a period that was counted in part."""
+        require_within([self.panes], limit_bytes=self._limit_bytes)
         if self._from_ns <= verdict.arrived_at_ns < self._to_ns:
-            self._panes.feed(verdict, offset=offset, record_at_ms=record_at_ms)
+            self.panes.feed(verdict, offset=offset, record_at_ms=record_at_ms)
         else:
-            self._panes.pass_by(verdict, record_at_ms=record_at_ms)
+            self.panes.pass_by(verdict, record_at_ms=record_at_ms)
 
     def clock_at(self, now_ns: int) -> None:
         """Time passes: windows of a partition that fell idle close."""
-        self._panes.clock_at(now_ns)
+        self.panes.clock_at(now_ns)
 
     def told_before(self, pane: Pane) -> None:
         """Takes a pane that stands on the topic, in any order: what it says already need not be said again."""
@@ -59,7 +70,7 @@ class StatisticsReplay:
             msgspec.structs.replace(
                 pane, revision=revision, id=f"{key.window.told(key.station, by=key.by, level=key.level)}/{revision}"
             )
-            for key, pane in ((window_of(pane), pane) for pane in self._panes.held())
+            for key, pane in ((window_of(pane), pane) for pane in self.panes.held())
             if pane.closed and key.window.end_at_ns <= self._to_ns and self._is_news(key, pane, revision)
         ]
 

@@ -3,6 +3,9 @@
 Told once, when nothing of the window came for a moment and all its levels are closed; again when a late verdict or a review changed one.
 The revision is the highest of the figures it follows from, so that the same one has the same content in every process, and a restart
 knows by what stands on the topic what was told.
+
+None is lost: a window that waits for its turn is told before the figures forget it, and `waiting` says of which windows what changed them
+must not be committed yet.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ MOST_LEVELS = 100
 """Tested in one window, those with the most parts: an exact test takes a millisecond or two, and the stage waits for it."""
 MOST_AT_ONCE = 2
 """Windows that are worked out in one go: the shifts of all lines end together. The others are due the next time."""
+MOST_CALLS = 20
+"""A window that changes all the time (reviews of a whole shift) is compared after so many calls all the same."""
+MOST_WAITING = 1_000
+"""Windows that wait for their turn; the stage waits for what is more."""
 MOST_SHOWN = 20
 MOST_TOLD = 10_000
 """Windows of which the told revision is known; more are forgotten, oldest first, and would be told again under the same id."""
@@ -35,7 +42,7 @@ class WindowAssociations:
     def __init__(self, *, settings: StatisticsSettings) -> None:
         self._over = {(each.over, each.window_ms or 0) for each in settings.associations}
         self._changed: set[PlaceWindow] = set()
-        self._settled: set[PlaceWindow] = set()
+        self._waiting: dict[PlaceWindow, int] = {}  # in how many calls of `due`
         self._told: OrderedDict[PlaceWindow, int] = OrderedDict()
 
     def recall(self, told: Associations) -> None:
@@ -62,11 +69,21 @@ class WindowAssociations:
                 if each.scope == "line" and each.closed
             )
 
+    @property
+    def waiting(self) -> frozenset[PlaceWindow]:
+        """Windows that changed and were not compared since. What changed them is not done with before they are none of these."""
+        return frozenset(self._waiting).union(self._changed)
+
     def due(self, figures: Figures) -> list[Associations]:
-        """Of some windows that changed before the last call and not since: the levels of one window may come in several batches."""
-        quiet = self._settled - self._changed
-        now = set(sorted(quiet)[:MOST_AT_ONCE])
-        self._settled, self._changed = self._changed | (quiet - now), set()
+        """Of some windows that changed before the last call and not since: the levels of one window may come in several batches. At once of
+        all that the figures are about to forget: those would have no levels the next time."""
+        for place in sorted(self._changed):
+            self._waiting.setdefault(place, 0)
+        ripe = [p for p, calls in self._waiting.items() if p not in self._changed or calls >= MOST_CALLS]
+        now = figures.ending().intersection(self._waiting)
+        now.update(ripe[: max(MOST_AT_ONCE, len(ripe) - MOST_WAITING)])
+        self._waiting = {place: calls + 1 for place, calls in self._waiting.items() if place not in now}
+        self._changed = set()
         return self.compared(figures, now) if now else []
 
     def compared(self, figures: Figures, places: set[PlaceWindow]) -> list[Associations]:

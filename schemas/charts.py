@@ -24,6 +24,10 @@ class CusumSums(Value, frozen=True, kw_only=True):
     lower_since: int
 
 
+FEW_EXPECTED = 2.0
+"""With fewer expected in a point an EWMA or CUSUM of counts with the default settings may be wrong more often than once in 720 points."""
+
+
 class ChartPoint(Message, frozen=True, kw_only=True):
     """One point of a control chart of the plant file; `id` is `chart/subject/start_at_ns/revision/baseline`.
 
@@ -34,6 +38,8 @@ class ChartPoint(Message, frozen=True, kw_only=True):
     taken from `start_at_ns` to `end_at_ns`, or, from pictures, of the first parts of that window: fewer than a subgroup have no `value`.
     `value` is what is plotted, None where nothing is counted (any more); `previous` is the plotted value before the last correction of
     the window. An EWMA or CUSUM of counts is in standard deviations.
+    `expected_count` is how many an EWMA or CUSUM of counts expects in this point by its baseline: with fewer than two its limits are
+    met by chance more often than with the default settings once in 720 points (docs/statistics.md); other charts have None.
     `phase` 1: no baseline is frozen, and there are no limits. `baseline` is the digest of the frozen record, `rules` the run rules
     that the point completes.
     """
@@ -60,6 +66,12 @@ class ChartPoint(Message, frozen=True, kw_only=True):
     baseline: str = ""
     frozen_by: str = ""
     previous: float | None = None
+    expected_count: float | None = None
+
+    @property
+    def few_expected(self) -> bool:
+        """Whether an EWMA or CUSUM of counts is wrong more often than its limits promise: too few are expected in a point."""
+        return self.expected_count is not None and self.expected_count < FEW_EXPECTED
 
     @property
     def signals(self) -> bool:
@@ -69,5 +81,9 @@ class ChartPoint(Message, frozen=True, kw_only=True):
     def why(self) -> str:
         """What signals, in words; empty where nothing does."""
         said = ["beyond a limit"] if self.outside else []
+        if said and self.few_expected:
+            said = [
+                f"beyond a limit, by a point of {self.expected_count:.2g} expected: wrong more often than it should be"
+            ]
         said += ["spread beyond a limit"] if self.spread is not None and self.spread.outside else []
         return "; ".join([*said, *(rule.replace("_", " ") for rule in self.rules)])

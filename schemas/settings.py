@@ -143,11 +143,12 @@ class TritonSettings(FromEnvironment):
 
 
 class BudgetSettings(FromEnvironment):
-    """`LINESIGHT_BUDGET_*_MIB`: what one process on the path of the frames may hold, in MiB, each place by itself.
+    """`LINESIGHT_BUDGET_*_MIB`: what one process may hold, in MiB, each place by itself.
 
     `fetched`: prefetched by the Kafka client. `held`: records taken in and not finished, with what was decoded from them.
     `decoded`: pixels from decoding to Triton's answer, in flight included. `unsent`: produced and not acknowledged.
-    Over a budget the work before it waits, and partitions are paused; nothing is dropped.
+    `windows`: parts and sums of statistics; over it windows are held for less long (`processors.windows_bound`).
+    Over the others the work before it waits, and partitions are paused; nothing is dropped.
     """
 
     model_config = SettingsConfigDict(env_prefix="LINESIGHT_BUDGET_", frozen=True)
@@ -156,6 +157,7 @@ class BudgetSettings(FromEnvironment):
     held_mib: PositiveInt = 64
     decoded_mib: PositiveInt = 128
     unsent_mib: PositiveInt = 16
+    windows_mib: PositiveInt = 2048
 
     @property
     def fetched_bytes(self) -> int:
@@ -176,6 +178,11 @@ class BudgetSettings(FromEnvironment):
     def unsent_bytes(self) -> int:
         """In bytes."""
         return self.unsent_mib << 20
+
+    @property
+    def windows_bytes(self) -> int:
+        """In bytes."""
+        return self.windows_mib << 20
 
 
 class ObjectStoreSettings(FromEnvironment):

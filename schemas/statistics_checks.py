@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from schemas.plant import Plant
@@ -31,7 +32,8 @@ def statistics_findings(plant: Plant) -> Iterator[Finding]:
         if window.length_ms in [other.length_ms for other in statistics.sliding[:index]]:
             expected = f"each length once; {window.length_ms} stands twice, and its parts would count twice"
             yield (*_WHERE, "sliding", index, "length_ms"), expected, None
-    yield from _shifts(statistics.shifts)
+    yield from _shifts(statistics.shifts, "shifts")
+    yield from _shifts(statistics.planned_stops, "planned_stops")
     yield from _time_zone(statistics.time_zone)
     yield from _by(plant)
     yield from _associations(statistics)
@@ -68,29 +70,30 @@ def _sliding(window: SlidingWindow, where: Place) -> Iterator[Finding]:
         yield (*where, "length_ms"), expected, None
 
 
-def _shifts(shifts: tuple[Shift, ...]) -> Iterator[Finding]:
-    where = (*_WHERE, "shifts")
+def _shifts(shifts: tuple[Shift, ...], key: Literal["shifts", "planned_stops"]) -> Iterator[Finding]:
+    where = (*_WHERE, key)
     readable = True
     names: set[str] = set()
     for index, shift in enumerate(shifts):
         if shift.name in names:
             yield (*where, index, "name"), f"a name of its own; `{shift.name}` stands twice", None
         names.add(shift.name)
-        for key in ("begins", "ends"):
-            if not _CLOCK.fullmatch(getattr(shift, key)):
+        for end in ("begins", "ends"):
+            if not _CLOCK.fullmatch(getattr(shift, end)):
                 readable = False
-                yield (*where, index, key), 'a time of day in quotes, "HH:MM" from "00:00" to "23:59"', None
+                yield (*where, index, end), 'a time of day in quotes, "HH:MM" from "00:00" to "23:59"', None
     if readable:
-        yield from _overlaps(shifts)
+        yield from _overlaps(shifts, where)
 
 
-def _overlaps(shifts: tuple[Shift, ...]) -> Iterator[Finding]:
+def _overlaps(shifts: tuple[Shift, ...], where: Place) -> Iterator[Finding]:
+    noun = "shift" if where[-1] == "shifts" else "planned stop"
     taken: dict[int, str] = {}
     for index, shift in enumerate(shifts):
         minutes = _minutes_of_week(shift)
         other = next((taken[minute] for minute in minutes if minute in taken), None)
         if other is not None:
-            yield ("statistics", "shifts", index), f"a shift that does not overlap with `{other}`", None
+            yield (*where, index), f"a {noun} that does not overlap with `{other}`", None
         taken.update(dict.fromkeys(minutes, shift.name))
 
 

@@ -43,6 +43,10 @@ class Shift(Section, frozen=True, kw_only=True):
     days: tuple[Day, ...] = ()
 
 
+class PlannedStop(Shift, frozen=True, kw_only=True):
+    """A time in which the line is not meant to run (a break, maintenance), told like a shift: who stands then is not less available."""
+
+
 class AssociationWindow(Section, frozen=True, kw_only=True):
     """Windows over which causes are compared: those of `window_ms` (one of `windows_ms`), or every shift (`over: shift`)."""
 
@@ -56,6 +60,8 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     `shifts` are windows too, in `time_zone` (a name of the IANA database such as Europe/Berlin). `by` adds the figures of the parts
     apart by `recipe`, `camera`, `batch`, `shift`, or a label that a PLC gives its parts (`plcs`, `labels`).
 
+    `planned_stops`, and the time outside `shifts` where there are some, are no planned time in OEE as far as the line does not run.
+
     `charts` are control charts; their frozen `baselines` stand in `baseline_files`, relative to the plant file, which
     `linesight baselines freeze` writes.
 
@@ -65,6 +71,7 @@ class StatisticsSettings(Section, frozen=True, kw_only=True):
     windows_ms: tuple[int, ...] = (60_000, 3_600_000)
     sliding: tuple[SlidingWindow, ...] = ()
     shifts: tuple[Shift, ...] = ()
+    planned_stops: tuple[PlannedStop, ...] = ()
     time_zone: str = "UTC"
     by: tuple[str, ...] = ()
     grace_ms: int = 5_000

@@ -2,8 +2,9 @@
 comparisons of causes.
 
 All run in one handler: panes are keyed by line, so all panes of a line meet in one partition. Records come and messages go in
-batches; those are finished when everything that they caused is out. A restart reads back what the windows were made of; figures of
-open windows are told once more then, so that nothing need be held back for them.
+batches; those are finished when everything that they caused is out. A restart reads back what the windows were made of
+(`statistics_memory`); figures of open windows are told once more then, so that nothing need be held back for them. What comes too late for
+what is held is read from the log beside all this (`late_statistics`).
 """
 
 from __future__ import annotations
@@ -11,34 +12,29 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from processors.gathered_verdicts import is_review
 from processors.idle_partitions import IdlePartitions
 from processors.picture_values import needs_every_view, picture_charts
-from processors.silent_stations import SilentStations
-from processors.statistics_figures import Figures, LineWindow, PlaceWindow
-from processors.statistics_lane import is_review
-from processors.statistics_panes import Fed, Panes, StationWindow, held_ns
-from processors.statistics_recount import Recount
-from processors.window_associations import WindowAssociations
-from processors.windowed_charts import Reworked, SeriesKey, WindowedCharts
-from processors.windowed_charts import held_ms as charts_held_ms
-from schemas.associations import Associations
-from schemas.charts import ChartPoint
-from schemas.codec import decode, decode_counted
+from processors.statistics_figures import PlaceWindow
+from processors.statistics_panes import Fed
+from processors.windows_bound import keep_within
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
-from schemas.settings import KafkaSettings
-from schemas.statistics import Pane, WindowStatistics
+from schemas.settings import BudgetSettings, KafkaSettings
+from schemas.statistics import WindowStatistics
 from schemas.telemetry import Noticed, Stage
-from schemas.topics import ASSOCIATIONS, CHARTS, PANES, STATISTICS, VERDICTS, Topic
+from schemas.topics import PANES, VERDICTS, Topic
 from topologies.batches import Batch, Decoded
-from topologies.history import History, start_of_memory_ms
-from topologies.key_partitions import partition_of
+from topologies.history import History
+from topologies.late_statistics import LateStatistics, corrected_points
 from topologies.line_runner import LineRunner, Outgoing, Producer, Record
+from topologies.log_readings import Finish
+from topologies.statistics_flush import Behind, Correction, Flush, Uncompared
+from topologies.statistics_memory import PartitionMemory, StatisticsMemory, decoder
 
 BATCH_MS = 250
 TICK_MS = 50
@@ -72,16 +68,9 @@ class Statistics:
         self._plant = plant
         self._stage = stage
         self._kafka = kafka
-        self._settings = plant.statistics
-        self._with_views = "camera" in plant.statistics.by or needs_every_view(plant.statistics)
-        self._measured = bool(picture_charts(plant.statistics))
-        self._stations = {line.name: frozenset(each.name for each in line.stations) for line in plant.lines}
         self._opportunities = {recipe.key: recipe.opportunities_per_part for recipe in plant.recipes}
-        self._panes: dict[int, Panes] = {}
-        self._silent: dict[int, SilentStations] = {}
-        self._figures: dict[int, Figures] = {}
-        self._charts: dict[int, WindowedCharts] = {}
-        self._associations: dict[int, WindowAssociations] = {}
+        self._memory: dict[int, PartitionMemory] = {}
+        self._windows_bytes = BudgetSettings().windows_bytes
         self._pending: list[Batch] = []
         self._pending_records = 0
         self._next_offsets: dict[tuple[str, int], int] = {}
@@ -89,6 +78,23 @@ class Statistics:
         self._idle = IdlePartitions(timeout_ms=plant.statistics.idle_timeout_ms)
         self._producer: Producer
         self._sending: asyncio.Task[None] | None = None
+        self._decoded = decoder(
+            with_views="camera" in plant.statistics.by or needs_every_view(plant.statistics),
+            measured=bool(picture_charts(plant.statistics)),
+        )
+        self._read_back = StatisticsMemory(plant=plant, opportunities=self._opportunities_of, decoded=self._decoded)
+        self._late = LateStatistics(
+            plant=plant,
+            stage=stage,
+            kafka=kafka,
+            opportunities=self._opportunities_of,
+            decoded=self._decoded,
+            memory=self._memory,
+            next_offsets=self._next_offsets,
+            until_out=self._until_out,
+        )
+        self._behind: dict[int, Behind] = {}
+        self._uncompared: list[Uncompared] = []
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._points_counter = stage.counter(
             "chart_points",
@@ -107,17 +113,9 @@ class Statistics:
     async def assigned(self, partitions: frozenset[int], producer: Producer) -> None:
         """Reads back what the windows of these partitions were made of."""
         self._producer = producer
-        self._pending.clear()
-        self._pending_records = 0
-        async with self._history() as history:
-            verdicts = await history.committed(VERDICTS, partitions)
-            panes = await history.committed(PANES, partitions)
-            for number in sorted(partitions):
-                self._panes[number] = await self._restored_panes(history, number, verdicts.get(number, 0))
-                self._silent[number] = SilentStations(settings=self._settings, lines=self._lines_of(number))
-                self._figures[number] = await self._restored_figures(history, number, panes.get(number, 0))
-                self._charts[number] = await self._restored_charts(history, number)
-                self._associations[number] = await self._restored_associations(history, number)
+        await self._forget(partitions)
+        async with History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka) as history:
+            self._memory.update(await self._read_back.read_back(history, partitions))
 
     async def take(self, record: Record) -> None:
         """Never called: the runner has batches for us."""
@@ -125,31 +123,25 @@ class Statistics:
 
     def decode(self, topic: Topic, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Any:
         """Of a verdict as much as is counted; all views where cameras have figures, or charts measure every view. Raises `Refused`."""
-        if topic is VERDICTS:
-            return decode_counted(value, headers, with_views=self._with_views, measured=self._measured)
-        return decode(topic, value, headers)
+        return self._decoded(topic, value, headers)
 
     async def take_batch(self, batch: Batch) -> None:
         """Counts verdicts or panes."""
-        self._next_offsets[batch.topic.name, batch.partition] = batch.last_offset + 1
-        self._pending.append(batch)
-        self._pending_records += len(batch.records)
-        if batch.topic is PANES:
-            for pane, offset, _ in batch.records:
-                self._figures[batch.partition].feed(pane, offset=offset)
-        else:
-            self._count(batch)
+        if batch.topic is PANES and batch.partition in self._behind:
+            self._behind[batch.partition].batches.append(batch)  # they are counted in their order
+            return
+        self._count(batch)
         if self._pending_records >= RECORDS_PER_BATCH:
             await self._flush(self._last_flush_ns)
 
     async def tick(self, now_ns: int) -> None:
         """Closes what is complete; sends what is due."""
-        if not self._panes:
+        if not self._memory:
             return  # nothing is ours yet
-        for number in self._idle.idle(self._panes, now_ns=now_ns):
-            self._panes[number].clock_at(now_ns)
-            self._silent[number].clock_at(now_ns)
-        urgent = any(panes.urgent for panes in self._panes.values())
+        for number in self._idle.idle(self._memory, now_ns=now_ns):
+            self._memory[number].panes.clock_at(now_ns)
+            self._memory[number].silent.clock_at(now_ns)
+        urgent = any(held.panes.urgent for held in self._memory.values())
         if urgent or now_ns - self._last_flush_ns >= BATCH_MS * NS_PER_MS:
             await self._flush(now_ns)
 
@@ -161,18 +153,34 @@ class Statistics:
         """Sends what is due, then forgets."""
         await self._flush(self._last_flush_ns)
         await self._sent()
+        await self._forget(partitions)
+
+    async def _forget(self, partitions: frozenset[int]) -> None:
+        """What is late and not read yet is not finished: its next owner reads it again."""
+        await self._late.drop()
+        self._behind.clear()
+        self._uncompared.clear()
+        self._pending.clear()
+        self._pending_records = 0
         for number in partitions:
-            self._panes.pop(number, None)
-            self._silent.pop(number, None)
-            self._figures.pop(number, None)
-            self._charts.pop(number, None)
-            self._associations.pop(number, None)
+            self._memory.pop(number, None)
             self._idle.forget(number)
 
     def _count(self, batch: Batch) -> None:
+        self._next_offsets[batch.topic.name, batch.partition] = batch.last_offset + 1
+        self._pending.append(batch)
+        self._pending_records += len(batch.records)
+        if batch.topic is PANES:
+            figures = self._memory[batch.partition].figures
+            for pane, offset, _ in batch.records:
+                figures.feed(pane, offset=offset)
+        else:
+            self._count_verdicts(batch)
+
+    def _count_verdicts(self, batch: Batch) -> None:
         if not all(is_review(verdict) for verdict, _, _ in batch.records):
             self._idle.took(batch.partition)
-        for verdict, fed in self._panes[batch.partition].feed_all(self._young_enough(batch.records)):
+        for verdict, fed in self._memory[batch.partition].panes.feed_all(self._young_enough(batch.records)):
             if fed is Fed.LATE:
                 self._stage.emit(Noticed(what="late", subject=verdict.id))
             elif fed is Fed.DUPLICATE:
@@ -191,189 +199,112 @@ class Statistics:
             self._stage.emit(Noticed(what="too_old", subject=subject))
         return [(verdict, offset, at_ms) for verdict, offset, at_ms in records if offset not in too_old]
 
+    # --- what is due --------------------------------------------------------------------------------------------------
+
     async def _flush(self, now_ns: int) -> None:
         self._last_flush_ns = now_ns
-        finished, self._pending, self._pending_records = self._pending, [], 0
-        told = [pane for panes in self._panes.values() for pane in panes.due(now_ns)]
-        for number, panes in self._panes.items():
-            if missing := panes.take_missing():
-                told += await self._recounted(number, missing)
-            told += self._silent[number].due(panes.watermark_ns, counted=panes)
-        figures: list[WindowStatistics] = []
-        points: list[ChartPoint] = []
-        compared: list[Associations] = []
-        for number, known in self._figures.items():
-            found = known.due()
-            self._associations[number].note(found)
-            compared += self._associations[number].due(known)
-            if absent := known.take_missing():
-                anew, compared_anew = await self._put_together(number, absent)
-                found += anew
-                compared += compared_anew
-            points += await self._charted(number, found)
-            figures += found
+        flush = Flush(self._pending)
+        self._pending, self._pending_records = [], 0
+        self._windows(flush, now_ns)
+        self._figures(flush)
+        self._points(flush)
         await self._sent()
-        outgoing = [*map(_pane_out, told), *map(_figures_out, figures), *map(_point_out, points)]
-        outgoing += map(_associations_out, compared)
-        if outgoing or finished:
-            self._sending = asyncio.create_task(self._send(outgoing, finished))
-        self._show(points, compared)
-        self._windows_gauge.set(sum(panes.windows_held for panes in self._panes.values()))
-        self._parts_gauge.set(sum(panes.parts_held for panes in self._panes.values()))
+        outgoing = flush.outgoing()
+        if outgoing or flush.finishes:
+            self._sending = asyncio.create_task(self._send(outgoing, flush.finishes))
+        for each in flush.corrections:
+            self._late.points.ask(each.partition, each.points, each.finishes)
+        self._show(flush)
 
-    def _show(self, points: Sequence[ChartPoint], compared: Sequence[Associations]) -> None:
-        for point in points:
+    def _windows(self, flush: Flush, now_ns: int) -> None:
+        for number, held in self._memory.items():
+            flush.panes += held.panes.due(now_ns)
+            if missing := held.panes.take_missing():
+                self._late.windows.ask(number, dict.fromkeys(missing), [flush.share(VERDICTS, number)])
+            flush.panes += held.silent.due(held.panes.watermark_ns, counted=held.panes)
+        if keep_within([held.panes for held in self._memory.values()], limit_bytes=self._windows_bytes):
+            self._stage.emit(Noticed(what="held_for_less_long", subject="windows, for LINESIGHT_BUDGET_WINDOWS_MIB"))
+        for reading in self._late.windows.take_done():
+            flush.panes += reading.found
+            flush.finishes += reading.finishes
+
+    def _figures(self, flush: Flush) -> None:
+        """Figures, and comparisons. Where some of a partition have to be put together first, the others of it wait for those: a chart's
+        points follow from the figures in their order."""
+        for number, held in self._memory.items():
+            if number in self._behind:
+                continue
+            found = held.figures.due()
+            held.associations.note(found)
+            flush.compared += held.associations.due(held.figures)
+            self._wait_for_comparisons(flush, number, held.associations.waiting)
+            absent = held.figures.take_missing()
+            held.figures.forget()
+            if absent:
+                self._behind[number] = Behind(found)
+                self._late.figures.ask(number, dict.fromkeys(absent), [flush.share(PANES, number)])
+            else:
+                self._charted(flush, number, found, [flush.share(PANES, number)])
+        for reading in self._late.figures.take_done():
+            behind = self._behind.pop(reading.partition)
+            flush.compared += reading.found.compared
+            self._charted(flush, reading.partition, behind.figures + reading.found.figures, reading.finishes)
+            for batch in behind.batches:
+                self._count(batch)
+
+    def _wait_for_comparisons(self, flush: Flush, number: int, waiting: frozenset[PlaceWindow]) -> None:
+        """What makes a comparison due is finished when that is told: a crash before it finds it due again."""
+        if waiting and flush.has(PANES, number):
+            finish = flush.share(PANES, number)
+            self._uncompared.append(Uncompared(partition=number, windows=waiting, finish=finish))
+        for each in self._uncompared:
+            if each.partition == number:
+                each.windows &= waiting
+        flush.finishes += [each.finish for each in self._uncompared if not each.windows]
+        self._uncompared = [each for each in self._uncompared if each.windows]
+
+    def _charted(self, flush: Flush, number: int, figures: list[WindowStatistics], finishes: Sequence[Finish]) -> None:
+        charts = self._memory[number].charts
+        for found in figures:
+            charts.feed(found)
+        flush.figures += figures
+        flush.points += charts.due()
+        if missing := charts.take_missing():
+            flush.corrections.append(Correction(partition=number, points=corrected_points(missing), finishes=finishes))
+        else:
+            flush.finishes += finishes
+
+    def _points(self, flush: Flush) -> None:
+        for reading in self._late.points.take_done():
+            flush.points += reading.found
+            flush.finishes += reading.finishes
+
+    def _show(self, flush: Flush) -> None:
+        for point in flush.points:
             self._points_counter.labels(point.chart, "yes" if point.signals else "no").inc()
-        for each in compared:
+        for each in flush.compared:
             self._compared_counter.labels(each.line, "yes" if each.pointed_at else "no").inc()
+        self._windows_gauge.set(sum(held.panes.windows_held for held in self._memory.values()))
+        self._parts_gauge.set(sum(held.panes.parts_held for held in self._memory.values()))
 
-    async def _send(self, outgoing: Sequence[Outgoing], finished: Sequence[Batch]) -> None:
+    async def _send(self, outgoing: Sequence[Outgoing], finishes: Sequence[Finish]) -> None:
         await self._producer.send(outgoing)
-        for batch in finished:
-            batch.finish()
+        for finish in finishes:
+            finish()
 
     async def _sent(self) -> None:
         """What was on its way is out, in its order, while more was counted. Raises what sending it raised."""
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            await sending
+        try:
+            if self._sending is not None:
+                await self._sending
+        finally:
+            self._sending = None
 
-    # --- the log ---------------------------------------------------------------------------------------------------------
-
-    def _history(self) -> History:
-        return History(plant=self._plant.plant, stage=self._stage, kafka=self._kafka)
-
-    async def _restored_panes(self, history: History, number: int, committed: int) -> Panes:
-        make = partial(Panes, settings=self._settings, opportunities=self._opportunities_of)
-        if committed == 0:
-            return make()
-        from_ms = await start_of_memory_ms(
-            history, VERDICTS, number, committed=committed, held_ms=held_ns(self._settings) // NS_PER_MS
-        )
-        panes = make(complete_from_ns=from_ms * NS_PER_MS)
-        read_back: list[Decoded] = []
-        async for found in history.since(
-            VERDICTS, number, from_ms=from_ms, until_offset=committed, decoded=self.decode
-        ):
-            read_back.append((found.message, found.offset, found.at_ms))
-            if len(read_back) >= RECORDS_PER_BATCH:
-                panes.feed_all(read_back)
-                read_back.clear()
-        panes.feed_all(read_back)
-        panes.settle()
-        return panes
-
-    async def _restored_figures(self, history: History, number: int, committed: int) -> Figures:
-        if committed == 0:
-            return Figures(settings=self._settings, stations=self._stations)
-        from_ms = await start_of_memory_ms(
-            history, PANES, number, committed=committed, held_ms=held_ns(self._settings) // NS_PER_MS
-        )
-        whole_from_ns = from_ms * NS_PER_MS
-        figures = Figures(settings=self._settings, complete_from_ns=whole_from_ns, stations=self._stations)
-        async for found in history.since(PANES, number, from_ms=from_ms, until_offset=committed):
-            figures.feed(found.message, offset=found.offset)
-        figures.settle()
-        return figures
-
-    async def _recounted(self, number: int, missing: set[StationWindow]) -> list[Pane]:
-        recount = Recount(wanted=missing, settings=self._settings, opportunities=self._opportunities_of)
-        async with self._history() as history:
-            async for found in history.since(
-                VERDICTS,
-                number,
-                from_ms=recount.from_ns // NS_PER_MS,
-                until_offset=self._next_offsets[VERDICTS.name, number],
-                decoded=self.decode,
-            ):
-                recount.feed(found.message, offset=found.offset, record_at_ms=found.at_ms)
-        self._stage.emit(Noticed(what="recounted", subject=f"{len(missing)} windows of partition {number}"))
-        return recount.panes()
-
-    async def _put_together(
-        self, number: int, absent: set[LineWindow]
-    ) -> tuple[list[WindowStatistics], list[Associations]]:
-        """Figures of windows that are not held, and the comparisons over them: for those every level is needed."""
-        figures = Figures(settings=self._settings)
-        associations = self._associations[number]
-        compared = associations.wanted(PlaceWindow(key.line, key.window) for key in absent)
-        async with self._history() as history:
-            async for found in history.since(
-                PANES,
-                number,
-                from_ms=min(key.window.start_at_ns for key in absent) // NS_PER_MS,
-                until_offset=self._next_offsets[PANES.name, number],
-            ):
-                key = LineWindow.of(found.message)
-                if key in absent or PlaceWindow(key.line, key.window) in compared:
-                    figures.feed(found.message, offset=found.offset)
-        return figures.figures(absent), associations.compared(figures, compared)
-
-    async def _charted(self, number: int, figures: Sequence[WindowStatistics]) -> list[ChartPoint]:
-        charts = self._charts[number]
-        for found in figures:
-            charts.feed(found)
-        points = charts.due()
-        if missing := charts.take_missing():
-            points += await self._reworked(number, missing)
-        return points
-
-    async def _reworked(self, number: int, missing: dict[SeriesKey, dict[int, WindowStatistics]]) -> list[ChartPoint]:
-        reworked = Reworked(settings=self._settings, missing=missing)
-        await self._sent()  # figures of the flush before may still be on their way, and they are read back here
-        async with self._history() as history:
-            end = await history.end(STATISTICS, number)
-            async for found in history.since(
-                STATISTICS, number, from_ms=reworked.from_ns // NS_PER_MS, until_offset=end
-            ):
-                reworked.feed(found.message)
-        return reworked.points()
-
-    async def _restored_charts(self, history: History, number: int) -> WindowedCharts:
-        held_ms = charts_held_ms(self._settings)
-        end = await history.end(CHARTS, number) if held_ms else 0
-        if end == 0:
-            return WindowedCharts(settings=self._settings)
-        from_ms = await start_of_memory_ms(history, CHARTS, number, committed=end - 1, held_ms=held_ms)
-        charts = WindowedCharts(settings=self._settings, whole_from_ns=from_ms * NS_PER_MS)
-        async for found in history.since(CHARTS, number, from_ms=from_ms, until_offset=end):
-            charts.recall(found.message)
-        return charts
-
-    async def _restored_associations(self, history: History, number: int) -> WindowAssociations:
-        associations = WindowAssociations(settings=self._settings)
-        if not self._settings.associations:
-            return associations
-        figures = self._figures[number]
-        end = await history.end(ASSOCIATIONS, number)
-        from_ms = figures.complete_from_ns // NS_PER_MS  # what was told of held windows was told after they began
-        async for found in history.since(ASSOCIATIONS, number, from_ms=from_ms, until_offset=end):
-            associations.recall(found.message)
-        associations.resume(figures)
-        return associations
-
-    def _lines_of(self, number: int) -> dict[str, str]:
-        """The stations whose verdicts lie in a partition, and the line of each."""
-        lines = {station: line for line, stations in self._stations.items() for station in sorted(stations)}
-        partitions = self._plant.kafka.partitions
-        return {station: line for station, line in lines.items() if partition_of(station, of=partitions) == number}
+    async def _until_out(self) -> None:
+        """Returns when what was sent before is out. If that failed, `_sent` says so."""
+        if self._sending is not None:
+            await asyncio.wait({self._sending})
 
     def _opportunities_of(self, recipe: str) -> int:
         """Of a recipe that is not in the plant file (any more) nothing is known: such parts count no opportunities."""
         return self._opportunities.get(recipe, 0)
-
-
-def _pane_out(pane: Pane) -> Outgoing:
-    return Outgoing(topic=PANES, key=pane.line, message=pane)
-
-
-def _point_out(point: ChartPoint) -> Outgoing:
-    return Outgoing(topic=CHARTS, key=point.line, message=point)
-
-
-def _associations_out(compared: Associations) -> Outgoing:
-    return Outgoing(topic=ASSOCIATIONS, key=compared.line, message=compared)
-
-
-def _figures_out(figures: WindowStatistics) -> Outgoing:
-    return Outgoing(topic=STATISTICS, key=figures.line, message=figures)

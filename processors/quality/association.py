@@ -16,7 +16,7 @@ from scipy.stats import fisher_exact, norm
 
 from processors.quality.false_discovery import adjusted_p_values
 
-CONFIDENCE = 0.95
+INTERVAL_CONFIDENCE = 0.95
 FALSE_DISCOVERY_RATE = 0.05
 FEWEST_PARTS = 5  # of a level, and of the others: fewer can show nothing
 
@@ -101,5 +101,5 @@ def _risk_ratio(bad: int, parts: int, other_bad: int, other_parts: int) -> RiskR
     more = 0.5 if bad == 0 or other_bad == 0 else 0.0
     a, n, b, m = bad + more, parts + more, other_bad + more, other_parts + more
     ratio = (a / n) / (b / m)
-    reach = float(norm.isf((1 - CONFIDENCE) / 2)) * math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    reach = float(norm.isf((1 - INTERVAL_CONFIDENCE) / 2)) * math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
     return RiskRatio(ratio, ratio * math.exp(-reach), ratio * math.exp(reach))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2, norm, shapiro
 
-CONFIDENCE = 0.95
+INTERVAL_CONFIDENCE = 0.95
 FEWEST_VALUES = 8  # of the normality tests: with fewer they find nothing
 LARGEST_A_SQUARED = 10.0  # beyond it the fitted p-value would rise again; it is 3.7e-24 there
 LARGEST_SHAPIRO = 5000  # beyond it its p-value is not known to be right (Royston 1995)
@@ -74,7 +74,10 @@ class Capability(NamedTuple):
 
 
 def capability(
-    subgroups: Sequence[Sequence[float]], specification: Specification, *, confidence: float = CONFIDENCE
+    subgroups: Sequence[Sequence[float]],
+    specification: Specification,
+    *,
+    interval_confidence: float = INTERVAL_CONFIDENCE,
 ) -> Capability:
     """Of subgroups of at least two values each, pooled: sigma within^2 = sum (n - 1) s^2 / sum (n - 1).
 
@@ -95,20 +98,27 @@ def capability(
         mean=mean,
         sigma_within=within,
         sigma_overall=overall,
-        within=indices(mean, within, specification, values=len(values), freedom=freedom, confidence=confidence),
+        within=indices(
+            mean, within, specification, values=len(values), freedom=freedom, interval_confidence=interval_confidence
+        ),
         overall=indices(
-            mean, overall, specification, values=len(values), freedom=len(values) - 1, confidence=confidence
+            mean,
+            overall,
+            specification,
+            values=len(values),
+            freedom=len(values) - 1,
+            interval_confidence=interval_confidence,
         ),
         normality=normality(values.tolist()) if len(values) >= FEWEST_VALUES else None,
     )
 
 
 def indices(
-    mean: float, sigma: float, specification: Specification, *, values: int, freedom: int, confidence: float
+    mean: float, sigma: float, specification: Specification, *, values: int, freedom: int, interval_confidence: float
 ) -> Indices:
     """Indices of a process of known estimates: `sigma` has `freedom` degrees of freedom, the mean is that of `values` values."""
     low, high = specification.lower, specification.upper
-    tail = (1 - confidence) / 2
+    tail = (1 - interval_confidence) / 2
     spread = None
     if low is not None and high is not None:
         ratio = (high - low) / (6 * sigma)

@@ -29,7 +29,7 @@ class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
 
 
-class AttributeBaseline(msgspec.Struct, frozen=True, kw_only=True):
+class CountsOfPhaseOne(msgspec.Struct, frozen=True, kw_only=True):
     """A frozen attribute chart.
 
     `subject` is what it charts (`station/aoi-1`), `data` where its points can be read again (topic and window length). `rate` is bad
@@ -80,7 +80,7 @@ def freeze(
     data: str,
     frozen_by: str,
     frozen_at_ns: int,
-) -> tuple[AttributeBaseline, Dispersion]:
+) -> tuple[CountsOfPhaseOne, Dispersion]:
     """Freezes limits from phase I points; the order in which they are given does not matter.
 
     Raises ValueError without a name, without points, for an exclusion that names no point or no cause, and for points after the freezing.
@@ -92,7 +92,7 @@ def freeze(
     limits, dispersion = phase_one(
         chart=chart, counts=[p.count for p in kept], sizes=[p.size for p in kept], confidence=confidence
     )
-    baseline = AttributeBaseline(
+    baseline = CountsOfPhaseOne(
         subject=subject,
         chart=chart,
         rate=limits.rate,

@@ -30,7 +30,7 @@ class MeasurementPoint(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[float, ...]
 
 
-class MeasurementBaseline(msgspec.Struct, frozen=True, kw_only=True):
+class MeasurementsOfPhaseOne(msgspec.Struct, frozen=True, kw_only=True):
     """A frozen chart of measurements. `subject` is what is measured (`press-1/pressure, bar`), `data` where it can be read again."""
 
     subject: str
@@ -56,7 +56,7 @@ def freeze_measurements(
     data: str,
     frozen_by: str,
     frozen_at_ns: int,
-) -> MeasurementBaseline:
+) -> MeasurementsOfPhaseOne:
     """Freezes limits from phase I subgroups; they are put in order of time first.
 
     Raises ValueError without a name, for an exclusion that names no point or no cause, for points after the freezing, and for values
@@ -67,7 +67,7 @@ def freeze_measurements(
     )
     kept = sorted((point for point in points if point.at_ns not in left_out), key=lambda point: point.at_ns)
     limits = _limits(chart, [point.values for point in kept], confidence)
-    return MeasurementBaseline(
+    return MeasurementsOfPhaseOne(
         subject=subject,
         chart=chart,
         limits=limits,

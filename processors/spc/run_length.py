@@ -15,7 +15,6 @@ from scipy.stats import binom, norm, poisson
 from processors.spc.attribute_charts import AttributeLimits, Law
 
 NODES = 80
-CELLS = 801
 
 
 def attribute_run_length(limits: AttributeLimits, *, size: float, rate: float) -> float:
@@ -67,28 +66,6 @@ def upper_cusum_run_length(*, reference: float, interval: float, shift: float) -
     kernel = share * norm.pdf(y[None, :] - started[:, None] - drift)
     at_zero = norm.cdf(-started - drift)
     return _solve(kernel, at_start=at_zero)
-
-
-def ewma_count_run_length(limits: AttributeLimits, *, size: float, rate: float, weight: float, width: float) -> float:
-    """Of an EWMA of the standardised rate (x / size - centre) / sigma of counts that really have `rate`.
-
-    Markov chain on 801 equal cells between the limits (D. Brook, D. A. Evans, Biometrika 59, 1972; Lucas and Saccucci 1990).
-    """
-    law = binom(int(size), rate) if limits.chart.law is Law.BINOMIAL else poisson(rate * size)
-    counts = np.arange(int(law.ppf(1e-12)), int(law.isf(1e-12)) + 1)
-    scores = (counts / size - limits.rate) / limits.sigma(size)
-    chances = law.pmf(counts)
-    reach = width * math.sqrt(weight / (2 - weight))
-    cell = 2 * reach / CELLS
-    middles = -reach + cell * (np.arange(CELLS) + 0.5)
-    step = np.zeros((CELLS, CELLS))
-    for score, chance in zip(scores, chances, strict=True):
-        reached = (1 - weight) * middles + weight * score
-        inside = np.flatnonzero(np.abs(reached) <= reach)
-        to = np.minimum(((reached[inside] + reach) / cell).astype(int), CELLS - 1)
-        np.add.at(step, (inside, to), chance)
-    lengths = np.linalg.solve(np.eye(CELLS) - step, np.ones(CELLS))
-    return float(lengths[CELLS // 2])
 
 
 def _solve(kernel: npt.NDArray[np.float64], at_start: npt.NDArray[np.float64] | None = None) -> float:

@@ -147,6 +147,7 @@ EXAMPLES: dict[str, tuple[Topic, Message]] = {
                 baseline="9f86d081884c",
                 frozen_by="M. Keller",
                 previous=5.0,
+                expected_count=1.5,
             ),
         ),
         (

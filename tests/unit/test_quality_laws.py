@@ -212,9 +212,13 @@ def test_scattered_defects_and_one_bad_part_are_no_cluster() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from(LineMode)), max_size=10), st.integers(0, 50))
 def test_state_times_fill_the_window(changes: list[tuple[int, LineMode]], from_ns: int) -> None:
-    times = state_times([StateChange(*change) for change in changes], from_ns=from_ns, to_ns=100)
+    states = [StateChange(*change) for change in changes]
+    times = state_times(states, from_ns=from_ns, to_ns=100, planned_stops=[(50, 60), (70, 75)])
     assert sum(times) == 100 - from_ns
     assert min(times) >= 0
+    without = state_times(states, from_ns=from_ns, to_ns=100)
+    assert (times.running_ns, times.unknown_ns) == (without.running_ns, without.unknown_ns)
+    assert times.planned_ns + times.planned_stop_ns == without.planned_ns
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=6))

@@ -30,10 +30,10 @@ CANS = (
 
 def test_capability_of_the_nist_handbook() -> None:
     # 6.1.6: USL = 20, LSL = 8, mean 16, standard deviation 2: Cp = 1.0, Cpk = min(0.6667, 1.3333).
-    found = indices(16, 2, Specification(lower=8, upper=20), values=50, freedom=49, confidence=0.95)
+    found = indices(16, 2, Specification(lower=8, upper=20), values=50, freedom=49, interval_confidence=0.95)
     assert found.spread is not None
     assert (found.spread.value, round(found.nearest.value, 4)) == (1.0, 0.6667)
-    low = indices(16, 2, Specification(lower=8), values=50, freedom=49, confidence=0.95)
+    low = indices(16, 2, Specification(lower=8), values=50, freedom=49, interval_confidence=0.95)
     assert (low.spread, round(low.nearest.value, 4)) == (None, 1.3333)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
+from processors.spc.count_run_length import cusum_count_run_length, ewma_count_run_length
 from processors.spc.run_length import (
     attribute_run_length,
     cusum_run_length,
-    ewma_count_run_length,
     ewma_run_length,
     shewhart_run_length,
     upper_cusum_run_length,
@@ -107,3 +108,23 @@ def test_a_rule_fires_at_the_point_that_completes_it_and_not_before(rule: RunRul
     assert [rules.add(Place.of_score(point)) for point in points[:-1]] == [()] * (len(points) - 1)
     assert rules.add(Place.of_score(points[-1])) == (rule,)
     assert RunRules([rule]).add(Place.of_score(0.0)) == ()
+
+
+@pytest.mark.parametrize(("rate", "size"), [(0.005, 200), (0.05, 10)])
+def test_a_cusum_of_few_counts_signals_as_often_as_a_simulated_one(rate: float, size: int) -> None:
+    limits = AttributeLimits(chart=AttributeChart.P, rate=rate, confidence=0.999, sigma_z=None)
+    found = cusum_count_run_length(limits, size=size, rate=rate, reference=0.5, interval=4.0)
+    rng, runs = np.random.default_rng(20261130), 4_000
+    upper, lower, lengths, running = np.zeros(runs), np.zeros(runs), np.zeros(runs), np.ones(runs, bool)
+    while running.any():
+        lengths += running
+        score = (rng.binomial(size, rate, runs) / size - rate) / limits.sigma(size)
+        upper, lower = np.maximum(0, upper + score - 0.5), np.maximum(0, lower - score - 0.5)
+        running &= (upper <= 4.0) & (lower <= 4.0)
+    assert found == pytest.approx(lengths.mean(), rel=0.05)
+
+
+def test_a_cusum_of_many_counts_signals_as_one_of_normal_values() -> None:
+    limits = AttributeLimits(chart=AttributeChart.P, rate=0.505, confidence=0.999, sigma_z=None)
+    found = cusum_count_run_length(limits, size=10_000, rate=0.505, reference=0.5, interval=5.0)
+    assert found == pytest.approx(cusum_run_length(reference=0.5, interval=5.0, shift=0.0), rel=0.02)

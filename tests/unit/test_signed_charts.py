@@ -25,6 +25,7 @@ from cli.baseline_points import frozen_of
 from cli.chart_notes import chart_notes, told
 from processors.chart_baselines import digest, frozen
 from processors.chart_lengths import points_between_false_alarms
+from processors.chart_points import Sample, plot
 from processors.measured_charts import MeasuredCharts
 from schemas.alert_rules import ChartRule
 from schemas.chart_checks import chart_findings
@@ -37,6 +38,7 @@ from schemas.chart_settings import (
     Measurement,
     NotOk,
 )
+from schemas.charts import ChartPoint
 from schemas.errors import ConfigurationError
 from schemas.statistics_settings import StatisticsSettings
 
@@ -217,6 +219,41 @@ def test_of_rare_defects_check_says_how_often_the_chart_is_wrong_by_its_own_coun
     said = told(chart_notes(plant)[0], plant_file=Path("x"))
     assert f"a false alarm every {found:.0f} points" in said
     assert "station/aoi-1 counts 0.2 a point: below 5 it finds little but a rise" in said
+
+
+@pytest.mark.parametrize("kind", ["ewma", "cusum"])
+def test_of_few_bad_parts_check_says_that_the_chart_is_wrong_too_often_and_which_points_would_do(kind: Any) -> None:
+    chart = msgspec.structs.replace(SHARE, chart=kind, rules=(), window_ms=3_600_000)
+    few = msgspec.structs.replace(
+        baseline(chart), points=100, rate=0.01, counted=50, looked_at=5_000.0
+    )  # half a bad part a point
+    settings = StatisticsSettings(charts=(chart,), baselines=(few,))
+    plant: Any = type("Plant", (), {"statistics": settings, "alerts": ()})
+    (note,) = chart_notes(plant)
+    assert note["wrong_too_often"] == {"subject": "station/aoi-1", "parts": 50, "would_do": 200}
+    said = told(note, plant_file=Path("x"))
+    assert (
+        "wrong more often than once in 30 days, for station/aoi-1 has 50 parts a point: points of about 200 parts"
+        in said
+    )
+    enough = msgspec.structs.replace(few, counted=200, looked_at=20_000.0)
+    plant.statistics = StatisticsSettings(charts=(chart,), baselines=(enough,))
+    assert chart_notes(plant)[0]["wrong_too_often"] is None
+
+
+@pytest.mark.parametrize(("kind", "says_so"), [("ewma", True), ("cusum", True), ("p", False)])
+def test_every_point_of_few_expected_parts_says_so(kind: Any, says_so: bool) -> None:
+    chart = msgspec.structs.replace(SHARE, chart=kind, rules=())
+    few = msgspec.structs.replace(baseline(chart), points=100, rate=0.01, counted=50, looked_at=5_000.0)
+    quiet, bad = (plot(chart, few, [Sample(0, S, 1, count, 50)]) for count in (0, 9))
+    assert quiet.expected_count == bad.expected_count == (0.5 if says_so else None)
+    point = ChartPoint(
+        id="", chart="share", kind=kind, subject="station/aoi-1", line="line-1", start_at_ns=0, end_at_ns=S, revision=1,
+        phase=2, outside=bad.outside, expected_count=bad.expected_count,
+    )  # fmt: skip
+    assert point.signals
+    assert point.few_expected is says_so
+    assert ("0.5 expected: wrong more often" in point.why()) is says_so
 
 
 def test_a_combination_that_was_neither_worked_out_nor_simulated_is_not_guessed() -> None:

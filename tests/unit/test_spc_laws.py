@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from processors.spc.attribute_charts import AttributeChart, AttributeLimits
-from processors.spc.baseline import AttributeBaseline, BaselinePoint, Exclusion, freeze
+from processors.spc.baseline import BaselinePoint, CountsOfPhaseOne, Exclusion, freeze
 from processors.spc.count_limits import poisson_limits
 from processors.spc.cusum import Cusum
 from processors.spc.dispersion import phase_one
 from processors.spc.ewma import Ewma
 from processors.spc.measurement_baseline import (
-    MeasurementBaseline,
     MeasurementChart,
     MeasurementPoint,
+    MeasurementsOfPhaseOne,
     freeze_measurements,
 )
 from processors.spc.measurement_charts import individuals, xbar_r, xbar_s
@@ -67,7 +67,7 @@ def test_the_order_of_phase_one_points_does_not_change_the_frozen_rate(
 @given(counts_in_sizes)
 def test_a_frozen_baseline_survives_writing_and_reading(pairs: list[tuple[int, int]]) -> None:
     baseline = frozen([BaselinePoint(start_at_ns=n, count=c, size=s) for n, (c, s) in enumerate(pairs)])
-    again = msgspec.json.decode(msgspec.json.encode(baseline), type=AttributeBaseline)
+    again = msgspec.json.decode(msgspec.json.encode(baseline), type=CountsOfPhaseOne)
     assert again == baseline
 
 
@@ -192,7 +192,7 @@ def test_a_baseline_of_measurements_is_of_its_points_in_order_of_time() -> None:
     assert baseline.limits == xbar_s([point.values for point in reversed(points)])
     assert (baseline.subgroups, baseline.subgroup_size, baseline.from_ns) == (50, 4, 0)
     assert baseline.limits.sigma == pytest.approx(2, rel=0.15)
-    again = msgspec.json.decode(msgspec.json.encode(baseline), type=MeasurementBaseline)
+    again = msgspec.json.decode(msgspec.json.encode(baseline), type=MeasurementsOfPhaseOne)
     assert again == baseline
     with pytest.raises(ValueError, match="one value per point"):
         frozen_measurements(MeasurementChart.INDIVIDUALS, points)
@@ -208,7 +208,7 @@ def test_moving_ranges_of_a_baseline_are_those_of_neighbours_in_time() -> None:
 
 def frozen_measurements(
     chart: MeasurementChart, points: list[MeasurementPoint], *, excluded: list[Exclusion] | None = None
-) -> MeasurementBaseline:
+) -> MeasurementsOfPhaseOne:
     return freeze_measurements(
         subject="press-1/pressure, bar",
         chart=chart,
@@ -226,7 +226,7 @@ def frozen(
     excluded: list[Exclusion] | None = None,
     frozen_by: str = "quality engineer",
     frozen_at_ns: int = 1000 * HOUR_NS,
-) -> AttributeBaseline:
+) -> CountsOfPhaseOne:
     baseline, _ = freeze(
         subject="station/aoi-1",
         chart=AttributeChart.P,

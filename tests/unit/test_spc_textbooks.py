@@ -177,13 +177,15 @@ def test_u_chart_of_avevas_manual(size: int, lower: float, upper: float) -> None
     assert [round(limit, 6) for limit in limits.normal_limits(size)] == [lower, upper]
 
 
-def test_laneys_p_chart_of_jasp() -> None:
-    # JASP's reference figure (laney-p-chart.svg): centre 0.1611; limits as they are drawn, y = 487.89 is 0, 170.08 is 0.3; of the samples
-    # of 150, 226 and 130 parts. Equal to the four digits that it prints.
+@pytest.mark.parametrize("kind", [AttributeChart.P, AttributeChart.U])
+def test_laneys_charts_of_jasp(kind: AttributeChart) -> None:
+    # JASP's reference figures (laney-p-chart.svg, laney-u-chart.svg, of the same counts): centre 0.1611; limits as they are drawn in both,
+    # y = 487.89 is 0, 170.08 is 0.3; of the samples of 150, 226 and 130 parts. Equal to the four digits that they print. They draw the same
+    # limits: sigma_z divides by what the limits multiply with, and u - p differ in a factor that does not depend on the size.
     sizes, counts = zip(*JASP_DEFECTIVES, strict=True)
-    _, dispersion = phase_one(chart=AttributeChart.P, counts=counts, sizes=sizes)
+    _, dispersion = phase_one(chart=kind, counts=counts, sizes=sizes)
     assert dispersion.sigma_z is not None
-    limits = AttributeLimits(chart=AttributeChart.P, rate=sum(counts) / sum(sizes), sigma_z=dispersion.sigma_z)
+    limits = AttributeLimits(chart=kind, rate=sum(counts) / sum(sizes), sigma_z=dispersion.sigma_z)
     assert round(limits.rate, 4) == 0.1611
     for size, lower_px, upper_px in ((150, 458.49, 175.99), (226, 432.32, 202.17), (130, 468.97, 165.51)):
         drawn = [(487.89 - y) / (487.89 - 170.08) * 0.3 for y in (lower_px, upper_px)]

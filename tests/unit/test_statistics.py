@@ -9,8 +9,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.station_pane import StationWindow
 from processors.statistics_figures import Figures
-from processors.statistics_panes import Fed, Panes, StationWindow
+from processors.statistics_panes import Fed, Panes
 from processors.statistics_recount import Recount
 from processors.windows import Window
 from schemas.inspections import Defect
@@ -152,7 +153,7 @@ def panes_of(complete_from_ns: int = 0) -> Panes:
 
 
 def recounted(wanted: set[StationWindow], log: list[Logged]) -> list[Pane]:
-    recount = Recount(wanted=wanted, settings=SETTINGS, opportunities=OPPORTUNITIES.__getitem__)
+    recount = Recount(wanted=wanted, settings=SETTINGS, opportunities=OPPORTUNITIES.__getitem__, limit_bytes=1 << 30)
     for item, offset, record_at_ms in log:
         if record_at_ms * 1_000_000 >= recount.from_ns:
             recount.feed(item, offset=offset, record_at_ms=record_at_ms)

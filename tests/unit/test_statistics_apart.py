@@ -8,7 +8,8 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.statistics_panes import Panes, StationWindow
+from processors.station_pane import StationWindow
+from processors.statistics_panes import Panes
 from processors.statistics_recount import Recount
 from processors.windows import Window
 from schemas.inspections import Defect
@@ -143,7 +144,7 @@ class Told:
 
 
 def recounted(wanted: set[StationWindow], log: list[Logged]) -> list[Pane]:
-    recount = Recount(wanted=wanted, settings=SETTINGS, opportunities=lambda _: 0)
+    recount = Recount(wanted=wanted, settings=SETTINGS, opportunities=lambda _: 0, limit_bytes=1 << 30)
     for item, offset, at_ms in log:
         if at_ms * 1_000_000 >= recount.from_ns:
             recount.feed(item, offset=offset, record_at_ms=at_ms)
@@ -185,7 +186,7 @@ def test_a_correction_says_its_number_and_what_stood_before() -> None:
     panes.due(10**18)
     panes.feed(_verdict(4, 1, 1, 101), offset=2, record_at_ms=104_200)
     panes.feed(_verdict(5, 1, 1, 101), offset=3, record_at_ms=104_300)
-    found = panes.panes_of_windows({StationWindow("a", Window(100 * S, 2_000))})
+    found = panes.closed_panes({StationWindow("a", Window(100 * S, 2_000))})
     pane = next(each for each in found if not each.by)
     assert pane.previous is not None
     assert (pane.late_parts, pane.counts.parts, pane.previous.parts) == (2, 3, 2)
@@ -195,6 +196,6 @@ def test_a_class_that_appears_in_the_middle_of_a_window_is_counted_from_then_on(
     panes = Panes(settings=SETTINGS, opportunities=lambda _: 0)
     for offset, number in enumerate((4, 1, 2)):
         panes.feed(_verdict(number, 1, 1, 100 + offset / 2), offset=offset, record_at_ms=102_000)
-    found = panes.panes_of_windows({StationWindow("a", Window(100 * S, 2_000))})
+    found = panes.closed_panes({StationWindow("a", Window(100 * S, 2_000))})
     pane = next(each for each in found if not each.by)
     assert pane.counts.defects_by_class == {"open": 2, "short": 1}

@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.gathered_verdicts import Counted
 from processors.statistics_counts import AnyVerdict
-from processors.statistics_lane import Counted
 from processors.statistics_panes import Fed, Panes
 from schemas.chart_settings import Chart, PictureMeasurement
 from schemas.inspections import Defect

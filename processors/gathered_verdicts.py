@@ -2,7 +2,7 @@
 
 Most verdicts of a line follow each other within the same windows and are the first of their part. Those are gathered, and those that
 are there already are noted; any other ends the gathering and is counted by itself, after what was gathered before it. The sums,
-revisions and watermark are those of counting one after the other (`tests/unit/test_statistics_lane.py`).
+revisions and watermark are those of counting one after the other (`tests/unit/test_gathered_verdicts.py`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Alike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class Gathering:
     """Gathers parts that arrived within `[from_ns, until_ns)`, the span of one set of windows, which the watermark has not left.
 
     A record must be no older than the one before it and no `idle_ms` younger, and its event no more than `grace_ns` ahead of it: then
