@@ -39,7 +39,8 @@ async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
             client.set_user(user)
             client.set_password(password)
         case CertificateLogin(certificate=certificate, private_key=private_key):
-            shown, key = _certificate(plc, plant_dir / certificate), _private_key(plc, plant_dir / private_key)
+            shown = _certificate(plc, plant_dir / certificate, use=" for its `login`")
+            key = _private_key(plc, plant_dir / private_key, use=" for its `login`")
             try:
                 await client.load_client_certificate(shown.path_or_content, extension=shown.extension)
                 await client.load_private_key(key.path_or_content, extension=key.extension)
@@ -84,24 +85,24 @@ async def _plcs(plc: Plc, files: PlcFiles) -> CertProperties:
     return CertProperties(shown, extension="der")
 
 
-def _certificate(plc: Plc, path: Path) -> CertProperties:
+def _certificate(plc: Plc, path: Path, *, use: str = "") -> CertProperties:
     """A certificate that can be read. Raises `CertificatesUnusable`, which names it."""
     try:
         found = _properties(path)
         parse_certificate(found.path_or_content)
     except _UNREADABLE as error:
-        raise _unusable(plc, path, "a certificate", error) from error
+        raise _unusable(plc, path, f"a certificate{use}", error) from error
     return found
 
 
-def _private_key(plc: Plc, path: Path) -> CertProperties:
+def _private_key(plc: Plc, path: Path, *, use: str = "") -> CertProperties:
     """A private key that can be read. Raises `CertificatesUnusable`, which names it."""
     try:
         found = _properties(path)
         load = load_pem_private_key if found.extension == "pem" else load_der_private_key
         load(found.path_or_content, password=None)
     except _UNREADABLE as error:
-        raise _unusable(plc, path, "a private key without a password", error) from error
+        raise _unusable(plc, path, f"a private key{use} without a password", error) from error
     return found
 
 
@@ -113,5 +114,5 @@ def _properties(path: Path) -> CertProperties:
 
 def _unusable(plc: Plc, path: Path, expected: str, error: Exception) -> CertificatesUnusable:
     return CertificatesUnusable(
-        f"PLC {plc.name}: {path}: expected {expected}, in DER or PEM; put it there, it is read again with the next try ({error})"
+        f"PLC {plc.name}: expected {expected}, in DER or PEM, in {path}; put it there, it is read again with the next try ({error})"
     )
