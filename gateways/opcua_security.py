@@ -40,8 +40,8 @@ async def secure(client: Client, plc: Plc, *, plant_dir: Path) -> None:
             client.set_user(user)
             client.set_password(password)
         case CertificateLogin(certificate=certificate, private_key=private_key):
-            client.user_certificate = _certificate(plc, plant_dir / certificate)
-            client.user_private_key = await _private_key(plc, plant_dir / private_key)
+            client.user_certificate = _certificate(plc, plant_dir / certificate, use=" for its `login`")
+            client.user_private_key = await _private_key(plc, plant_dir / private_key, use=" for its `login`")
 
 
 async def _encrypt(client: Client, plc: Plc, plant_dir: Path) -> None:
@@ -78,20 +78,20 @@ async def _plcs(plc: Plc, files: PlcFiles) -> x509.Certificate:
     return parse_certificate(shown)
 
 
-def _certificate(plc: Plc, path: Path) -> x509.Certificate:
+def _certificate(plc: Plc, path: Path, *, use: str = "") -> x509.Certificate:
     """Raises `CertificatesUnusable`, which names the file."""
     try:
         return parse_certificate(path.read_bytes())
     except _UNREADABLE as error:
-        raise _unusable(plc, path, "a certificate", error) from error
+        raise _unusable(plc, path, f"a certificate{use}", error) from error
 
 
-async def _private_key(plc: Plc, path: Path) -> PrivateKeyTypes:
+async def _private_key(plc: Plc, path: Path, *, use: str = "") -> PrivateKeyTypes:
     """Raises `CertificatesUnusable`, which names the file."""
     try:
         return await load_private_key(path)
     except _UNREADABLE as error:
-        raise _unusable(plc, path, "a private key without a password", error) from error
+        raise _unusable(plc, path, f"a private key{use} without a password", error) from error
 
 
 def _unusable(plc: Plc, path: Path, expected: str, error: Exception) -> CertificatesUnusable:
