@@ -26,7 +26,7 @@ def is_review(verdict: AnyVerdict) -> bool:
     return verdict.revision > 1
 
 
-# held by the hundred thousand and without cycles: looking for some in them took a tenth of the time
+# held by the hundred thousand, and without cycles: the collector need not look for some in them
 class Part(msgspec.Struct, frozen=True, gc=False):
     """A part on one visit as it was counted."""
 

@@ -130,7 +130,7 @@ def decode_counted(
 
 
 def _has_defect(verdict: CountedVerdict) -> bool:
-    for view in verdict.views:  # a generator takes three times as long  # noqa: SIM110
+    for view in verdict.views:  # `any` takes five times as long  # noqa: SIM110
         if view.defects:
             return True
     return False
@@ -138,7 +138,7 @@ def _has_defect(verdict: CountedVerdict) -> bool:
 
 def _require_schema(topic: Topic, headers: Iterable[tuple[str, bytes]]) -> None:
     said = None
-    for key, value in headers:  # a dict of them takes twice as long; the last one counts, as in a dict
+    for key, value in headers:  # a dict of them takes half as long again and more; the last one counts, as in a dict
         if key == "schema":
             said = value
     if said not in _READABLE[topic.name]:
