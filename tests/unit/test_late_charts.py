@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from statistics_log import Log
 from test_comparisons_kept import PARTS, PLANTS, Part, through
@@ -27,9 +27,13 @@ BASELINES = {
     for station in "abc"
 }  # fmt: skip
 STATISTICS = msgspec.structs.replace(
-    PLANTS[1].statistics, charts=(CHART,), baselines=tuple(BASELINES.values()), associations=()
+    PLANTS[2].statistics, charts=(CHART,), baselines=tuple(BASELINES.values()), associations=()
 )
-PLANT = msgspec.structs.replace(PLANTS[1], statistics=STATISTICS)
+LATE = [
+    Part("b", 287, 40), Part("b", 303, 0), Part("a", 387, 0, 2), Part("a", 688, 500), Part("a", 499, 0), Part("b", 291, 0),
+    Part("a", 442, 0), Part("a", 325, 0), Part("b", 174, 0), Part("c", 176, 0), Part("b", 467, 0, 2), Part("a", 203, 40),
+]  # fmt: skip
+PLANT = msgspec.structs.replace(PLANTS[2], statistics=STATISTICS)
 
 _Points = dict[tuple[str, int], tuple[int, int, float | None]]
 
@@ -52,10 +56,11 @@ def expected(parts: list[Part]) -> _Points:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(PARTS, min_size=1, max_size=18), st.lists(st.integers(0, 15), min_size=1, max_size=20))
+@example(parts=LATE, steps=[2, 4, 5])
 def test_the_last_revision_of_every_point_is_right_and_no_id_has_two_contents(
     parts: list[Part], steps: list[int]
 ) -> None:
-    log = Log(1)
+    log = Log(2)
     with pytest.MonkeyPatch.context() as patched:
         asyncio.run(through(log, PLANT, parts, steps, patched))
     by_id: dict[str, ChartPoint] = {}
