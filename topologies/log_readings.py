@@ -60,6 +60,11 @@ class LogReadings(Generic[Key, Value, Found]):
         self._asked: dict[int, _Asked[Key, Value]] = {}
         self._done: list[Reading[Found]] = []
         self._task: asyncio.Task[None] | None = None
+        self._reading: int | None = None
+
+    def reads(self, partition: int) -> bool:
+        """Whether something of the partition is wanted and was not read yet."""
+        return partition in self._asked or partition == self._reading
 
     def ask(self, partition: int, wanted: dict[Key, Value], finishes: Sequence[Finish]) -> None:
         """Wants something of a partition read; a later wish for the same key takes the place of an earlier one."""
@@ -81,6 +86,7 @@ class LogReadings(Generic[Key, Value, Found]):
         """Ends reading. What was asked for stays unfinished, for the next owner of the partitions."""
         task, self._task = self._task, None
         self._asked.clear()
+        self._reading = None
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
@@ -94,6 +100,7 @@ class LogReadings(Generic[Key, Value, Found]):
         while self._asked:
             async with self._turn:
                 partition = next(iter(self._asked))
-                asked = self._asked.pop(partition)
+                asked, self._reading = self._asked.pop(partition), partition
                 found = await self._read(partition, asked.wanted)
                 self._done.append(Reading(partition=partition, found=found, finishes=asked.finishes))
+                self._reading = None

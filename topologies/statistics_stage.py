@@ -21,6 +21,7 @@ from processors.picture_values import needs_every_view, picture_charts
 from processors.statistics_figures import PlaceWindow
 from processors.statistics_panes import Fed
 from processors.windows_bound import keep_within
+from schemas.chart_settings import is_windowed
 from schemas.errors import Refused
 from schemas.message import NS_PER_MS
 from schemas.plant import Plant
@@ -95,6 +96,8 @@ class Statistics:
         )
         self._behind: dict[int, Behind] = {}
         self._uncompared: list[Uncompared] = []
+        self._in_order = any(is_windowed(chart) for chart in plant.statistics.charts)
+        self._untold: dict[int, list[Finish]] = {}
         self._windows_gauge = stage.gauge("windows", "Windows of stations that are held in memory.")
         self._points_counter = stage.counter(
             "chart_points",
@@ -160,6 +163,7 @@ class Statistics:
         await self._late.drop()
         self._behind.clear()
         self._uncompared.clear()
+        self._untold.clear()
         self._pending.clear()
         self._pending_records = 0
         for number in partitions:
@@ -217,16 +221,21 @@ class Statistics:
         self._show(flush)
 
     def _windows(self, flush: Flush, now_ns: int) -> None:
-        for number, held in self._memory.items():
-            flush.panes += held.panes.due(now_ns)
-            if missing := held.panes.take_missing():
-                self._late.windows.ask(number, dict.fromkeys(missing), [flush.share(VERDICTS, number)])
-            flush.panes += held.silent.due(held.panes.watermark_ns, counted=held.panes)
-        if keep_within([held.panes for held in self._memory.values()], limit_bytes=self._windows_bytes):
-            self._stage.emit(Noticed(what="held_for_less_long", subject="windows, for LINESIGHT_BUDGET_WINDOWS_MIB"))
+        """Panes. Points of charts follow from panes in the order of verdicts: with charts, those of a partition wait for its recount."""
         for reading in self._late.windows.take_done():
             flush.panes += reading.found
             flush.finishes += reading.finishes
+        for number, held in self._memory.items():
+            if missing := held.panes.take_missing():
+                self._late.windows.ask(number, dict.fromkeys(missing), [flush.share(VERDICTS, number)])
+            if self._in_order and self._late.windows.reads(number):
+                self._untold.setdefault(number, []).append(flush.share(VERDICTS, number))
+                continue
+            flush.panes += held.panes.due(now_ns)
+            flush.panes += held.silent.due(held.panes.watermark_ns, counted=held.panes)
+            flush.finishes += self._untold.pop(number, ())
+        if keep_within([held.panes for held in self._memory.values()], limit_bytes=self._windows_bytes):
+            self._stage.emit(Noticed(what="held_for_less_long", subject="windows, for LINESIGHT_BUDGET_WINDOWS_MIB"))
 
     def _figures(self, flush: Flush) -> None:
         """Figures, and comparisons. Where some of a partition have to be put together first, the others of it wait for those: a chart's
