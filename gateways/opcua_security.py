@@ -96,5 +96,5 @@ async def _private_key(plc: Plc, path: Path, *, use: str = "") -> PrivateKeyType
 
 def _unusable(plc: Plc, path: Path, expected: str, error: Exception) -> CertificatesUnusable:
     return CertificatesUnusable(
-        f"PLC {plc.name}: {path}: expected {expected}, in DER or PEM; put it there, it is read again with the next try ({error})"
+        f"PLC {plc.name}: expected {expected}, in DER or PEM, in {path}; put it there, it is read again with the next try ({error})"
     )
