@@ -28,8 +28,13 @@ def ewma_count_run_length(limits: AttributeLimits, *, size: float, rate: float, 
     scores, chances = _scores(limits, size=size, rate=rate)
     reach = width * math.sqrt(weight / (2 - weight))
     cell = 2 * reach / CELLS
-    middles = -reach + cell * (np.arange(CELLS) + 0.5)
-    return _length(lambda score: ((1 - weight) * middles + weight * score + reach) / cell, scores, chances, CELLS // 2)
+    middles: _Array = np.asarray(-reach + cell * (np.arange(CELLS) + 0.5), np.float64)
+    return _length(
+        lambda score: np.asarray(((1 - weight) * middles + weight * score + reach) / cell, np.float64),
+        scores,
+        chances,
+        CELLS // 2,
+    )
 
 
 def cusum_count_run_length(
