@@ -54,6 +54,7 @@ class PlcSampling:
         ]
         self._published_at_ns = 0
         self._sequence = 0
+        self._thinned_is_told = False
 
     async def run(self) -> None:
         """Samples until the session is lost or this is cancelled; what was begun is published then."""
@@ -67,6 +68,7 @@ class PlcSampling:
             while True:
                 await asyncio.sleep(LOOK_AFTER_S)
                 await self._look(subscription)
+                self._tell_thinned()
         finally:
             for channel in self._channels:
                 self._readings.publish(channel, Taken(blocks=channel.blocks.cut()), at_ns=self._published_at_ns)
@@ -118,6 +120,18 @@ class PlcSampling:
                 f"after {first.granted.queue * first.channel.sample_ms} ms without an answer some are lost"
             )
             self._readings.tell("queue_revised", subject=self._plc.name, detail=detail)
+
+    def _tell_thinned(self) -> None:
+        """Where the PLC samples more quickly than it was asked to, so that values are passed over: once a session."""
+        thinned = [channel for channel in self._channels if channel.series.thinned]
+        if thinned and not self._thinned_is_told:
+            self._thinned_is_told = True
+            first = thinned[0]
+            detail = (
+                f"{len(thinned)} of {len(self._channels)} channels are sampled more quickly than asked, and values of them passed over: "
+                f"{first.subject} is asked for every {first.channel.sample_ms} ms; a smaller `sample_ms` takes more of them"
+            )
+            self._readings.tell("samples_thinned", subject=self._plc.name, detail=detail)
 
     # --- on each publication: no waiting in here ---------------------------------------------------------------------
 

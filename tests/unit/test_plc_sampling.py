@@ -120,6 +120,20 @@ async def test_a_server_that_samples_more_slowly_or_keeps_less_is_told_once() ->
         assert heard.noticed == [("sampling_revised", "plc-1"), ("queue_revised", "plc-1")]
 
 
+async def test_a_server_that_samples_far_more_quickly_is_told_once_with_its_channels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plc_sampling, "LOOK_AFTER_S", 0.001)
+    server = Server()
+    async with sampling(server) as heard:
+        for each in (1, 2):
+            server.publish(*(report(0, float(n), at_ms=each * 1000 + n) for n in range(200)), at_ms=each * 1000 + 210)
+            await heard.notices("samples_thinned")
+        await heard.notices("samples_thinned")
+        assert heard.noticed == [("samples_thinned", "plc-1")]
+        assert len(heard.samples["speed"]) < 100, "of 400 reports"
+
+
 async def test_an_overflow_and_a_publication_that_is_missing_are_losses_and_nothing_is_held_across() -> None:
     server = Server()
     async with sampling(server) as heard:
