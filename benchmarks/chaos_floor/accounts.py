@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.chaos_floor.recovery import Part, is_decided
+from benchmarks.chaos_floor.recovery import Part, Pulled, is_decided
 from cli.truth import TruthFile
 from gateways.interlocks import OF_A_PART
 from schemas.commands import Command, CommandResult
@@ -25,6 +25,8 @@ ON_THE_WAY_S = 0.1
 """From the gateway's last look at the validity until the PLC's cycle reads the mailbox."""
 KNOWN_WITHIN_S = 0.5
 """From a part's departure until the gateway, which shares two cores with the whole line here, knows of it and has looked."""
+HOLDING = ("nothing passes", "nothing passes to the PLC")
+"""Ways to cut a cable that keep what is on it, as a network does that finds another way after a while."""
 LATE = (CommandOutcome.REFUSED_EXPIRED, CommandOutcome.REFUSED_UNKNOWN_PART)
 UNTOLD_WITHIN_S = 2.0
 """A part may be known to nobody else only where its PLC was killed so soon after its arrival."""
@@ -123,13 +125,16 @@ def stale_commands(truth: TruthFile, *, gate_after_ms: int) -> list[str]:
     return broken
 
 
-def stale_commands_sent(truth: TruthFile, *, gate_after_ms: int) -> list[str]:
-    """Commands that reached the PLC, by its clock, after their validity, or over `KNOWN_WITHIN_S` after their part had passed the gate.
+def stale_commands_sent(truth: TruthFile, *, gate_after_ms: int, held: Collection[str] = ()) -> list[str]:
+    """Commands that reached the PLC, by its clock, after their validity, or over `KNOWN_WITHIN_S` after their part had passed the gate;
+    but for those that a cut cable `held`.
 
     Whatever the PLC made of them: a machine that checks nothing would have executed them.
     """
     broken = []
     for row in truth.asked:
+        if row["command_id"] in held:
+            continue
         late_s = (row["at_ns"] - row["valid_until_ns"]) / 1e9
         if late_s > ON_THE_WAY_S:
             broken.append(f"{row['command_id']}: reached the PLC {late_s:.3f} s after its validity")
@@ -140,6 +145,23 @@ def stale_commands_sent(truth: TruthFile, *, gate_after_ms: int) -> list[str]:
         if past_s > KNOWN_WITHIN_S:
             broken.append(f"{row['command_id']}: reached the PLC {past_s:.3f} s after its part had passed the gate")
     return broken
+
+
+def held_by_a_cable(truth: TruthFile, pulled: Sequence[Pulled]) -> set[str]:
+    """Ids of the commands that were under way to the PLC when its cable was cut, and came out of it when it was whole again.
+
+    Of each cut at most one, the first that arrives: a gateway writes the next sequence when the last one was answered. It was valid when
+    the cable was cut. Nothing on our side can take it back; the validity beside it in the mailbox is for this.
+    """
+    held = set()
+    for cut in pulled:
+        if cut.kind != "cable cut" or cut.how not in HOLDING:
+            continue
+        came = [row for row in truth.asked if abs(row["at_ns"] - cut.over_ns) <= ON_THE_WAY_S * 1e9]
+        first = min(came, key=lambda row: int(row["at_ns"]), default=None)
+        if first is not None and first["valid_until_ns"] > cut.began_ns:
+            held.add(str(first["command_id"]))
+    return held
 
 
 def refused_as_late(topics: OnTopics) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.chaos_floor.accounts import (
+    held_by_a_cable,
     parts_never_told,
     parts_without_one_verdict,
     refused_as_late,
@@ -36,7 +37,9 @@ def broken_rules(record: FloorRecord) -> dict[str, list[str]]:
     return {
         "wrong commands executed": wrong_commands(truth, topics, misjudged=record.misjudged),
         "stale commands executed": stale_commands(truth, gate_after_ms=station.gate_after_ms),
-        "stale commands sent": stale_commands_sent(truth, gate_after_ms=station.gate_after_ms),
+        "stale commands sent": stale_commands_sent(
+            truth, gate_after_ms=station.gate_after_ms, held=held_by_a_cable(truth, record.pulled)
+        ),
         "parts told without exactly one verdict": parts_without_one_verdict(topics),
         "parts not told by a PLC that lived on": parts_never_told(truth, topics, killed_at_ns=record.killed_at_ns),
         "differences in the ledger": [str(item) for item in record.outcome.report["ledger"]["differences"]],
@@ -67,6 +70,11 @@ def rows_of(record: FloorRecord, *, asked_for: int) -> list[Row]:
         Row(
             name="commands refused by the PLC as unknown or expired",
             value=len(refused_as_late(record.topics)),
+            unit="commands",
+        ),
+        Row(
+            name="of these under way when the cable was cut",
+            value=len(refused_as_late(record.topics) & held_by_a_cable(record.truth, record.pulled)),
             unit="commands",
         ),
         Row(name="ledger balanced", value=int(report["ledger"]["balanced"]), unit="", at_least=1),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.chaos_floor.accounts import (
     OnTopics,
+    held_by_a_cable,
     parts_never_told,
     parts_without_one_verdict,
     refused_as_late,
@@ -205,6 +206,26 @@ def test_a_command_that_comes_after_its_validity_was_sent_stale_although_the_plc
         "at_ns": BEGIN_NS + SECOND_NS + round(late_s * SECOND_NS),
     }
     assert list(line.broken()) == (["sent stale"] if stale else [])
+
+
+def test_what_lay_on_a_cut_cable_was_not_sent_stale_and_it_is_one_command_at_most(line: Line) -> None:
+    over_ns = BEGIN_NS + 4 * SECOND_NS
+    late = {"result": 3, "valid_until_ns": BEGIN_NS + SECOND_NS, "at_ns": over_ns + SECOND_NS // 100}
+
+    def sent_stale(how: str, *, began_ns: int) -> list[str]:
+        cut = Pulled(kind="cable cut", how=how, began_ns=began_ns, over_ns=over_ns)
+        return stale_commands_sent(line.truth, gate_after_ms=GATE_MS, held=held_by_a_cable(line.truth, [cut]))
+
+    line.truth.asked[0] |= late
+    assert sent_stale("nothing passes to the PLC", began_ns=BEGIN_NS) == []
+    assert sent_stale("connections reset", began_ns=BEGIN_NS) != [], "nothing lies on a connection that is gone"
+    assert sent_stale("nothing passes", began_ns=BEGIN_NS + 2 * SECOND_NS) != [], "it had expired before the cut"
+    line.truth.asked[1] |= late | {"at_ns": late["at_ns"] + 1}
+    assert all(told.startswith("verdict/p1") for told in sent_stale("nothing passes", began_ns=BEGIN_NS))
+    assert sent_stale("nothing passes", began_ns=BEGIN_NS) != []
+    line.truth.asked[0] |= {"at_ns": over_ns + SECOND_NS}
+    line.truth.asked[1] |= {"at_ns": over_ns + SECOND_NS}
+    assert len(sent_stale("nothing passes", began_ns=BEGIN_NS)) >= 2, "it came long after the cable was whole"
 
 
 @pytest.mark.parametrize(("after_s", "stale"), [(1.9, False), (2.4, False), (2.6, True)])
