@@ -46,6 +46,14 @@ class Works:
 
         await until(so, f"{cell}: TriggerReady {ready}, {code.name}", within_s=20)
 
+    async def says(self, text: str, *, cell: str = CELL) -> None:
+        """Returns once ErrorText, which is written after the rest, has this in it."""
+
+        async def so() -> bool:
+            return text in (await self.cells.shows("Vision.Text", cell=cell))[0]
+
+        await until(so, f"{cell}: ErrorText with {text!r}", within_s=20)
+
     async def events(self, kind: type[Event], *, cell: str = CELL) -> list[Event]:
         found = await read_to_end(self.kafka, self.plant, PLC_EVENTS)
         return [event for event in found if isinstance(event, kind) and event.station == cell]  # type: ignore[attr-defined]

@@ -151,7 +151,7 @@ async def test_a_part_that_triggers_twice_has_one_verdict_and_is_shown_as_double
     await works.pushed(name)
     await works.cells.ask("push", cell=CELL, serials=[name])
     await works.shows(True, HandshakeCode.DOUBLE_TRIGGER)
-    assert f"names {name}, visit 1" in (await works.cells.shows("Vision.Text"))[0]
+    await works.says(f"names {name}, visit 1")
     assert [event.part_id for event in await works.events(PartArrived)].count(name) == 1
 
 
@@ -260,7 +260,7 @@ async def test_the_next_product_is_fed_once_it_is_warm_and_not_before(works: Wor
     assert (await works.events(RecipeChanged))[-1].recipe == "board@2"
     await works.cells.panel(Product="board@9")
     await works.shows(False, HandshakeCode.UNKNOWN_RECIPE)
-    assert await works.cells.shows("Vision.Text") == ["board@9 is none of board@1, board@2"]
+    await works.says("board@9 is none of board@1, board@2")
 
 
 async def test_a_rejected_part_that_leaves_on_the_good_lane_stops_the_line(works: Works) -> None:
