@@ -114,7 +114,7 @@ async def test_a_clock_that_is_set_back_makes_no_command_young_again(monkeypatch
     clock, asked_for = WallClock(monkeypatch), command("p0", valid_for_ms=20)
 
     def time_passes_and_the_clock_is_set_back(_plc: Plc) -> None:
-        time.sleep(0.03)
+        time.sleep(0.03)  # the validity itself has to go by, on the clock that nobody sets
         clock.set_back()
 
     plc = Turns(time_passes_and_the_clock_is_set_back)
